@@ -1,0 +1,461 @@
+"""Which messages of a conversation stay within a token budget.
+
+Pure: numbers in, numbers out. Nothing here knows a text, a model, a clock or a store, so the same
+few hundred lines serve every surface and can be tested by laws alone.
+
+The cut is the *replay* of the conversation, message by message (`Replay.push`). Testing only
+before model calls, or only after replies, would make the window depend on who looked when.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from langchain_tokenbuffer.errors import TokenBudgetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from langchain_tokenbuffer.order import Kind
+
+Oversize: TypeAlias = Literal["clamp", "raise", "drop"]
+
+class Sized(NamedTuple):
+    """One message in numbers: what it is, what it costs (tokens), how many tools it calls."""
+
+    kind: Kind
+    cost: int
+    calls: int = 0
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a window may cost and what happens when it cannot.
+
+    Attributes:
+        max_tokens: High-water mark, in tokens: a window never costs more.
+        trim_to: Low-water mark in (0, 1]: the share of what `max_tokens` leaves to the tail that
+            the tail takes after the cut has moved.
+        fixed: What the request costs beside its messages, in tokens.
+        oversize: `"clamp"`, `"raise"` or `"drop"`.
+        else_drop: Leave out what not even clamping fits, instead of raising.
+        turns: Whether turns and steps are the units. `False`: single messages are the units,
+            nothing is pinned, the window may be empty.
+    """
+
+    max_tokens: int
+    trim_to: float = 0.6
+    fixed: int = 0
+    oversize: Oversize = "clamp"
+    else_drop: bool = False
+    turns: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the model sees of a conversation, by index into it.
+
+    Attributes:
+        kept: Indices of the messages in the window, in order.
+        dropped: Indices of all the others, in order.
+        clamped: Index to size in tokens of the kept messages whose text is shortened to that size.
+        cut: Index at which the window's tail begins: from here on every message is kept, unless
+            `oversize="drop"` left it out. The length of the conversation when there is no tail.
+        tokens: What the window costs, with the fixed part of the request.
+    """
+
+    kept: tuple[int, ...]
+    dropped: tuple[int, ...]
+    clamped: dict[int, int] = field(hash=False)
+    cut: int
+    tokens: int
+
+
+class _Part:
+    """One message of a unit; `cost` falls below `full` when it is clamped."""
+
+    __slots__ = ("cost", "full", "index", "kind")
+
+    def __init__(self, index: int, kind: Kind, cost: int) -> None:
+        self.index = index
+        self.kind = kind
+        self.cost = cost
+        self.full = cost
+
+
+class _Unit:
+    """A human message, or one AI message with its results: what stays or goes as a whole."""
+
+    __slots__ = ("calls", "cost", "human", "is_human", "parts", "pinned", "results")
+
+    def __init__(self, part: _Part, sized: Sized, human: _Unit | None) -> None:
+        self.parts = [part]
+        self.cost = part.cost
+        self.is_human = part.kind == "human"
+        self.human = human  # its turn's human message, itself included
+        self.pinned = sized.pinned
+        self.calls = sized.calls
+        self.results = int(part.kind == "tool")
+
+    @property
+    def start(self) -> int:
+        return self.parts[0].index
+
+    def add(self, part: _Part, sized: Sized) -> None:
+        self.parts.append(part)
+        self.cost += part.cost
+        self.pinned |= sized.pinned
+        self.calls += sized.calls
+        self.results += part.kind == "tool"
+
+    def absorb(self, other: _Unit) -> None:
+        self.parts += other.parts
+        self.cost += other.cost
+        self.pinned |= other.pinned
+        self.calls += other.calls
+        self.results += other.results
+
+
+class _Place(NamedTuple):
+    """A place the cut could move to, with rest(k) and tail(k) in tokens."""
+
+    position: int
+    unit: _Unit
+    rest: int
+    tail: int
+
+
+class Replay:
+    """A conversation lived through message by message, and the window it has come to.
+
+    Only what is still in the window is held. `push` never raises for reasons of budget: a message
+    that did not fit in the past must not raise again, so `window` raises for the last one alone.
+    """
+
+    __slots__ = (
+        "_dropping",
+        "_head",
+        "_head_cost",
+        "_head_open",
+        "_human",
+        "_rest",
+        "_rest_cost",
+        "_shortage",
+        "_tail",
+        "_tail_cost",
+        "budget",
+        "count",
+        "left_out",
+    )
+
+    def __init__(self, budget: Budget) -> None:
+        """Begin before the first message."""
+        self.budget = budget
+        self.count = 0
+        self._head: list[int] = []
+        self._head_cost = 0
+        self._head_open = budget.turns
+        self._rest: list[_Unit] = []  # of what lies before the cut, what stays
+        self._rest_cost = 0
+        self._tail: deque[_Unit] = deque()  # everything from the cut on
+        self._tail_cost = 0
+        self._human: _Unit | None = None  # the current turn's
+        self._dropping: Literal["", "unit", "turn"] = ""
+        self._shortage: TokenBudgetError | None = None
+        self.left_out: TokenBudgetError | None = None  # why the last push left a unit out
+
+    @property
+    def tokens(self) -> int:
+        """What the window costs now, with the fixed part, in tokens."""
+        return self.budget.fixed + self._head_cost + self._rest_cost + self._tail_cost
+
+    def push(self, sized: Sized, floor: Callable[[int], int]) -> list[int]:
+        """Live through the next message and move the cut if the budget is passed.
+
+        Args:
+            sized: The message in numbers.
+            floor: The smallest size, in tokens, to which the message at an index can be clamped.
+                Asked only of messages that must stay and do not fit.
+
+        Returns:
+            The indices that left the window, in no order; the message's own among them if it was
+            left out at once.
+        """
+        left: list[int] = []
+        self._shortage = self.left_out = None
+        if not self.budget.turns:
+            sized = Sized("human", sized.cost)
+        part = _Part(self.count, sized.kind, sized.cost)
+        self.count += 1
+        if self._head_open and sized.kind == "system":
+            self._head.append(part.index)
+            self._head_cost += part.cost
+        else:
+            self._head_open = False
+            self._place(part, sized, left)
+        if self.tokens > self.budget.max_tokens:
+            self._move(left, floor)
+        return left
+
+    def window(self) -> Window:
+        """Return the window after the last message.
+
+        Raises:
+            TokenBudgetError: If the last message does not fit and nothing allowed makes it fit.
+        """
+        if self._shortage is not None:
+            raise self._shortage
+        parts = [part for unit in self._units() for part in unit.parts]
+        kept = (*self._head, *(part.index for part in parts))
+        if len(kept) == self.count:
+            dropped: tuple[int, ...] = ()
+        else:
+            inside = set(kept)
+            dropped = tuple(i for i in range(self.count) if i not in inside)
+        return Window(
+            kept=kept,
+            dropped=dropped,
+            clamped={part.index: part.cost for part in parts if part.cost < part.full},
+            cut=self._tail[0].start if self._tail else self.count,
+            tokens=self.tokens,
+        )
+
+    def _units(self) -> Iterator[_Unit]:
+        yield from self._rest
+        yield from self._tail
+
+    def _place(self, part: _Part, sized: Sized, left: list[int]) -> None:
+        """Give the message its unit and its turn."""
+        if part.kind == "human":
+            if self._human is None:
+                self._forget_greeting(left)
+            self._dropping = ""
+            unit = _Unit(part, sized, None)
+            unit.human = self._human = unit
+            self._tail.append(unit)
+        elif self._dropping == "turn" or (self._dropping == "unit" and part.kind != "ai"):
+            left.append(part.index)
+            return
+        elif part.kind == "ai" or not self._tail:
+            self._dropping = ""
+            self._tail.append(_Unit(part, sized, self._human))
+        else:
+            self._tail[-1].add(part, sized)
+            self._join()
+        self._tail_cost += part.cost
+
+    def _forget_greeting(self, left: list[int]) -> None:
+        """Providers want a human message first, so what came before the first one leaves."""
+        left += [part.index for unit in self._units() for part in unit.parts]
+        self._rest.clear()
+        self._tail.clear()
+        self._rest_cost = self._tail_cost = 0
+
+    def _join(self) -> None:
+        """Join a step that has more results than calls to the step whose calls they answer.
+
+        Never across the cut: what lies before it has left, and the cut never moves back.
+        """
+        tail = self._tail
+        while len(tail) > 1 and tail[-1].results > tail[-1].calls:
+            unit, before = tail[-1], tail[-2]
+            if unit.is_human or before.is_human or before.parts[-1].index + 1 != unit.start:
+                return
+            before.absorb(tail.pop())
+
+    def _move(self, left: list[int], floor: Callable[[int], int]) -> None:
+        """Move the cut to the first candidate that fits; else keep the newest unit and resize."""
+        place = self._better_place()
+        if place is not None:
+            self._cut_at(place.position, left)
+            return
+        if self._tail:
+            self._cut_at(len(self._tail) - 1, left)
+        oversize = self.budget.oversize
+        if oversize == "clamp" and self._clamp(floor):
+            return
+        if self._tail and (oversize == "drop" or (oversize == "clamp" and self.budget.else_drop)):
+            self._leave_out(left, floor)
+            if self.tokens <= self.budget.max_tokens:
+                return
+        self._shortage = self._explain(floor)
+
+    def _better_place(self) -> _Place | None:
+        """Find where the cut goes while whole units can make room.
+
+        In order: a human message below the low-water mark, a step of the current turn below it,
+        the current turn's human message if that fits at all, a step of it that fits at all. Steps
+        of the current turn lie behind every human message, so one pass finds the first of the
+        first two and remembers the first of the others.
+        """
+        budget = self.budget
+        fallback: _Place | None = None
+        for place in self._places():
+            current = place.unit.human is self._human
+            if not (place.unit.is_human or current):
+                continue
+            room = budget.max_tokens - budget.fixed - self._head_cost - place.rest
+            if place.tail <= budget.trim_to * room:
+                return place
+            if fallback is None and current and place.tail <= room:
+                fallback = place
+        return fallback
+
+    def _places(self) -> Iterator[_Place]:
+        """Yield every unit beyond the cut with rest(k) and tail(k), in tokens."""
+        rest, tail = 0, self._tail_cost
+        held: _Unit | None = None  # the last human message that a pin holds
+
+        def passed(unit: _Unit) -> None:
+            nonlocal rest, held
+            if unit.pinned:
+                rest += unit.cost
+                if unit.human is not None and unit.human is not held:
+                    held = unit.human
+                    if not (unit.is_human or held.pinned):
+                        rest += held.parts[0].cost
+
+        for unit in self._rest:
+            passed(unit)
+        for position, unit in enumerate(self._tail):
+            if position:
+                human = unit.human
+                owes = not (unit.is_human or human is None or human.pinned or human is held)
+                extra = human.parts[0].cost if owes and human is not None else 0
+                yield _Place(position, unit, rest + extra, tail)
+            passed(unit)
+            tail -= unit.cost
+
+    def _cut_at(self, position: int, left: list[int]) -> None:
+        """Move the cut there; pinned units and the human messages they hold stay behind."""
+        passed = [self._tail.popleft() for _ in range(position)]
+        self._tail_cost -= sum(unit.cost for unit in passed)
+        before = [*self._rest, *passed]
+        # By identity: units are not compared by value.
+        held = {id(unit.human) for unit in before if unit.pinned}
+        if not self._tail[0].is_human:
+            held.add(id(self._tail[0].human))
+        rest: list[_Unit] = []
+        for unit in before:
+            if unit.pinned:
+                rest.append(unit)
+            elif unit.is_human and id(unit) in held:
+                left += [part.index for part in unit.parts[1:]]
+                del unit.parts[1:]
+                unit.cost = unit.parts[0].cost
+                rest.append(unit)
+            else:
+                left += [part.index for part in unit.parts]
+        self._rest = rest
+        self._rest_cost = sum(unit.cost for unit in rest)
+
+    def _leave_out(self, left: list[int], floor: Callable[[int], int]) -> None:
+        """Leave the newest unit out whole; a question takes its turn with it."""
+        self.left_out = self._explain(floor)
+        unit = self._tail.pop()
+        left += [part.index for part in unit.parts]
+        self._dropping = "turn" if unit.is_human else "unit"
+        self._tail_cost -= unit.cost
+
+    def _clamp(self, floor: Callable[[int], int]) -> bool:
+        """Shrink the biggest tool results, then the biggest other texts, until all fits.
+
+        Down to the low-water mark where the smallest clamps allow it, so that the next message
+        does not clamp again, else to `max_tokens`.
+        """
+        budget = self.budget
+        stays = budget.fixed + self._head_cost
+        low = stays + int(budget.trim_to * (budget.max_tokens - stays))
+        parts, floors = self._clampable(floor)
+        for target in (low, budget.max_tokens):
+            excess = self.tokens - target
+            sizes: list[int] = []
+            for group, least in zip(parts, floors, strict=True):
+                costs = [part.cost for part in group]
+                shrunk = shrink(costs, least, excess)
+                excess -= sum(costs) - sum(shrunk)
+                sizes += shrunk
+            if excess <= 0:
+                for part, size in zip((*parts[0], *parts[1]), sizes, strict=True):
+                    part.cost = size
+                for unit in self._units():
+                    unit.cost = sum(part.cost for part in unit.parts)
+                self._rest_cost = sum(unit.cost for unit in self._rest)
+                self._tail_cost = sum(unit.cost for unit in self._tail)
+                return True
+        return False
+
+    def _clampable(
+        self, floor: Callable[[int], int]
+    ) -> tuple[tuple[list[_Part], ...], tuple[list[int], ...]]:
+        """Return the tool results and the other texts that must stay, with their floors."""
+        stay = [part for unit in self._units() for part in unit.parts if part.kind != "system"]
+        parts = (
+            [part for part in stay if part.kind == "tool"],
+            [part for part in stay if part.kind != "tool"],
+        )
+        return parts, tuple([min(p.cost, floor(p.index)) for p in group] for group in parts)
+
+    def _explain(self, floor: Callable[[int], int]) -> TokenBudgetError:
+        """Say what must stay, what it needs, and what to do."""
+        budget = self.budget
+        clamps = budget.oversize == "clamp"
+
+        def size(units: Sequence[_Unit]) -> int:
+            return sum(
+                min(part.cost, floor(part.index)) if clamps and part.kind != "system" else part.cost
+                for unit in units
+                for part in unit.parts
+            )
+
+        newest = list(self._tail)
+        is_question = any(unit.is_human for unit in newest)
+        sizes = {
+            "the system messages": self._head_cost,
+            "what is pinned" if is_question else "the question and what is pinned": size(self._rest),
+            "the question" if is_question else "the newest step": size(newest),
+            "the fixed part of the request": budget.fixed,
+        }
+        tokens = sum(sizes.values())
+        made_of = ", ".join(f"{name} {n}" for name, n in sizes.items() if n)
+        even, otherwise = (" even when clamped", "") if clamps else ("", ', or allow "clamp"')
+        message = (
+            f"What must stay needs {tokens} tokens{even} ({made_of}); max_tokens is "
+            f"{budget.max_tokens}. Raise max_tokens, shorten or unpin what must stay{otherwise}."
+        )
+        return TokenBudgetError(message, tokens=tokens, max_tokens=budget.max_tokens)
+
+
+def shrink(costs: Sequence[int], floors: Sequence[int], excess: int) -> list[int]:
+    """Shrink the biggest costs to one common level, so that `excess` tokens are saved.
+
+    The level is the highest integer that saves enough; nothing shrinks below its floor. When even
+    the floors do not save enough, the floors are returned.
+
+    Args:
+        costs: Sizes, in tokens.
+        floors: The smallest each may become, in tokens; `floors[i] <= costs[i]`.
+        excess: Tokens to save; nothing shrinks when it is not positive.
+
+    Returns:
+        The new sizes, in the order of `costs`.
+    """
+    if excess <= 0 or not costs:
+        return list(costs)
+
+    def at(level: int) -> list[int]:
+        return [
+            min(cost, max(level, least)) for cost, least in zip(costs, floors, strict=True)
+        ]
+
+    total = sum(costs)
+    # Savings fall as the level rises, so shortfalls rise: the first level that saves too little
+    # lies one above the one wanted.
+    level = bisect_left(
+        range(max(costs) + 1), 1, key=lambda level: int(total - sum(at(level)) < excess)
+    )
+    return at(max(level - 1, 0))
