@@ -101,16 +101,17 @@ class _Unit:
         self.calls = sized.calls
         self.results = int(part.kind == "tool")
 
-    @property
-    def start(self) -> int:
-        return self.parts[0].index
-
     def add(self, part: _Part, sized: Sized) -> None:
         self.parts.append(part)
         self.cost += part.cost
         self.pinned |= sized.pinned
         self.calls += sized.calls
         self.results += part.kind == "tool"
+
+    def empty(self) -> None:
+        self.parts = []
+        self.cost = self.calls = self.results = 0
+        self.pinned = False
 
     def absorb(self, other: _Unit) -> None:
         self.parts += other.parts
@@ -220,7 +221,7 @@ class Replay:
             kept=kept,
             dropped=dropped,
             clamped={part.index: part.cost for part in parts if part.cost < part.full},
-            cut=self._tail[0].start if self._tail else self.count,
+            cut=next((unit.parts[0].index for unit in self._tail if unit.parts), self.count),
             tokens=self.tokens,
         )
 
@@ -240,7 +241,7 @@ class Replay:
         elif self._dropping == "turn" or (self._dropping == "unit" and part.kind != "ai"):
             left.append(part.index)
             return
-        elif part.kind == "ai" or not self._tail:
+        elif part.kind == "ai" or not self._tail or not self._tail[-1].parts:
             self._dropping = ""
             self._tail.append(_Unit(part, sized, self._human))
         else:
@@ -263,7 +264,7 @@ class Replay:
         tail = self._tail
         while len(tail) > 1 and tail[-1].results > tail[-1].calls:
             unit, before = tail[-1], tail[-2]
-            if unit.is_human or before.is_human or before.parts[-1].index + 1 != unit.start:
+            if unit.is_human or before.is_human or not before.parts:
                 return
             before.absorb(tail.pop())
 
@@ -278,7 +279,8 @@ class Replay:
         oversize = self.budget.oversize
         if oversize == "clamp" and self._clamp(floor):
             return
-        if self._tail and (oversize == "drop" or (oversize == "clamp" and self.budget.else_drop)):
+        drops = oversize == "drop" or (oversize == "clamp" and self.budget.else_drop)
+        if drops and self._tail and self._tail[-1].parts:
             self._leave_out(left, floor)
             if self.tokens <= self.budget.max_tokens:
                 return
@@ -354,12 +356,16 @@ class Replay:
         self._rest_cost = sum(unit.cost for unit in rest)
 
     def _leave_out(self, left: list[int], floor: Callable[[int], int]) -> None:
-        """Leave the newest unit out whole; a question takes its turn with it."""
+        """Leave the newest unit out whole; a question takes its turn with it.
+
+        Its place stays, empty: what comes next lies beyond the cut, not at it.
+        """
         self.left_out = self._explain(floor)
-        unit = self._tail.pop()
+        unit = self._tail[-1]
         left += [part.index for part in unit.parts]
         self._dropping = "turn" if unit.is_human else "unit"
         self._tail_cost -= unit.cost
+        unit.empty()
 
     def _clamp(self, floor: Callable[[int], int]) -> bool:
         """Shrink the biggest tool results, then the biggest other texts, until all fits.
@@ -371,7 +377,7 @@ class Replay:
         stays = budget.fixed + self._head_cost
         low = stays + int(budget.trim_to * (budget.max_tokens - stays))
         parts, floors = self._clampable(floor)
-        for target in (low, budget.max_tokens):
+        for target in (min(low, budget.max_tokens), budget.max_tokens):
             excess = self.tokens - target
             sizes: list[int] = []
             for group, least in zip(parts, floors, strict=True):

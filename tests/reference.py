@@ -34,6 +34,7 @@ class Reference:
     cut: int | None = None
     out: set[int] = field(default_factory=set)  # left out by "drop"
     sizes: dict[int, int] = field(default_factory=dict)  # clamped
+    joined: set[int] = field(default_factory=set)  # a join stays when the cut has moved on
     raised: bool = False
 
     def play(self, messages: list[M]) -> tuple[list[int], int, dict[int, int]]:
@@ -76,10 +77,10 @@ class Reference:
                     results > calls
                     and ms[a[0]].kind != "human"
                     and ms[b[0]].kind != "human"
-                    and b[0] != self.cut
                     and not {a[0], b[0]} & self.out
-                    and (self.cut is None or b[0] > self.cut)
+                    and (self.cut is None or b[0] > self.cut or b[0] in self.joined)
                 ):
+                    self.joined.add(b[0])
                     units.remove(b)
                     a.extend(b)
                     done = False
@@ -189,14 +190,14 @@ class Reference:
         stay = self.fixed + self.cost(ms, set(range(head)))
         assert self.cut is not None
         indices = self.rest(ms, self.cut) | self.tail(ms, self.cut)
-        total = stay + self.cost(ms, indices)
         size = {i: self.sizes.get(i, ms[i].cost) for i in indices}
 
         def floor(i: int) -> int:
             f = ms[i].floor
             return size[i] if f is None or ms[i].kind == "system" else min(f, size[i])
 
-        for target in (stay + int(self.trim_to * (self.max_tokens - stay)), self.max_tokens):
+        low = stay + int(self.trim_to * (self.max_tokens - stay))
+        for target in (min(low, self.max_tokens), self.max_tokens):
             new = dict(size)
             for group in (
                 [i for i in indices if ms[i].kind == "tool"],
@@ -214,6 +215,4 @@ class Reference:
             if stay + sum(new.values()) <= target:
                 self.sizes.update({i: s for i, s in new.items() if s < ms[i].cost})
                 return True
-            del total
-            total = 0
         return False

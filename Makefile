@@ -1,0 +1,39 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint type format bench clean
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+
+help: ## Show this list
+	@grep -E '^[a-z_]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# One virtualenv for all; made anew when the dependencies change.
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(RUN)/pip install --quiet --disable-pip-version-check --editable ".[all]" --group dev
+	touch $@
+
+demo: $(VENV)/.ready ## Run the main job: a chat kept within 60 tokens (LIVE=1 talks to the real model)
+	$(RUN)/python examples/conversation_chain.py
+
+test: $(VENV)/.ready ## Run the tests
+	$(RUN)/python -m pytest --cov --cov-report=term:skip-covered -m "not bench"
+
+lint: $(VENV)/.ready ## Check style
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+type: $(VENV)/.ready ## Check types
+	$(RUN)/mypy
+
+format: $(VENV)/.ready ## Format, and mend what can be mended
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+bench: $(VENV)/.ready ## Measure, as ratios within one run
+	$(RUN)/python -m tests.benchmarks
+
+clean: ## Remove what was built
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
