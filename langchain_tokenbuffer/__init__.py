@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer.buffer import TokenBuffer
     from langchain_tokenbuffer.counters import TokenCounter
     from langchain_tokenbuffer.errors import TokenBudgetError, TokenBufferError
+    from langchain_tokenbuffer.memory import ConversationTokenBufferMemory
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ConversationTokenBufferMemory",
     "TokenBudgetError",
     "TokenBuffer",
     "TokenBufferError",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ConversationTokenBufferMemory": "memory",
     "TokenBudgetError": "errors",
     "TokenBuffer": "buffer",
     "TokenBufferError": "errors",

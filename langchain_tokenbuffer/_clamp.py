@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer.counters import TokenCounter, Tokenizer
+    from langchain_tokenbuffer._pricing import Tokenizer
+    from langchain_tokenbuffer.counters import TokenCounter
 
 
 def clamp(message: BaseMessage, size: int, counter: TokenCounter) -> BaseMessage:

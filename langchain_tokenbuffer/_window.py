@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Oversize: TypeAlias = Literal["clamp", "raise", "drop"]
 
+
 class Sized(NamedTuple):
     """One message in numbers: what it is, what it costs (tokens), how many tools it calls."""
 
@@ -208,22 +209,29 @@ class Replay:
         Raises:
             TokenBudgetError: If the last message does not fit and nothing allowed makes it fit.
         """
-        if self._shortage is not None:
-            raise self._shortage
-        parts = [part for unit in self._units() for part in unit.parts]
-        kept = (*self._head, *(part.index for part in parts))
-        if len(kept) == self.count:
-            dropped: tuple[int, ...] = ()
-        else:
-            inside = set(kept)
-            dropped = tuple(i for i in range(self.count) if i not in inside)
+        kept, clamped = self.kept()
+        inside = set(kept)
         return Window(
-            kept=kept,
-            dropped=dropped,
-            clamped={part.index: part.cost for part in parts if part.cost < part.full},
+            kept=tuple(kept),
+            dropped=tuple(i for i in range(self.count) if i not in inside),
+            clamped=clamped,
             cut=next((unit.parts[0].index for unit in self._tail if unit.parts), self.count),
             tokens=self.tokens,
         )
+
+    def kept(self) -> tuple[list[int], dict[int, int]]:
+        """Return what is in the window and the sizes of what is clamped, without `window`'s rest.
+
+        Costs the window, however long the conversation.
+
+        Raises:
+            TokenBudgetError: As `window` does.
+        """
+        if self._shortage is not None:
+            raise self._shortage
+        parts = [part for unit in self._units() for part in unit.parts]
+        kept = self._head + [part.index for part in parts]
+        return kept, {part.index: part.cost for part in parts if part.cost < part.full}
 
     def _units(self) -> Iterator[_Unit]:
         yield from self._rest
@@ -422,7 +430,9 @@ class Replay:
         is_question = any(unit.is_human for unit in newest)
         sizes = {
             "the system messages": self._head_cost,
-            "what is pinned" if is_question else "the question and what is pinned": size(self._rest),
+            "what is pinned" if is_question else "the question and what is pinned": size(
+                self._rest
+            ),
             "the question" if is_question else "the newest step": size(newest),
             "the fixed part of the request": budget.fixed,
         }
@@ -454,9 +464,7 @@ def shrink(costs: Sequence[int], floors: Sequence[int], excess: int) -> list[int
         return list(costs)
 
     def at(level: int) -> list[int]:
-        return [
-            min(cost, max(level, least)) for cost, least in zip(costs, floors, strict=True)
-        ]
+        return [min(cost, max(level, least)) for cost, least in zip(costs, floors, strict=True)]
 
     total = sum(costs)
     # Savings fall as the level rises, so shortfalls rise: the first level that saves too little

