@@ -1,0 +1,24 @@
+"""What every test gets: no network (see addopts), and Hypothesis settings that do not flake."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real transcripts; tests that want it are skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real transcripts are not beside this checkout")
+    return SHARED_DATA
