@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from langchain_tokenbuffer._window import Window
     from langchain_tokenbuffer.buffer import TokenBuffer
+    from langchain_tokenbuffer.chat_history import TokenBufferChatMessageHistory
     from langchain_tokenbuffer.counters import TokenCounter
     from langchain_tokenbuffer.errors import TokenBudgetError, TokenBufferError
     from langchain_tokenbuffer.memory import ConversationTokenBufferMemory
@@ -22,6 +23,7 @@ __all__ = [
     "ConversationTokenBufferMemory",
     "TokenBudgetError",
     "TokenBuffer",
+    "TokenBufferChatMessageHistory",
     "TokenBufferError",
     "TokenCounter",
     "Window",
@@ -31,6 +33,7 @@ _HOMES = {
     "ConversationTokenBufferMemory": "memory",
     "TokenBudgetError": "errors",
     "TokenBuffer": "buffer",
+    "TokenBufferChatMessageHistory": "chat_history",
     "TokenBufferError": "errors",
     "TokenCounter": "counters",
     "Window": "_window",

@@ -1,0 +1,127 @@
+"""`TokenBufferChatMessageHistory`: a windowed view over any chat history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_core.chat_history import BaseChatMessageHistory
+from typing_extensions import override
+
+from langchain_tokenbuffer._run_view import RunView, awrite, write
+from langchain_tokenbuffer.buffer import TokenBuffer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.messages import BaseMessage
+
+    from langchain_tokenbuffer._window import Oversize
+    from langchain_tokenbuffer.counters import CountedBy
+
+
+class TokenBufferChatMessageHistory(BaseChatMessageHistory):
+    """Shows the window of any chat history; writes through and deletes nothing.
+
+    Law: `messages` is the window of `TokenBuffer` over what the history holds, as a new list each
+    time. Inside a run of `RunnableWithMessageHistory` the first read fixes what the run sees, and
+    the run's own write (or `clear`) releases it, so concurrent runs on one session lose and repeat
+    nothing. Everywhere else, also as a memory's `chat_memory=`, every read is live.
+
+    Edge: a view belongs to one run, so `get_session_history` must return a **new** wrapper each
+    time (wrapping the same stored history). One instance shared by concurrent runs is safe only
+    with `history_messages_key`, and after a run that failed it shows that run's view until the
+    next write. A write never raises for reasons of budget; a write that the history refuses is
+    tried again, then logged at ERROR with session and message count, then raised
+    (`RunnableWithMessageHistory` swallows it).
+
+    Args:
+        history: Where the messages are: any `BaseChatMessageHistory`.
+        max_tokens: High-water mark, in tokens: a window never costs more.
+        token_counter: What counts, as for `TokenBuffer`.
+        trim_to: Low-water mark in (0, 1], as for `TokenBuffer`.
+        oversize: `"clamp"`, `"raise"` or `"drop"`, as for `TokenBuffer`.
+
+    Raises:
+        TypeError: If an argument has the wrong type; it names the argument.
+        ValueError: If a value is out of range; it names the argument and what is accepted.
+
+    Example:
+        ```python
+        def get_session_history(session_id: str) -> BaseChatMessageHistory:
+            return TokenBufferChatMessageHistory(
+                RedisChatMessageHistory(session_id), max_tokens=4000, token_counter=model
+            )
+        ```
+    """
+
+    def __init__(
+        self,
+        history: BaseChatMessageHistory,
+        *,
+        max_tokens: int,
+        token_counter: CountedBy,
+        trim_to: float = 0.6,
+        oversize: Oversize = "clamp",
+    ) -> None:
+        """Wrap the history; read nothing yet."""
+        super().__init__()
+        if not isinstance(history, BaseChatMessageHistory):
+            msg = f"history must be a BaseChatMessageHistory, got {history!r}"
+            raise TypeError(msg)
+        self.history = history
+        self.buffer = TokenBuffer(
+            max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize
+        )
+        self._view = RunView(self)
+
+    @property
+    def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # read-only, as in the base's own implementations
+        """The window, as a new list.
+
+        Raises:
+            TokenBudgetError: If what must stay does not fit and `oversize` cannot make it fit.
+        """
+        held = self._view.held()
+        if held is not None:
+            return held
+        return self._view.hold(self.buffer.trim(self.history.messages))
+
+    @override
+    async def aget_messages(self) -> list[BaseMessage]:
+        """`messages`, with the history's own async reading."""
+        held = self._view.held()
+        if held is not None:
+            return held
+        return self._view.hold(await self.buffer.atrim(await self.history.aget_messages()))
+
+    @override
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        """Write through."""
+        try:
+            write(self.history, messages)
+        finally:
+            self._view.release()
+
+    @override
+    async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
+        """`add_messages`, with the history's own async writing."""
+        try:
+            await awrite(self.history, messages)
+        finally:
+            self._view.release()
+
+    @override
+    def clear(self) -> None:
+        """Clear the history."""
+        self.history.clear()
+        self._view.release()
+
+    @override
+    async def aclear(self) -> None:
+        """`clear`, with the history's own async clearing."""
+        await self.history.aclear()
+        self._view.release()
+
+    def __repr__(self) -> str:
+        """Show the settings, no messages."""
+        return f"TokenBufferChatMessageHistory({type(self.history).__name__}, {self.buffer!r})"
