@@ -1,0 +1,57 @@
+"""What the README and the examples show is what runs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", README, re.DOTALL)
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def run(source: str) -> str:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(source, "README.md", "exec"), {"__name__": "__main__"})
+    return printed.getvalue()
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block[0].splitlines()[-1][:40])
+def test_a_readme_block_prints_what_the_readme_says(block: tuple[str, str]) -> None:
+    source, output = block
+    assert run(source) == output
+
+
+def test_every_python_block_shows_its_output() -> None:
+    assert all(output for _, output in BLOCKS)
+
+
+@pytest.mark.parametrize("targets", re.findall(r"(?:^|`)make ([a-z ]+)", README, re.MULTILINE))
+def test_a_make_command_of_the_readme_is_a_target(targets: str) -> None:
+    assert set(targets.split()) <= set(re.findall(r"^([a-z_]+):", MAKEFILE, re.MULTILINE))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # upstream's, of what the examples use
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_offline_and_prints(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LIVE", raising=False)
+    runpy.run_path(str(path), run_name="__main__")
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_demo_holds_what_the_classic_class_documents(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    runpy.run_path(str(ROOT / "examples" / "conversation_chain.py"), run_name="__main__")
+    held = re.findall(r"now holds (\d+) of 60", capsys.readouterr().out)
+    assert held == ["28", "54", "50", "35"]

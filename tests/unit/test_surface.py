@@ -1,0 +1,184 @@
+"""The public surface: its names, what importing them costs, and which way imports run."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+import pydoc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import langchain_tokenbuffer
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "langchain_tokenbuffer"
+SURFACE = [
+    "ConversationTokenBufferMemory",
+    "TokenBudgetError",
+    "TokenBuffer",
+    "TokenBufferChatMessageHistory",
+    "TokenBufferError",
+    "TokenCounter",
+    "Window",
+]
+BELOW = {
+    "errors": set(),
+    "order": set(),
+    "vocabularies": {"errors"},
+    "_window": {"errors", "order"},
+    "_pricing": {"vocabularies"},
+    "_models": {"_pricing", "vocabularies"},
+    "counters": {"_models", "_pricing"},
+    "_clamp": {"_pricing", "_window", "counters"},
+    "buffer": {"_clamp", "_window", "counters", "errors", "order"},
+    "_run_view": set(),
+    "chat_history": {"_run_view", "_window", "buffer", "counters"},
+    "memory": {"_pricing", "_window", "buffer", "counters", "errors"},
+}
+"""What each module may import of the package: imports run one way, and no adapter knows another."""
+HOSTS = {
+    "errors": set(),
+    "order": set(),
+    "vocabularies": {"tiktoken"},
+    "_window": set(),
+    "_pricing": {"langchain_core"},
+    "_models": {"langchain_core", "tiktoken"},
+    "counters": {"langchain_core"},
+    "_clamp": {"langchain_core"},
+    "buffer": {"langchain_core"},
+    "_run_view": {"langchain_core", "tenacity"},
+    "chat_history": {"langchain_core", "typing_extensions"},
+    "memory": {"langchain_classic", "langchain_core", "pydantic", "typing_extensions"},
+}
+"""What each module may import from outside."""
+
+
+def test_all_is_the_surface() -> None:
+    assert sorted(langchain_tokenbuffer.__all__) == SURFACE
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_a_public_name_resolves(name: str) -> None:
+    assert getattr(langchain_tokenbuffer, name).__name__ == name
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_a_public_name_has_a_docstring(name: str) -> None:
+    assert getattr(langchain_tokenbuffer, name).__doc__
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_a_public_name_is_in_the_changelog(name: str) -> None:
+    assert name in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", SURFACE)
+def test_a_public_class_pickles_by_reference(name: str) -> None:
+    value = getattr(langchain_tokenbuffer, name)
+    assert pickle.loads(pickle.dumps(value)) is value
+
+
+def test_dir_lists_the_surface() -> None:
+    assert set(SURFACE) <= set(dir(langchain_tokenbuffer))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Tokenbuffer'"):
+        _ = langchain_tokenbuffer.Tokenbuffer
+
+
+def test_import_star_brings_the_surface() -> None:
+    names: dict[str, object] = {}
+    exec("from langchain_tokenbuffer import *", names)
+    assert set(SURFACE) <= names.keys()
+
+
+def test_pydoc_renders_the_package() -> None:
+    assert "token budget" in pydoc.render_doc(langchain_tokenbuffer)
+
+
+def test_the_package_is_typed() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_importing_the_package_imports_no_heavy_module() -> None:
+    heavy = "langchain|langchain_core|langchain_classic|langchain_openai|tiktoken|sqlalchemy"
+    code = (
+        "import sys, langchain_tokenbuffer as package;"
+        f"print(sorted(set('{heavy}'.split('|')) & set(sys.modules)), package.__version__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert done.stdout.split(" ")[0].strip() == "[]"
+
+
+def test_no_warning_comes_from_importing_every_name() -> None:
+    code = "from langchain_tokenbuffer import *"
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:langchain_tokenbuffer", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert done.stderr == ""
+
+
+# --- which way imports run ----------------------------------------------------------------------
+
+
+def imports_of(module: str) -> tuple[set[str], set[str]]:
+    """Return the modules of the package, and the packages outside, that a module imports."""
+    inside: set[str] = set()
+    outside: set[str] = set()
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            found = [node.module or ""]
+            if node.module == "langchain_tokenbuffer":
+                found = [f"langchain_tokenbuffer.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in found:
+            root, _, rest = name.partition(".")
+            if root == "langchain_tokenbuffer":
+                inside.add(rest)
+            elif root not in sys.stdlib_module_names:
+                outside.add(root)
+    return inside, outside
+
+
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+
+
+def test_every_module_has_its_place() -> None:
+    assert sorted(BELOW) == MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_lies_below_it(module: str) -> None:
+    assert imports_of(module)[0] <= BELOW[module]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_from_outside_only_its_own_hosts(module: str) -> None:
+    assert imports_of(module)[1] <= HOSTS[module]
+
+
+def test_imports_run_in_no_circle() -> None:
+    done: set[str] = set()
+    while len(done) < len(BELOW):
+        ready = {module for module, below in BELOW.items() if below <= done} - done
+        assert ready, f"a circle among {sorted(set(BELOW) - done)}"
+        done |= ready
