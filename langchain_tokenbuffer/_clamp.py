@@ -6,7 +6,8 @@ their providers check them, or they would mean something else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from langchain_tokenbuffer._window import shrink
 
@@ -31,6 +32,25 @@ def clamp(message: BaseMessage, size: int, counter: TokenCounter) -> BaseMessage
         size: Tokens the copy may cost.
         counter: What counts.
     """
+    key = (counter.keys([message])[0], size)
+    shortened = _shortened.setdefault(counter.memory, {})
+    content = shortened.get(key)
+    if content is None:
+        if len(shortened) >= _REMEMBERED:
+            shortened.clear()
+        content = shortened[key] = _shorten(message, size, counter).content
+    return message.model_copy(update={"content": content})
+
+
+_REMEMBERED = 256
+_shortened: WeakKeyDictionary[object, dict[tuple[int, int], str | list[str | dict[Any, Any]]]] = (
+    WeakKeyDictionary()
+)
+"""Shortened contents by tokenizer, then by message and size: a window that holds still shows the
+same clamped message in every call, and its text is not tokenized again for it."""
+
+
+def _shorten(message: BaseMessage, size: int, counter: TokenCounter) -> BaseMessage:
     full = _price(message, counter)
     if full <= size:
         return message

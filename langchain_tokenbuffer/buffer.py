@@ -201,15 +201,16 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         keys = self.keys(messages)
         with self._lock:  # one thread goes on with it, others begin anew: the answer is the same
             lived, self._lived = self._lived, None
-        if lived is None or lived.keys != keys[: len(lived.keys)]:
-            lived = Lived(self.budget())
+        if lived is None or not lived.is_of(self) or lived.keys != keys[: len(lived.keys)]:
+            lived = Lived(self)
         lived.go_on(self, messages, keys)
         self._lived = lived
         window = lived.window()
         if not window.clamped:
             return window
         # The replay charges a clamped message its target; shown, it may cost a little less.
-        return replace(window, tokens=self.token_counter(self.show(messages, window)))
+        tokens = self.token_counter(self.show(messages, window))
+        return replace(window, tokens=tokens, clamped=dict(window.clamped))
 
     def _measured(self, messages: list[BaseMessage]) -> Window:
         """The window by a counter that is not additive: the cut moves on until the whole fits."""
@@ -219,7 +220,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         budget = replace(self.budget(), max_tokens=max(self.max_tokens, sum(prices)))
         tokens = 0
         while True:
-            lived = Lived(budget)
+            lived = Lived(self, budget)
             lived.go_on(self, messages, keys)
             try:
                 window = lived.window()
@@ -283,13 +284,18 @@ class Lock:
 class Lived:
     """A replay and the keys of what it has lived through: a cache of an answer, nothing more."""
 
-    __slots__ = ("_window", "keys", "replay")
+    __slots__ = ("_counter", "_window", "keys", "replay")
 
-    def __init__(self, budget: Budget) -> None:
-        """Begin before the first message."""
-        self.replay = Replay(budget)
+    def __init__(self, buffer: TokenBuffer, budget: Budget | None = None) -> None:
+        """Begin before the first message, under the buffer's budget or another."""
+        self.replay = Replay(budget or buffer.budget())
         self.keys: list[int] = []
+        self._counter = buffer.token_counter
         self._window: Window | None = None
+
+    def is_of(self, buffer: TokenBuffer) -> bool:
+        """Tell whether this was lived through under the buffer's present settings."""
+        return self._counter is buffer.token_counter and self.replay.budget == buffer.budget()
 
     def go_on(
         self, buffer: TokenBuffer, messages: Sequence[BaseMessage], keys: Sequence[int]

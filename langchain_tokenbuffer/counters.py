@@ -170,6 +170,11 @@ class TokenCounter:
         return self._pricing.constant
 
     @property
+    def memory(self) -> object:
+        """What remembers the counts: one object for each tokenizer of the process."""
+        return self._pricing.memory
+
+    @property
     def tokenizer(self) -> Tokenizer | None:
         """What texts are counted with, where it can also cut them on token boundaries."""
         return self._pricing.tokenizer

@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import warnings
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import compress
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, cast
+from operator import is_
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
 
 from langchain_classic.memory.chat_memory import BaseChatMemory
 from langchain_core.chat_history import BaseChatMessageHistory, InMemoryChatMessageHistory
@@ -20,7 +23,8 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
-    SerializerFunctionWrapHandler,
+    SerializationInfo,
+    TypeAdapter,
     field_serializer,
     field_validator,
     model_validator,
@@ -41,19 +45,34 @@ from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from langchain_tokenbuffer._window import Budget
 
 OnEvict: TypeAlias = Callable[[list[BaseMessage]], Awaitable[None] | None]
 StartOn: TypeAlias = Literal["human"] | None
 
+_ASYNC_ON_EVICT = (
+    "on_evict is a coroutine function, which asave_context awaits and save_context cannot."
+)
 _OUTPUT_KEYS = ("answer", "result", "response", "text")
 """Where LangChain's own chains put their reply, when `output` is not among several keys."""
 
 
+def _is_async(function: object) -> bool:
+    """Tell whether calling it returns a coroutine, as far as that can be known before."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004  # an object with an async one
+    )
+
+
 class _OwnStore(InMemoryChatMessageHistory):
     """The memory's own list of messages. A subclass, since the class itself warns when made."""
+
+    @override
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        """Add them at once: one by one, the turns of two threads would mix."""
+        self.messages.extend(messages)
 
 
 class ConversationTokenBufferMemory(BaseChatMemory):
@@ -119,8 +138,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     oversize: Oversize = "clamp"
     on_evict: OnEvict | None = Field(default=None, exclude=True)
 
-    _buffer: _Buffer | None = PrivateAttr(default=None)
-    _following: _Following | None = PrivateAttr(default=None)
+    _cache: _Cache = PrivateAttr(default_factory=lambda: _Cache())  # noqa: PLW0108  # defined below
 
     @field_validator("llm", mode="before")
     @classmethod
@@ -149,11 +167,15 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     def _check_oversize(cls, value: object) -> Oversize:
         return checked_oversize(value)
 
-    @field_serializer("llm", mode="wrap")
-    def _dump_llm(self, value: object, dump: SerializerFunctionWrapHandler) -> object:
+    @field_serializer("llm")
+    def _dump_llm(self, value: object, info: SerializationInfo) -> object:
         """Dump a model as the classic class does; of a callable there is only what it is."""
-        if isinstance(value, (BaseLanguageModel, str)):
-            return dump(value)
+        if isinstance(value, BaseLanguageModel):
+            # The fields of the declared class alone: a model's own may be many, and secret.
+            adapter: TypeAdapter[Any] = TypeAdapter(BaseLanguageModel)
+            return adapter.dump_python(value, mode="json" if info.mode_is_json() else "python")
+        if isinstance(value, str):
+            return value
         return TokenCounter(cast("CountMessages", value)).describe()
 
     @model_validator(mode="after")
@@ -172,6 +194,18 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             )
             raise ValueError(msg)
         return self
+
+    @override
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign a setting; if it is refused, the memory stays as it was."""
+        fields, fields_set = self.__dict__.copy(), self.model_fields_set.copy()
+        try:
+            super().__setattr__(name, value)
+        except (TypeError, ValueError):
+            # pydantic assigns first and asks `_check_together` then.
+            self.__dict__.update(fields)
+            self.model_fields_set.intersection_update(fields_set)
+            raise
 
     # --- what it shows ---
 
@@ -220,12 +254,12 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     def _shown(self, messages: list[BaseMessage]) -> list[BaseMessage]:
         following = self._followed()
         try:
-            return following.show() if following else self._counted().trim(messages)
+            shown = following.show() if following else self._counted().trim(messages)
         except TokenBudgetError as error:
-            if self.oversize == "raise":
-                raise
-            self._counted().left_out(error)
+            self._counted().nothing_fits(error)
             return []
+        self._counted().has_said = False
+        return shown
 
     # --- what it keeps ---
 
@@ -236,34 +270,36 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         Raises:
             ValueError: If it cannot be told which input or output to store.
             TokenBudgetError: With `oversize="raise"`, if the turn does not fit.
-            TypeError: If `on_evict` is a coroutine function.
+            TypeError: If `on_evict` is a coroutine function. One that only turns out to be when it
+                is called, such as a lambda around one, raises after the turn was stored; nothing is
+                deleted.
         """
-        if inspect.iscoroutinefunction(self.on_evict) or inspect.iscoroutinefunction(
-            getattr(self.on_evict, "__call__", None)  # noqa: B004  # an object with async __call__
-        ):
-            msg = (
-                "on_evict is a coroutine function, which asave_context awaits and save_context "
-                "cannot. Nothing was stored."
-            )
+        if self.on_evict is not None and _is_async(self.on_evict):
+            msg = f"{_ASYNC_ON_EVICT} Nothing was stored."
             raise TypeError(msg)
         turn = self._turn(inputs, outputs)
-        self._counted()(turn)
+        self._counted().check(turn)
         if self.oversize == "raise":
             self._counted().window([*self.chat_memory.messages, *turn])
         self.chat_memory.add_messages(turn)
         following = self._followed()
         if following is None:
             return
-        gone = following.gone()
-        if gone.messages and self.on_evict is not None:
-            self.on_evict(gone.messages)
-        following.forget(gone)
+        following.catch_up()
+        with following.letting_go() as gone:
+            if gone and self.on_evict is not None:
+                returned = self.on_evict(gone)
+                if inspect.isawaitable(returned):
+                    if inspect.iscoroutine(returned):
+                        returned.close()
+                    msg = f"{_ASYNC_ON_EVICT} The turn was stored, nothing was deleted."
+                    raise TypeError(msg)
 
     @override
     async def asave_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
         """`save_context`, with the history's own async writing; awaits `on_evict` if need be."""
         turn = self._turn(inputs, outputs)
-        await run_in_executor(None, self._counted(), turn)
+        await run_in_executor(None, self._counted().check, turn)
         if self.oversize == "raise":
             stored = await self.chat_memory.aget_messages()
             await run_in_executor(None, self._counted().window, [*stored, *turn])
@@ -271,12 +307,12 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         following = self._followed()
         if following is None:
             return
-        gone = await run_in_executor(None, following.gone)
-        if gone.messages and self.on_evict is not None:
-            returned = self.on_evict(gone.messages)
-            if returned is not None:
-                await returned
-        following.forget(gone)
+        await run_in_executor(None, following.catch_up)
+        with following.letting_go() as gone:
+            if gone and self.on_evict is not None:
+                returned = self.on_evict(gone)
+                if inspect.isawaitable(returned):
+                    await returned
 
     def _turn(self, inputs: dict[str, Any], outputs: dict[str, str]) -> list[BaseMessage]:
         question, reply = self._get_input_output(inputs, outputs)
@@ -300,19 +336,21 @@ class ConversationTokenBufferMemory(BaseChatMemory):
 
     def _counted(self) -> _Buffer:
         """Return the buffer of the present settings; they may be assigned at any time."""
-        buffer = self._buffer
+        cache = self._cache
+        buffer = cache.buffer
         if buffer is None or not buffer.is_of(self):
-            buffer = self._buffer = _Buffer(self)
+            buffer = cache.buffer = _Buffer(self)
         return buffer
 
     def _followed(self) -> _Following | None:
         if not self._owns_store:
             return None
-        buffer, store = self._counted(), self.chat_memory
-        following = self._following
-        if following is None or following.buffer is not buffer or following.store is not store:
-            following = self._following = _Following(buffer, cast("_OwnStore", store))
-        return following
+        cache, store = self._cache, cast("_OwnStore", self.chat_memory)
+        with cache.lock:
+            buffer, following = self._counted(), cache.following
+            if following is None or following.buffer is not buffer or following.store is not store:
+                following = cache.following = _Following(buffer, store, cache.lock)
+            return following
 
 
 class _Buffer(TokenBuffer):
@@ -327,6 +365,7 @@ class _Buffer(TokenBuffer):
         )
         self._llm = memory.llm
         self._turns = memory.start_on == "human"
+        self.has_said = False
 
     def is_of(self, memory: ConversationTokenBufferMemory) -> bool:
         return (
@@ -337,9 +376,12 @@ class _Buffer(TokenBuffer):
             and self._turns == (memory.start_on == "human")
         )
 
-    def __call__(self, messages: Sequence[BaseMessage]) -> None:
+    def check(self, messages: Sequence[BaseMessage]) -> None:
         """Count, so that what cannot be counted is not stored."""
-        self.token_counter(messages)
+        counter = self.token_counter
+        counter.prices(messages, counter.keys(messages))
+        if not counter.additive:
+            counter(messages)
 
     @override
     def budget(self) -> Budget:
@@ -349,101 +391,142 @@ class _Buffer(TokenBuffer):
     def left_out(self, why: TokenBudgetError) -> None:
         if not self._turns:
             return  # an empty window is what was asked for
+        self.has_said = True
         if self.oversize == "drop":
             super().left_out(why)
         else:
             warnings.warn(f"Left out of the window: {why}", stacklevel=2)
 
+    def nothing_fits(self, why: TokenBudgetError) -> None:
+        """Raise if that was asked for, else say it, unless the same was said a moment ago."""
+        if self.oversize == "raise":
+            raise why
+        if not self.has_said:
+            self.left_out(why)
 
-class _Gone(NamedTuple):
-    """What left the window and is still in the store."""
 
-    lived: Lived
-    indices: list[int]
-    messages: list[BaseMessage]
+class _Cache:
+    """What a memory has worked out so far; elsewhere and in copies it is worked out anew."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.buffer: _Buffer | None = None
+        self.following: _Following | None = None
+
+    def __reduce__(self) -> tuple[type[_Cache], tuple[()]]:
+        return _Cache, ()
 
 
 class _Following:
     """The window over the memory's own store, followed turn by turn without looking back.
 
-    Messages keep the index they came with: `_held` has one for each message of the store.
+    `_seen` is the store as it was seen last. Of each message in it, `_indices` has the index it
+    came with, which it keeps when others before it are deleted, and `_keys` its key.
     """
 
-    def __init__(self, buffer: _Buffer, store: _OwnStore) -> None:
+    def __init__(self, buffer: _Buffer, store: _OwnStore, lock: Lock) -> None:
         self.buffer = buffer
         self.store = store
-        self._lock = Lock()
+        self._lock = lock
+        self._in_hand: set[int] = set()  # ids of the messages `on_evict` is busy with
         self._start_over()
+
+    def _start_over(self) -> None:
+        self._lived = Lived(self.buffer)
+        self._count = 0
+        self._seen: list[BaseMessage] = []
+        self._indices: list[int] = []
+        self._keys: list[int] = []
+        self._left: set[int] = set()  # indices of what left the window and is still in the store
 
     def show(self) -> list[BaseMessage]:
         """Return the window; here every message is looked at, so every change is seen."""
         with self._lock:
-            self._catch_up()
-            messages = self.store.messages
+            messages = list(self.store.messages)
             if not self.buffer.token_counter.additive:
                 return self.buffer.trim(messages)
-            if self.buffer.keys(messages) != self._keys:
+            keys = self.buffer.keys(messages)
+            if keys[: len(self._keys)] != self._keys:
                 self._start_over()
+            self._grow(messages[len(self._keys) :])
+            self._seen = messages
             kept, clamped = self._lived.replay.kept()
             return [
                 self.buffer.clamped(message, clamped[index]) if index in clamped else message
                 for index, message in zip(kept, map(self._look, kept), strict=True)
             ]
 
-    def gone(self) -> _Gone:
-        """Return what left the window, the unacknowledged of earlier times included."""
+    def catch_up(self) -> None:
+        """Live through what the store got since; start over if it was changed otherwise."""
         with self._lock:
-            self._catch_up()
-            indices = sorted(self._left)
-            return _Gone(self._lived, indices, [self._look(index) for index in indices])
+            messages = self.store.messages
+            known = len(self._seen)
+            if known > len(messages) or (known and messages[known - 1] is not self._seen[-1]):
+                self._start_over()
+            self._grow(messages[len(self._seen) :])
 
-    def forget(self, gone: _Gone) -> None:
-        """Delete it from the store."""
+    @contextmanager
+    def letting_go(self) -> Iterator[list[BaseMessage]]:
+        """Hand out what left the window, and delete it from the store unless that raises.
+
+        What is in one hand already, of another thread or task, is not handed out again.
+        """
         with self._lock:
-            if gone.lived is not self._lived:
-                return  # the store was changed meanwhile; what left comes again
-            count = len(gone.indices)
-            lists: tuple[list[Any], ...] = (self.store.messages, self._held, self._keys)
-            if self._held[:count] == gone.indices:
-                for each in lists:
-                    del each[:count]
-            else:
-                inside = set(gone.indices)
-                stays = [index not in inside for index in self._held]
-                for each in lists:
-                    each[:] = compress(each, stays)
-            self._left.difference_update(gone.indices)
+            left = [self._look(index) for index in sorted(self._left)]
+            gone = [message for message in left if id(message) not in self._in_hand]
+            ids = set(map(id, gone))
+            self._in_hand |= ids
+        try:
+            yield gone
+            with self._lock:
+                self._left = {i for i in self._left if id(self._look(i)) not in ids}
+                _remove(gone, self.store.messages)
+                _remove(gone, self._seen, self._indices, self._keys)
+        finally:
+            with self._lock:
+                self._in_hand -= ids
 
     def _look(self, index: int) -> BaseMessage:
-        return self.store.messages[bisect_left(self._held, index)]
-
-    def _catch_up(self) -> None:
-        """Live through what the store got since; start over if it was changed otherwise."""
-        messages = self.store.messages
-        known = len(self._held)
-        if known > len(messages) or (known and messages[known - 1] is not self._last):
-            self._start_over()
-        elif known < len(messages):
-            self._grow(messages[known:])
-
-    def _start_over(self) -> None:
-        self._lived = Lived(self.buffer.budget())
-        self._held: list[int] = []
-        self._keys: list[int] = []
-        self._left: set[int] = set()
-        self._last: BaseMessage | None = None
-        self._grow(self.store.messages)
+        return self._seen[bisect_left(self._indices, index)]
 
     def _grow(self, messages: Sequence[BaseMessage]) -> None:
         if not messages:
             return
-        first = self._held[-1] + 1 if self._held else self._lived.replay.count
         keys = self.buffer.keys(messages)
-        self._held += range(first, first + len(messages))
+        self._seen += messages
+        self._indices += range(self._count, self._count + len(messages))
         self._keys += keys
-        self._last = messages[-1]
+        self._count += len(messages)
         if self.buffer.token_counter.additive:
             self._left.update(self._lived.push(self.buffer, messages, keys, self._look))
-        else:
-            dropped = self.buffer.window(self.store.messages).dropped
-            self._left = {self._held[position] for position in dropped}
+            return
+        try:
+            dropped: Sequence[int] = self.buffer.window(self._seen).dropped
+        except TokenBudgetError as error:
+            self.buffer.nothing_fits(error)
+            dropped = range(len(self._seen))
+        self._left = {self._indices[position] for position in dropped}
+
+
+def _remove(gone: Sequence[BaseMessage], messages: list[BaseMessage], *beside: list[int]) -> None:
+    """Remove these very objects from a list, and what has the same places in the lists beside.
+
+    By identity and not by place: a handler may have changed the list. What others append
+    meanwhile stays, since only the part up to the last of them is replaced.
+    """
+    lists: tuple[list[Any], ...] = (messages, *beside)
+    if all(map(is_, gone, messages)):
+        for each in lists:
+            del each[: len(gone)]
+        return
+    wanted, missing = Counter(map(id, gone)), len(gone)
+    stays: list[bool] = []
+    for message in messages:
+        if not missing:
+            break
+        is_gone = wanted[id(message)] > 0
+        wanted[id(message)] -= is_gone
+        missing -= is_gone
+        stays.append(not is_gone)
+    for each in lists:
+        each[: len(stays)] = list(compress(each, stays))
