@@ -32,6 +32,7 @@ class Reference:
     trim_to: float
     fixed: int = 0
     oversize: str = "clamp"
+    else_drop: bool = False
     cut: int | None = None
     out: set[int] = field(default_factory=set)  # left out by "drop"
     sizes: dict[int, int] = field(default_factory=dict)  # clamped
@@ -176,7 +177,7 @@ class Reference:
             self.cut = max(self.cut, alive[-1])
         if self.oversize == "clamp" and self.clamp(ms, head):
             return
-        if self.oversize == "drop" and alive:
+        if (self.oversize == "drop" or (self.oversize == "clamp" and self.else_drop)) and alive:
             unit = next(u for u in units if u[0] == alive[-1])
             self.out |= set(unit)
             if fits(len(ms)):

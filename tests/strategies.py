@@ -1,0 +1,216 @@
+"""Conversations to try the laws on: real LangChain messages, and plain numbers for `_window`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hypothesis import strategies as st
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+)
+
+from langchain_tokenbuffer._window import Budget, Oversize
+from tests.reference import M
+
+OVERSIZES: tuple[Oversize, ...] = ("clamp", "raise", "drop")
+TRIM_TO = (0.3, 0.6, 1.0)
+HUGE = 400
+
+Shape = Literal["chat", "agent"]
+
+
+def words(messages: list[BaseMessage]) -> int:
+    """Count words, two for each message and five for the request: additive and fast."""
+    return 5 + sum(2 + _words(message) for message in messages)
+
+
+def rounded(messages: list[BaseMessage]) -> int:
+    """Count three words as one token, rounded up over the whole: not additive."""
+    return -(-sum(2 + _words(message) for message in messages) // 3)
+
+
+def _words(message: BaseMessage) -> int:
+    calls = getattr(message, "tool_calls", None) or []
+    return len(message.text.split()) + sum(1 + len(str(call["args"]).split()) for call in calls)
+
+
+# --- texts ------------------------------------------------------------------------------------
+
+_WORDS = (
+    "one",
+    "two",
+    "tree",
+    "{}",
+    "안녕",
+    "你好",
+    "<|endoftext|>",
+    "a,b",
+    "🙂",
+    "\ud83d",
+    "x\ny",
+)
+_sizes = st.sampled_from([0, 1, 1, 2, 3, 5, 8, 13, 40])
+
+
+@st.composite
+def texts(draw: st.DrawFn, *, huge: bool = False) -> str:
+    """A text of a few to many words; `huge` ones are larger than most budgets."""
+    n = HUGE if huge else draw(_sizes)
+    word, other = draw(st.sampled_from(_WORDS)), draw(st.sampled_from(_WORDS))
+    return " ".join([word, other][i % 2] for i in range(n))
+
+
+def _content(text: str, *, as_blocks: bool) -> str | list[str | dict[str, object]]:
+    if not as_blocks:
+        return text
+    half = len(text) // 2
+    return [{"type": "text", "text": text[:half]}, {"type": "text", "text": text[half:]}]
+
+
+# --- messages ---------------------------------------------------------------------------------
+
+
+@st.composite
+def _step(draw: st.DrawFn, *, tools: bool, huge: bool, last: bool) -> list[BaseMessage]:
+    """An AI message with its results; those of the last step may still be missing."""
+    calls = draw(st.sampled_from([0, 0, 1, 1, 2, 3])) if tools else 0
+    # A small pool: real transcripts repeat ids, within a conversation and within a step.
+    ids = draw(st.lists(st.sampled_from(["a", "b", "call_1"]), min_size=calls, max_size=calls))
+    made = [
+        ToolCall(name="look", args={"q": " ".join(["w"] * draw(_sizes))}, id=each) for each in ids
+    ]
+    as_blocks = draw(st.booleans())
+    text = draw(texts(huge=huge and not calls))
+    step: list[BaseMessage] = [
+        AIMessage(content=_content(text, as_blocks=as_blocks), tool_calls=made)
+    ]
+    answered = draw(st.permutations(ids))
+    if last and draw(st.booleans()):
+        answered = answered[: draw(st.integers(0, len(ids)))]
+    big = draw(st.integers(0, 2)) if huge else None
+    step += [
+        ToolMessage(content=draw(texts(huge=position == big)), tool_call_id=each)
+        for position, each in enumerate(answered)
+    ]
+    return step
+
+
+@st.composite
+def conversations(
+    draw: st.DrawFn, *, pins: bool = True, late_systems: bool = True, max_turns: int = 5
+) -> list[BaseMessage]:
+    """A conversation whose calls and results are in order.
+
+    Plain chats and tool loops, parallel calls, repeated call ids, none to two system messages,
+    greetings, pins, empty texts, at most one huge message, calls still open at the end, system
+    messages in the middle, several human messages in a row, and none at all.
+    """
+    messages: list[BaseMessage] = [
+        SystemMessage(content=draw(texts())) for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2])))
+    ]
+    tools = draw(st.booleans())
+    turns = draw(st.integers(0, max_turns))
+    huge_turn = draw(st.sampled_from([None, None, *range(turns)]))
+    greets = turns == 0 or draw(st.sampled_from([False, False, False, True]))
+    if greets:
+        messages += draw(_step(tools=tools, huge=False, last=turns == 0))
+    for turn in range(turns):
+        is_huge = turn == huge_turn
+        huge_step = draw(st.integers(-1, 2)) if is_huge else None
+        messages.append(
+            HumanMessage(
+                content=_content(draw(texts(huge=huge_step == -1)), as_blocks=draw(st.booleans()))
+            )
+        )
+        steps = draw(st.sampled_from([0, 1, 1, 2, 4] if tools else [0, 1, 1, 1, 2]))
+        for step in range(steps):
+            last = turn == turns - 1 and step == steps - 1
+            messages += draw(_step(tools=tools, huge=step == huge_step, last=last))
+            if late_systems and draw(st.sampled_from([False] * 7 + [True])):
+                messages.append(SystemMessage(content=draw(texts())))
+    if pins:
+        for message in messages:
+            if draw(st.sampled_from([False] * 9 + [True])):
+                message.additional_kwargs["pinned"] = True
+    return messages
+
+
+@st.composite
+def disordered(draw: st.DrawFn) -> list[BaseMessage]:
+    """A conversation in which messages are missing, doubled or out of place."""
+    messages = draw(conversations(max_turns=4))
+    for _ in range(draw(st.integers(1, 4))):
+        if not messages:
+            break
+        at = draw(st.integers(0, len(messages) - 1))
+        match draw(st.sampled_from(["lose", "repeat", "move", "orphan"])):
+            case "lose":
+                del messages[at]
+            case "repeat":
+                messages.insert(draw(st.integers(0, len(messages))), messages[at].model_copy())
+            case "move":
+                messages.insert(draw(st.integers(0, len(messages) - 1)), messages.pop(at))
+            case _:
+                messages.insert(at, ToolMessage(content=draw(texts()), tool_call_id="nobody"))
+    return messages
+
+
+def max_tokens() -> st.SearchStrategy[int]:
+    """Budgets from hopeless to generous, as `words` counts."""
+    return st.one_of(st.integers(1, 30), st.integers(20, 120), st.integers(100, 900))
+
+
+# --- numbers ----------------------------------------------------------------------------------
+
+# One draw for each message, so that thousands of conversations stay cheap.
+_SIZES = [
+    (c, None if f is None else min(c, f))
+    for c in (0, 1, 2, 3, 5, 8, 13, 40)
+    for f in (None, 0, 1, 2)
+]
+_UNPINNED = [(cost, floor, False) for cost, floor in _SIZES]
+_numbers = {
+    True: st.sampled_from([*_UNPINNED * 9, *((cost, floor, True) for cost, floor in _SIZES)]),
+    False: st.sampled_from(_UNPINNED),
+}
+_STEPS = [("ai", 0), ("ai", 0), ("ai", 1), ("ai", 2), ("ai", 3)]
+_STRAYS = [("tool", 0), ("system", 0), ("other", 0)]
+_turns = {
+    True: st.lists(st.sampled_from(_STEPS), max_size=6),
+    False: st.lists(st.sampled_from([*_STEPS * 3, *_STRAYS]), max_size=6),
+}
+
+
+@st.composite
+def numbers(draw: st.DrawFn, *, in_order: bool = False, pins: bool = True) -> list[M]:
+    """A conversation in numbers, by default every second one with messages out of place."""
+    kinds: list[tuple[str, int]] = [("system", 0)] * draw(st.integers(0, 2))
+    if draw(st.sampled_from([False, False, True])):
+        kinds.append(("ai", 0))
+    turns = _turns[in_order or draw(st.booleans())]
+    for _ in range(draw(st.integers(0, 5))):
+        kinds.append(("human", 0))
+        for kind, calls in draw(turns):
+            kinds += [(kind, calls), *[("tool", 0)] * calls]
+    drawn = draw(st.lists(_numbers[pins], min_size=len(kinds), max_size=len(kinds)))
+    return [
+        M(kind, cost, calls, pinned, floor)
+        for (kind, calls), (cost, floor, pinned) in zip(kinds, drawn, strict=True)
+    ]
+
+
+def budgets(*oversizes: Oversize, else_drop: bool = False) -> st.SearchStrategy[Budget]:
+    """Budgets in numbers."""
+    return st.builds(
+        Budget,
+        max_tokens=st.sampled_from([1, 5, 10, 20, 30, 50, 80, 120]),
+        trim_to=st.sampled_from([0.3, 0.5, 0.6, 0.8, 1.0]),
+        fixed=st.sampled_from([0, 3]),
+        oversize=st.sampled_from(oversizes or OVERSIZES),
+        else_drop=st.just(else_drop),
+    )

@@ -1,0 +1,521 @@
+"""The replay of the cut, in numbers alone."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import FrozenInstanceError, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import pytest
+from hypothesis import assume, event, given, settings
+from hypothesis import strategies as st
+
+from langchain_tokenbuffer._window import Budget, Oversize, Replay, Sized, Window, shrink
+from langchain_tokenbuffer.errors import TokenBudgetError
+from tests.reference import DoesNotFitError, M, Reference
+from tests.strategies import budgets, numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Outcome: TypeAlias = "tuple[list[int], int, dict[int, int]] | None"
+"""Kept indices, cut and clamp sizes; None where the last message does not fit."""
+
+
+def floors(messages: Sequence[M]) -> Callable[[int], int]:
+    def floor(index: int) -> int:
+        least = messages[index].floor
+        return messages[index].cost if least is None else least
+
+    return floor
+
+
+def lived(messages: Sequence[M], budget: Budget) -> Replay:
+    replay = Replay(budget)
+    for m in messages:
+        replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+    return replay
+
+
+def window(messages: Sequence[M], budget: Budget) -> Window:
+    return lived(messages, budget).window()
+
+
+def shortage(messages: Sequence[M], budget: Budget) -> TokenBudgetError | None:
+    try:
+        window(messages, budget)
+    except TokenBudgetError as error:
+        return error
+    return None
+
+
+def outcome(messages: Sequence[M], budget: Budget) -> Outcome:
+    try:
+        seen = window(messages, budget)
+    except TokenBudgetError:
+        return None
+    return list(seen.kept), seen.cut, seen.clamped
+
+
+def expected(messages: list[M], budget: Budget) -> Outcome:
+    reference = Reference(
+        budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.else_drop
+    )
+    try:
+        return reference.play(messages)
+    except DoesNotFitError:
+        return None
+
+
+def conversation(text: str) -> list[M]:
+    """Read `S5 H10! A4:2 T9?`: kind, cost, `!` pinned, `:` calls, `?` can be clamped to 1."""
+    kinds = {"S": "system", "H": "human", "A": "ai", "T": "tool", "O": "other"}
+    messages = []
+    for word in text.split():
+        number, _, calls = word.strip("!?")[1:].partition(":")
+        floor = min(1, int(number)) if "?" in word else None
+        messages.append(M(kinds[word[0]], int(number), int(calls or 0), "!" in word, floor))
+    return messages
+
+
+def kept(
+    text: str, max_tokens: int, trim_to: float = 1.0, oversize: Oversize = "raise", fixed: int = 0
+) -> list[int]:
+    budget = Budget(max_tokens, trim_to, fixed=fixed, oversize=oversize)
+    return list(window(conversation(text), budget).kept)
+
+
+# --- the replay as a whole ----------------------------------------------------------------------
+
+
+@settings(max_examples=1000)
+@given(numbers(), budgets())
+def test_every_window_is_that_of_the_replay_told_literally(
+    messages: list[M], budget: Budget
+) -> None:
+    seen = outcome(messages, budget)
+    event("raised" if seen is None else "clamped" if seen[2] else "as they are")
+    assert seen == expected(messages, budget)
+
+
+@settings(max_examples=400)
+@given(numbers(), budgets("clamp", "drop", else_drop=True))
+def test_with_else_drop_every_window_is_that_of_the_replay_told_literally(
+    messages: list[M], budget: Budget
+) -> None:
+    assert outcome(messages, budget) == expected(messages, budget)
+
+
+@settings(max_examples=300)
+@given(numbers(), budgets())
+def test_a_window_costs_what_its_messages_cost_with_their_clamps_and_the_fixed_part(
+    messages: list[M], budget: Budget
+) -> None:
+    try:
+        seen = window(messages, budget)
+    except TokenBudgetError:
+        return
+    assert seen.tokens == budget.fixed + sum(
+        seen.clamped.get(i, messages[i].cost) for i in seen.kept
+    )
+
+
+@settings(max_examples=300)
+@given(numbers(), budgets())
+def test_kept_and_dropped_share_out_the_conversation(messages: list[M], budget: Budget) -> None:
+    try:
+        seen = window(messages, budget)
+    except TokenBudgetError:
+        return
+    assert sorted(seen.kept + seen.dropped) == list(range(len(messages)))
+
+
+@settings(max_examples=300)
+@given(numbers(), budgets())
+def test_push_never_raises_and_tells_each_message_that_leaves_exactly_once(
+    messages: list[M], budget: Budget
+) -> None:
+    replay = Replay(budget)
+    left: list[int] = []
+    for m in messages:
+        left += replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+    replay._shortage = None  # what is in the window, also when it does not fit
+    assert sorted(left) == list(replay.window().dropped)
+
+
+@settings(max_examples=300)
+@given(numbers(), budgets(), st.data())
+def test_a_replay_pickles_in_the_middle_and_goes_on_as_if_it_had_not(
+    messages: list[M], budget: Budget, data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(messages)))
+    replay: Replay = pickle.loads(pickle.dumps(lived(messages[:at], budget)))
+    for m in messages[at:]:
+        replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+    try:
+        seen = replay.window()
+    except TokenBudgetError:
+        assert expected(messages, budget) is None
+    else:
+        assert (list(seen.kept), seen.cut, seen.clamped) == expected(messages, budget)
+
+
+def test_a_copied_replay_lives_on_alone() -> None:
+    replay = lived(conversation("H5 A5"), Budget(20))
+    copy.deepcopy(replay).push(Sized("human", 19), lambda _: 19)
+    assert replay.window().kept == (0, 1)
+
+
+@pytest.mark.parametrize("oversize", ["clamp", "raise", "drop"])
+def test_a_replay_holds_the_window_and_not_the_conversation(oversize: Oversize) -> None:
+    def held_after(turns: int) -> int:
+        messages = conversation("S1 " + "H3 A3:1 T3 A3 H90 A2 " * turns)
+        return len(pickle.dumps(lived(messages, Budget(60, oversize=oversize))))
+
+    # Indices grow by a byte or two; the number of messages held does not.
+    assert held_after(400) < 1.3 * held_after(20)
+
+
+def test_an_empty_conversation_has_an_empty_window() -> None:
+    assert Replay(Budget(10)).window() == Window((), (), {}, 0, 0)
+
+
+def test_a_window_is_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        window(conversation("H1"), Budget(10)).cut = 3  # type: ignore[misc]
+
+
+# --- the ladder, rung by rung -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "max_tokens", "trim_to", "want"),
+    [
+        pytest.param("H5 A5 H5 A5", 20, 0.5, [0, 1, 2, 3], id="what fits stays, above low water"),
+        pytest.param(
+            "H5 A5 H5 A5 H1", 20, 0.5, [4], id="1 the first human message below low water"
+        ),
+        pytest.param("H5 A5 H5 A5 H1", 20, 0.6, [2, 3, 4], id="1 and no later one"),
+        pytest.param(
+            "H5 A5 H9 A5 A1", 20, 0.5, [2, 3, 4], id="3 the question, where the turn fits"
+        ),
+        pytest.param("H5 A5 H2 A4 A9", 20, 0.5, [2, 4], id="2 a step below low water goes before"),
+        pytest.param("H2 A9 A8 A2", 20, 0.6, [0, 2, 3], id="2 the first step below low water"),
+        pytest.param("H2 A3 A3 A14", 20, 0.5, [0, 2, 3], id="4 a step whose window fits"),
+        pytest.param("H9 A5 A5 A2", 20, 0.1, [0, 2, 3], id="4 the first of them"),
+    ],
+)
+def test_the_cut_moves_to_the_first_candidate_of_the_first_rung(
+    text: str, max_tokens: int, trim_to: float, want: list[int]
+) -> None:
+    assert kept(text, max_tokens, trim_to) == want
+
+
+def test_low_water_is_a_share_of_what_the_head_and_the_fixed_part_leave() -> None:
+    # 30 - 5 - 5 = 20 for the tail: at one half a turn of 10 stays, of 11 it would not.
+    assert kept("S5 H10 A5 H5 A5 H0", 30, 0.5, fixed=5) == [0, 3, 4, 5]
+
+
+def test_a_question_before_the_cut_narrows_the_room_of_the_tail() -> None:
+    # Beyond H10 ten remain, half of them for the tail: A6 would not be below the low water.
+    assert kept("H10 A9 A6 A5", 20, 0.5) == [0, 3]
+
+
+def test_the_cut_moves_between_the_results_of_one_step() -> None:
+    assert kept("H5 A5 H5 A1:2 T4", 15) == [2, 3, 4]
+
+
+def test_a_turn_older_than_the_current_one_is_never_cut_inside() -> None:
+    assert kept("H1 A8 A8 H1 A8", 20) == [3, 4]
+
+
+def test_the_question_stays_also_when_later_turns_have_begun() -> None:
+    assert kept("H4 A9 A9 H1", 20) == [0, 2, 3]
+
+
+def test_two_questions_in_a_row_are_turns_of_their_own() -> None:
+    assert kept("H8 H8 H8", 17) == [1, 2]
+
+
+def test_the_newest_unit_is_all_that_is_left_beside_the_question() -> None:
+    assert kept("H5 A3:1 T3 A3:1 T12?", 20, 0.5, "clamp") == [0, 3, 4]
+
+
+# --- units and the head -------------------------------------------------------------------------
+
+
+def test_a_greeting_leaves_when_the_first_human_message_comes() -> None:
+    assert kept("S1 A1 H1", 50) == [0, 2]
+
+
+def test_a_pinned_greeting_leaves_too() -> None:
+    assert kept("A1! H1", 50) == [1]
+
+
+def test_without_a_human_message_everything_stays() -> None:
+    assert kept("S1 A1:1 T1 A1", 50) == [0, 1, 2, 3]
+
+
+def test_without_a_human_message_whole_steps_leave() -> None:
+    assert kept("S1 A5:1 T5 A5", 12) == [0, 3]
+
+
+def test_a_step_leaves_as_a_whole() -> None:
+    assert kept("H1 A2:2 T2 T2 A2:1 T4", 10) == [0, 4, 5]
+
+
+def test_a_late_system_message_belongs_to_the_unit_before_it() -> None:
+    assert kept("H1 A5 S5 A5", 12) == [0, 3]
+
+
+def test_a_late_system_message_behind_the_question_does_not_hold() -> None:
+    assert kept("H1 S5 A5 A5", 12) == [0, 2, 3]
+
+
+def test_a_step_with_more_results_than_calls_is_joined_to_the_one_before_it() -> None:
+    assert kept("H1 A1:1 A1:1 T4 T4 A9", 14) == [0, 5]
+
+
+def test_a_join_keeps_both_steps_while_they_fit() -> None:
+    assert kept("H1 A1:1 A1:1 T4 T4 A1", 12) == [0, 1, 2, 3, 4, 5]
+
+
+# --- pins ---------------------------------------------------------------------------------------
+
+
+def test_a_pin_holds_its_step_and_the_question_of_its_turn() -> None:
+    assert kept("H1 A2:1 T2! A2 H9 A9 H1 A9", 17) == [0, 1, 2, 6, 7]
+
+
+def test_a_pinned_question_holds_no_more_than_itself() -> None:
+    assert kept("H1! A9 H9 A1", 12) == [0, 2, 3]
+
+
+def test_pins_that_leave_no_room_are_an_error() -> None:
+    with pytest.raises(TokenBudgetError, match="what is pinned 12"):
+        kept("H12! A1 H9", 20)
+
+
+# --- oversize -----------------------------------------------------------------------------------
+
+
+def test_clamping_shrinks_the_biggest_results_first_and_to_one_level() -> None:
+    seen = window(conversation("H9? A1:3 T30? T20? T5?"), Budget(50, 1.0))
+    assert seen.clamped == {2: 17, 3: 17}
+
+
+def test_other_texts_shrink_only_when_the_results_are_at_their_smallest() -> None:
+    seen = window(conversation("H30? A1:1 T9?"), Budget(20, 1.0))
+    assert seen.clamped == {0: 18, 2: 1}
+
+
+def test_clamping_goes_down_to_low_water() -> None:
+    seen = window(conversation("S10 H50?"), Budget(30, 0.5))
+    assert seen.clamped == {1: 10}
+
+
+def test_clamping_stops_at_max_tokens_where_low_water_is_out_of_reach() -> None:
+    seen = window(conversation("H18 A1:1 T9?"), Budget(22, 0.5))
+    assert seen.clamped == {2: 3}
+
+
+def test_a_system_message_is_never_clamped() -> None:
+    with pytest.raises(TokenBudgetError):
+        window(conversation("S30? H1?"), Budget(20))
+
+
+def test_a_late_system_message_is_never_clamped() -> None:
+    seen = window(conversation("H20? S9?"), Budget(20, 1.0))
+    assert seen.clamped == {0: 11}
+
+
+def test_a_clamp_size_stands_while_the_budget_holds() -> None:
+    before = window(conversation("H50? A1"), Budget(30, 0.5))
+    after = window(conversation("H50? A1 A5"), Budget(30, 0.5))
+    assert before.clamped == after.clamped
+
+
+def test_what_did_not_fit_in_the_past_does_not_raise_again() -> None:
+    assert kept("H30 A1 H2", 20) == [2]
+
+
+def test_raise_raises_for_the_last_message() -> None:
+    with pytest.raises(TokenBudgetError):
+        kept("H2 A1 H30", 20)
+
+
+def test_drop_leaves_an_oversized_step_out_and_its_question_in() -> None:
+    assert kept("H2 A1:1 T30 A3", 20, oversize="drop") == [0, 3]
+
+
+def test_drop_leaves_an_oversized_question_out_with_its_turn() -> None:
+    assert kept("H30 A1:1 T1 A1 H2 A1", 20, oversize="drop") == [4, 5]
+
+
+def test_drop_leaves_the_later_results_of_an_oversized_step_out() -> None:
+    assert kept("H2 A1:2 T30 T1", 20, oversize="drop") == [0]
+
+
+def test_drop_says_why_it_left_something_out() -> None:
+    replay = lived(conversation("H30"), Budget(20, oversize="drop"))
+    assert replay.left_out is not None
+    assert replay.left_out.tokens == 30
+
+
+def test_drop_raises_where_the_head_alone_does_not_fit() -> None:
+    with pytest.raises(TokenBudgetError, match="the system messages 21"):
+        kept("S21 H1", 20, oversize="drop")
+
+
+def test_the_cut_of_an_empty_tail_is_the_length_of_the_conversation() -> None:
+    assert window(conversation("S1 H30"), Budget(20, oversize="drop")).cut == 2
+
+
+# --- the error ----------------------------------------------------------------------------------
+
+
+@settings(max_examples=400)
+@given(numbers(), budgets())
+def test_an_error_needs_more_than_max_tokens(messages: list[M], budget: Budget) -> None:
+    error = shortage(messages, budget)
+    assert error is None or error.tokens > error.max_tokens == budget.max_tokens
+
+
+@settings(max_examples=200)
+@given(numbers(in_order=True), budgets())
+def test_what_an_error_says_is_needed_is_enough(messages: list[M], budget: Budget) -> None:
+    error = shortage(messages, budget)
+    assume(error is not None)
+    assert error is not None
+    assert shortage(messages, replace(budget, max_tokens=error.tokens)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "oversize", "tokens", "made_of"),
+    [
+        ("S5 H30", "raise", "38", "the system messages 5, the question 30"),
+        ("H6 A30", "raise", "39", "the question and what is pinned 6, the newest step 30"),
+        ("H6! A1 H30", "drop", "39", "what is pinned 6, the question 30"),
+        ("H6? A30", "clamp", "34", "the question and what is pinned 1, the newest step 30"),
+    ],
+)
+def test_an_error_says_both_numbers_and_what_they_are_made_of(
+    text: str, oversize: Oversize, tokens: str, made_of: str
+) -> None:
+    replay = lived(conversation(text), Budget(20, fixed=3, oversize=oversize))
+    even, otherwise = (
+        (" even when clamped", "") if oversize == "clamp" else ("", ', or allow "clamp"')
+    )
+    assert str(replay._shortage or replay.left_out) == (
+        f"What must stay needs {tokens} tokens{even} ({made_of}, the fixed part of the request 3);"
+        f" max_tokens is 20. Raise max_tokens, shorten or unpin what must stay{otherwise}."
+    )
+
+
+def test_an_error_pickles_with_its_numbers() -> None:
+    error = TokenBudgetError("no", tokens=812, max_tokens=500)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.tokens, again.max_tokens) == ("no", 812, 500)
+
+
+# --- single messages as the units ---------------------------------------------------------------
+
+
+@settings(max_examples=400)
+@given(numbers(), budgets("drop"), st.sampled_from([1.0, 0.5]))
+def test_single_messages_leave_from_the_front_until_the_rest_fits(
+    messages: list[M], budget: Budget, trim_to: float
+) -> None:
+    room = budget.max_tokens - budget.fixed
+    assume(room >= 0)
+    want: list[int] = []
+    for i in range(len(messages)):
+        want.append(i)
+        if sum(messages[k].cost for k in want) > room:
+            del want[0]
+            while want and sum(messages[k].cost for k in want) > trim_to * room:
+                del want[0]
+            if not want and messages[i].cost <= room:
+                want = [i]
+    single = replace(budget, turns=False, trim_to=trim_to)
+    assert list(window(messages, single).kept) == want
+
+
+def test_single_messages_know_no_head_no_pins_and_no_turns() -> None:
+    seen = window(conversation("S5 H5! A5:1 T5"), Budget(10, 1.0, oversize="drop", turns=False))
+    assert seen.kept == (2, 3)
+
+
+def test_single_messages_may_leave_an_empty_window() -> None:
+    seen = window(conversation("H1 A30"), Budget(10, oversize="drop", turns=False))
+    assert (seen.kept, seen.cut) == ((), 2)
+
+
+def test_what_follows_an_empty_window_is_kept() -> None:
+    seen = window(conversation("H1 A30 T5"), Budget(10, oversize="drop", turns=False))
+    assert seen.kept == (2,)
+
+
+# --- else_drop ----------------------------------------------------------------------------------
+
+
+def test_with_else_drop_what_clamping_cannot_fit_is_left_out() -> None:
+    seen = window(conversation("H5 A1:1 T30 A2"), Budget(20, else_drop=True))
+    assert seen.kept == (0, 3)
+
+
+def test_with_else_drop_clamping_comes_first() -> None:
+    seen = window(conversation("H5 A1:1 T30?"), Budget(20, 1.0, else_drop=True))
+    assert seen.clamped == {2: 14}
+
+
+def test_with_else_drop_and_raise_it_still_raises() -> None:
+    with pytest.raises(TokenBudgetError):
+        window(conversation("H30"), Budget(20, oversize="raise", else_drop=True))
+
+
+# --- shrink -------------------------------------------------------------------------------------
+
+
+@st.composite
+def _sizes(draw: st.DrawFn) -> tuple[list[int], list[int], int]:
+    costs = draw(st.lists(st.integers(0, 60), max_size=6))
+    least = [draw(st.integers(0, cost)) for cost in costs]
+    return costs, least, draw(st.integers(-5, 200))
+
+
+@settings(max_examples=300)
+@given(_sizes())
+def test_shrink_saves_enough_unless_all_are_at_their_floors(
+    sizes: tuple[list[int], list[int], int],
+) -> None:
+    costs, least, excess = sizes
+    shrunk = shrink(costs, least, excess)
+    assert sum(costs) - sum(shrunk) >= excess or shrunk == least
+
+
+@settings(max_examples=300)
+@given(_sizes())
+def test_shrink_stays_between_floor_and_cost(sizes: tuple[list[int], list[int], int]) -> None:
+    costs, least, excess = sizes
+    shrunk = shrink(costs, least, excess)
+    assert all(a <= b <= c for a, b, c in zip(least, shrunk, costs, strict=True))
+
+
+@settings(max_examples=300)
+@given(_sizes())
+def test_shrink_takes_the_highest_level_that_saves_enough(
+    sizes: tuple[list[int], list[int], int],
+) -> None:
+    costs, least, excess = sizes
+
+    def at(level: int) -> list[int]:
+        return [min(c, max(level, f)) for c, f in zip(costs, least, strict=True)]
+
+    levels = [n for n in range(max(costs, default=0) + 1) if sum(costs) - sum(at(n)) >= excess]
+    assert shrink(costs, least, excess) == (at(max(levels)) if levels else at(0))
+
+
+def test_shrink_leaves_everything_where_nothing_is_to_be_saved() -> None:
+    assert shrink([9, 3], [0, 0], 0) == [9, 3]
