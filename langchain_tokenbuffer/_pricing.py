@@ -1,19 +1,15 @@
-"""How messages are priced with one tokenizer, and remembered.
+"""How messages are priced with one tokenizer.
 
 A `Pricing` knows what one message costs; `counters` sums, `_models` chooses which pricing it is.
 """
 
 from __future__ import annotations
 
-import inspect
-import itertools
 import json
-import marshal
 import math
-import threading
-import weakref
+import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.messages import (
     AIMessage,
@@ -23,168 +19,25 @@ from langchain_core.messages import (
     get_buffer_string,
 )
 
-from langchain_tokenbuffer import vocabularies
+from langchain_tokenbuffer._remembering import Memory, key_of, whole_key_of
+from langchain_tokenbuffer._texts import TiktokenText, Tokenizer, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from langchain_tokenbuffer._texts import CountText
+
+__all__ = [
+    "CalledPricing",
+    "ChatPricing",
+    "CountMessages",
+    "Pricing",
+    "RemotePricing",
+    "TextPricing",
+    "TiktokenText",
+    "Tokenizer",
+    "as_json",
+]
 
 CountMessages: TypeAlias = Callable[[list[BaseMessage]], int]
-
-REMEMBERED = 1 << 18
-"""How many messages' counts one tokenizer remembers (about 100 bytes each); the oldest quarter is
-forgotten when there are more."""
-
-
-# --- remembering: counts by content ---------------------------------------------------------------
-
-
-class _Memory:
-    """The counts one tokenizer has taken: hash of a message to tokens. Bounded, thread-safe."""
-
-    def __init__(self) -> None:
-        self.counts: dict[int, int] = {}
-        self.probed: tuple[bool, int] | None = None  # of a callable: additive, constant
-        self._lock = threading.Lock()
-
-    def remember(self, key: int, count: int) -> None:
-        with self._lock:
-            if len(self.counts) >= REMEMBERED:
-                # Reading needs no lock, so the dict is never emptied, only thinned out.
-                for old in list(itertools.islice(self.counts, REMEMBERED // 4)):
-                    del self.counts[old]
-            self.counts[key] = count
-
-
-_by_name: dict[Hashable, _Memory] = {}
-_by_owner: dict[tuple[int, str], _Memory] = {}
-
-
-def memory_named(*name: Hashable) -> _Memory:
-    """Return the memory of a tokenizer that is known by name, the same for the whole process."""
-    return _by_name.setdefault(name, _Memory())
-
-
-def memory_of(owner: object, part: str = "") -> _Memory:
-    """Return the memory that lives as long as its owner; by identity, since models have no hash."""
-    key = (id(owner), part)
-    memory = _by_owner.get(key)
-    if memory is None:
-        memory = _Memory()
-        try:
-            weakref.finalize(owner, _by_owner.pop, key, None).atexit = False
-        except TypeError:  # cannot be watched, so it must not be found again under a reused id
-            return memory
-        memory = _by_owner.setdefault(key, memory)
-    return memory
-
-
-_unfrozen = itertools.count()
-
-
-def _frozen(value: Any) -> object:
-    """Return something hashable that differs whenever the value does."""
-    try:
-        return marshal.dumps(value, 2)  # version 2: no back references, equal for equal values
-    except ValueError:
-        pass
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001  # also a RecursionError: counted each time, never wrongly
-        return ("unfrozen", next(_unfrozen))
-
-
-def _key(message: BaseMessage) -> int:
-    """Hash what a message's price can depend on. Hot: a string keeps its own hash."""
-    fields = message.__dict__
-    content = fields["content"]
-    if content.__class__ is not str:
-        content = _frozen(content)
-    get = fields.get
-    calls = get("tool_calls") or get("invalid_tool_calls") or get("tool_call_id")
-    if calls or get("additional_kwargs") or get("name") or get("role"):
-        more = [get(name) for name in _PRICED]
-        return hash((message.__class__, content, _frozen(more)))
-    return hash((message.__class__, content))
-
-
-_PRICED = ("tool_calls", "invalid_tool_calls", "tool_call_id", "additional_kwargs", "name", "role")
-
-
-def _whole_key(message: BaseMessage) -> int:
-    """Hash all of a message: a callable may look at anything."""
-    return hash((message.__class__, _frozen([message.__dict__, message.__pydantic_extra__])))
-
-
-# --- texts ------------------------------------------------------------------------------------
-
-
-class Tokenizer(Protocol):
-    """A text as tokens, and back; of a character cut in two, nothing comes back."""
-
-    def encode(self, text: str) -> list[int]: ...
-
-    def decode(self, ids: Sequence[int]) -> str: ...
-
-
-class _CountText(Protocol):
-    """Text to tokens: at least one for a text that is not empty, and never an error."""
-
-    @property
-    def tokenizer(self) -> Tokenizer | None: ...
-
-    def __call__(self, text: str) -> int: ...
-
-
-_RUN = 16_384
-_LONG = 2 * _RUN
-
-
-class TiktokenText:
-    """Counts with an encoding of tiktoken; special tokens are text like any other."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._encode: Callable[[str], list[int]] | None = None
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self
-
-    def encode(self, text: str) -> list[int]:
-        encode = self._encode
-        if encode is None:
-            encode = self._encode = vocabularies.load(self._name).encode_ordinary
-        if len(text) > _LONG and _has_blank_run(text):
-            # tiktoken's regex overflows its stack on them; taken in pieces, a little high.
-            pieces = (encode(text[i : i + _RUN]) for i in range(0, len(text), _RUN))
-            return list(itertools.chain.from_iterable(pieces))
-        return encode(text)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return vocabularies.load(self._name).decode_bytes(ids).decode(errors="ignore")
-
-    def __call__(self, text: str) -> int:
-        return len(self.encode(text)) if text else 0
-
-
-def _has_blank_run(text: str) -> bool:
-    """Tell whether a very long run of white space may be inside: one aligned block is all blank."""
-    return any(text[i : i + _RUN].isspace() for i in range(0, len(text), _RUN))
-
-
-class FunctionText:
-    """Counts with a `custom_get_token_ids` or a model's own `get_num_tokens`."""
-
-    tokenizer = None
-
-    def __init__(self, count: Callable[[str], int]) -> None:
-        self._count = count
-
-    def __call__(self, text: str) -> int:
-        return max(self._count(text), 1) if text else 0
-
-
-# --- pricings ---------------------------------------------------------------------------------
 
 
 class Pricing:
@@ -195,10 +48,10 @@ class Pricing:
     constant = 0
     tokenizer: Tokenizer | None = None
 
-    def __init__(self, memory: _Memory) -> None:
+    def __init__(self, memory: Memory) -> None:
         self.memory = memory
 
-    key = staticmethod(_key)
+    key = staticmethod(key_of)
 
     def price(self, message: BaseMessage) -> int:
         raise NotImplementedError
@@ -221,8 +74,8 @@ class ChatPricing(Pricing):
 
     def __init__(
         self,
-        text: _CountText,
-        memory: _Memory,
+        text: CountText,
+        memory: Memory,
         what: str,
         *,
         per_message: int = 3,
@@ -246,21 +99,22 @@ class ChatPricing(Pricing):
         fields = message.__dict__
         total = self._per_message + count(_role(message))
         content = fields["content"]
-        total += count(content) if content.__class__ is str else self._blocks(content)
+        calls = _calls(message)
+        total += count(content) if content.__class__ is str else self._blocks(content, bool(calls))
         if fields.get("tool_call_id") is not None:
             total += 3  # the id's own text is not billed, nor a result's name sent
-        elif name := fields.get("name") or fields["additional_kwargs"].get("name"):
+        elif name := fields.get("name") or _extra(message).get("name"):
             total += count(str(name)) + self._per_name
-        for function in _calls(message):
+        for function in calls:
             total += count(function["name"]) + count(function["arguments"])
         return total if self._factor == 1 else math.ceil(total * self._factor)
 
-    def _blocks(self, content: object) -> int:
+    def _blocks(self, content: object, has_calls: bool) -> int:  # noqa: FBT001
         if not isinstance(content, list):
             return self._count(str(content)) if content else 0
-        return sum(self._block(block) for block in content)
+        return sum(self._block(block, has_calls) for block in content)
 
-    def _block(self, block: object) -> int:
+    def _block(self, block: object, has_calls: bool) -> int:  # noqa: FBT001
         if isinstance(block, str):
             return self._count(block)
         if not isinstance(block, dict):
@@ -268,7 +122,7 @@ class ChatPricing(Pricing):
         kind = block.get("type")
         if kind in _IMAGES:
             return _image(block)
-        if kind in _CALLS:
+        if kind in _CALLS and has_calls:
             return 0  # the same calls are in `tool_calls`
         text = block.get(_TEXTS.get(str(kind), ""))
         if isinstance(text, str):
@@ -279,7 +133,7 @@ class ChatPricing(Pricing):
 class TextPricing(Pricing):
     """LangChain's own default: the text of each message with its role before it, summed."""
 
-    def __init__(self, text: _CountText, memory: _Memory, what: str) -> None:
+    def __init__(self, text: CountText, memory: Memory, what: str) -> None:
         super().__init__(memory)
         self._count = text
         self.tokenizer = text.tokenizer
@@ -299,9 +153,9 @@ class TextPricing(Pricing):
 class CalledPricing(Pricing):
     """Any callable on a list of messages, probed for being additive."""
 
-    key = staticmethod(_whole_key)
+    key = staticmethod(whole_key_of)
 
-    def __init__(self, count: CountMessages, memory: _Memory, what: str) -> None:
+    def __init__(self, count: CountMessages, memory: Memory, what: str) -> None:
         super().__init__(memory)
         self._count = count
         self._what = what
@@ -326,31 +180,31 @@ class CalledPricing(Pricing):
         return max(0, self.whole([message]) - self.constant)
 
     def whole(self, messages: Sequence[BaseMessage]) -> int:
-        count = self._count(list(messages))
-        if isinstance(count, bool) or not hasattr(count, "__index__"):
-            if inspect.iscoroutine(count):
-                count.close()
-            msg = (
-                f"token_counter must return an int; {self._what} returned {count!r} "
-                f"({type(count).__name__})"
-            )
-            raise TypeError(msg)
-        if count < 0:
-            msg = f"token_counter must not return a negative count; {self._what} returned {count}"
-            raise ValueError(msg)
-        return int(count)
+        return checked(self._count(list(messages)), self._what)
 
 
+class RemotePricing(CalledPricing):
+    """A provider's own count of whole requests: asked once a count, so never probed."""
+
+    def _probed(self) -> tuple[bool, int]:
+        return False, 0
+
+
+_REPORT: Any = {
+    "response_metadata": {"model_provider": "openai"},
+    "usage_metadata": {"input_tokens": 9_000, "output_tokens": 99, "total_tokens": 9_099},
+}
 _SAMPLES: tuple[BaseMessage, ...] = (
     HumanMessage(content="Where is the nearest bakery?"),
-    AIMessage(content="Two streets from here."),
+    AIMessage(content="Two streets from here.", **_REPORT),
     HumanMessage(content="안녕하세요, 1 + 1?"),
-    AIMessage(content="2"),
+    AIMessage(content="2", **_REPORT),
     SystemMessage(content="Answer in one short sentence, please."),
     HumanMessage(content="x"),
-    AIMessage(content="Yes" * 33),
+    AIMessage(content="Yes" * 33, **_REPORT),
 )
-"""Lengths of no common factor, so that a count that rounds its sum betrays itself."""
+"""Lengths of no common factor, so that a count that rounds its sum betrays itself; replies that
+report a usage, so that a count that scales by it does."""
 
 
 def _probe(count: Callable[[Sequence[BaseMessage]], int]) -> tuple[bool, int]:
@@ -367,8 +221,6 @@ def _probe(count: Callable[[Sequence[BaseMessage]], int]) -> tuple[bool, int]:
         raise
     return (True, constant) if additive else (False, 0)
 
-
-# --- what a message is made of ------------------------------------------------------------------
 
 _ROLES = {"human": "user", "ai": "assistant"}
 _IMAGES = frozenset({"image", "image_url", "input_image"})
@@ -393,8 +245,12 @@ def _role(message: BaseMessage) -> str:
     if kind in ("chat", "Chat"):
         return str(getattr(message, "role", kind))
     if kind == "system":
-        return str(message.additional_kwargs.get("__openai_role__", kind))
+        return str(_extra(message).get("__openai_role__", kind))
     return _ROLES.get(kind.lower(), kind)
+
+
+def _extra(message: BaseMessage) -> dict[str, Any]:
+    return message.__dict__.get("additional_kwargs") or {}
 
 
 def _calls(message: BaseMessage) -> list[dict[str, str]]:
@@ -406,7 +262,7 @@ def _calls(message: BaseMessage) -> list[dict[str, str]]:
     ]
     if calls:
         return calls
-    extra = fields["additional_kwargs"]
+    extra = _extra(message)
     if not extra:
         return []
     raw = [call.get("function") for call in extra.get("tool_calls") or () if isinstance(call, dict)]
@@ -435,6 +291,7 @@ def as_json(value: object) -> str:
 
 
 _DATA = 1024
+_ENCODED = re.compile(rf"(?:data:[^,]{{,200}},)?[A-Za-z0-9+/=_\r\n-]{{{_DATA - 256}}}")
 _DEEP = 32
 
 
@@ -444,7 +301,7 @@ def _without_data(value: Any, depth: int = 0) -> Any:
         return {key: _without_data(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list) and depth < _DEEP:
         return [_without_data(item, depth + 1) for item in value]
-    if isinstance(value, str) and len(value) > _DATA and " " not in value[:_DATA]:
+    if isinstance(value, str) and len(value) > _DATA and _ENCODED.match(value):
         return ""
     return "" if isinstance(value, bytes) else value
 

