@@ -25,12 +25,16 @@ Oversize: TypeAlias = Literal["clamp", "raise", "drop"]
 
 
 class Sized(NamedTuple):
-    """One message in numbers: what it is, what it costs (tokens), how many tools it calls."""
+    """One message in numbers: what it is, what it costs (tokens), how many tools it calls.
+
+    `clamped` is the size it was clamped to by a replay whose earlier messages are deleted since.
+    """
 
     kind: Kind
     cost: int
     calls: int = 0
     pinned: bool = False
+    clamped: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Budget:
         trim_to: Low-water mark in (0, 1]: the share of what `max_tokens` leaves to the tail that
             the tail takes after the cut has moved.
         fixed: What the request costs beside its messages, in tokens.
+        slack: How much of `fixed` is only rounding, in tokens; what must stay may take it when
+            it does not fit otherwise.
         oversize: `"clamp"`, `"raise"` or `"drop"`.
         else_drop: Leave out what not even clamping fits, instead of raising.
         turns: Whether turns and steps are the units. `False`: single messages are the units,
@@ -51,6 +57,7 @@ class Budget:
     max_tokens: int
     trim_to: float = 0.6
     fixed: int = 0
+    slack: int = 0
     oversize: Oversize = "clamp"
     else_drop: bool = False
     turns: bool = True
@@ -67,6 +74,7 @@ class Window:
         cut: Index at which the window's tail begins: from here on every message is kept, unless
             `oversize="drop"` left it out. The length of the conversation when there is no tail.
         tokens: What the window costs, with the fixed part of the request.
+        thinned: Indices of the kept AI messages whose stale thinking blocks are left out.
     """
 
     kept: tuple[int, ...]
@@ -74,6 +82,7 @@ class Window:
     clamped: dict[int, int] = field(hash=False)
     cut: int
     tokens: int
+    thinned: tuple[int, ...] = ()
 
 
 class _Part:
@@ -150,8 +159,10 @@ class Replay:
         "_tail",
         "_tail_cost",
         "budget",
+        "changed",
         "count",
         "left_out",
+        "strained",
     )
 
     def __init__(self, budget: Budget) -> None:
@@ -169,6 +180,8 @@ class Replay:
         self._dropping: Literal["", "unit", "turn"] = ""
         self._shortage: TokenBudgetError | None = None
         self.left_out: TokenBudgetError | None = None  # why the last push left a unit out
+        self.changed = 0  # the first index the last push took out or resized; `count`: none
+        self.strained = False  # whether a message ever needed the slack
 
     @property
     def tokens(self) -> int:
@@ -192,7 +205,10 @@ class Replay:
         if not self.budget.turns:
             sized = Sized("human", sized.cost)
         part = _Part(self.count, sized.kind, sized.cost)
+        if sized.clamped is not None:
+            part.cost = min(sized.cost, sized.clamped)
         self.count += 1
+        self.changed = self.count
         if self._head_open and sized.kind == "system":
             self._head.append(part.index)
             self._head_cost += part.cost
@@ -201,6 +217,7 @@ class Replay:
             self._place(part, sized, left)
         if self.tokens > self.budget.max_tokens:
             self._move(left, floor)
+        self.changed = min([self.changed, *left])
         return left
 
     def window(self) -> Window:
@@ -216,7 +233,7 @@ class Replay:
             dropped=tuple(i for i in range(self.count) if i not in inside),
             clamped=clamped,
             cut=next((unit.parts[0].index for unit in self._tail if unit.parts), self.count),
-            tokens=self.tokens,
+            tokens=self.tokens - self.budget.slack,
         )
 
     def kept(self) -> tuple[list[int], dict[int, int]]:
@@ -285,14 +302,20 @@ class Replay:
         if self._tail:
             self._cut_at(len(self._tail) - 1, left)
         oversize = self.budget.oversize
-        if oversize == "clamp" and self._clamp(floor):
+        if self._fits_strained() or (oversize == "clamp" and self._clamp(floor)):
             return
         drops = oversize == "drop" or (oversize == "clamp" and self.budget.else_drop)
         if drops and self._tail and self._tail[-1].parts:
             self._leave_out(left, floor)
-            if self.tokens <= self.budget.max_tokens:
+            if self.tokens <= self.budget.max_tokens or self._fits_strained():
                 return
         self._shortage = self._explain(floor)
+
+    def _fits_strained(self) -> bool:
+        """Take the slack if that is all that is missing."""
+        fits = self.tokens <= self.budget.max_tokens + self.budget.slack
+        self.strained |= fits
+        return fits
 
     def _better_place(self) -> _Place | None:
         """Find where the cut goes while whole units can make room.
@@ -379,13 +402,14 @@ class Replay:
         """Shrink the biggest tool results, then the biggest other texts, until all fits.
 
         Down to the low-water mark where the smallest clamps allow it, so that the next message
-        does not clamp again, else to `max_tokens`.
+        does not clamp again, else to `max_tokens`, else into the slack.
         """
         budget = self.budget
         stays = budget.fixed + self._head_cost
         low = stays + int(budget.trim_to * (budget.max_tokens - stays))
         parts, floors = self._clampable(floor)
-        for target in (min(low, budget.max_tokens), budget.max_tokens):
+        most = budget.max_tokens
+        for target in (min(low, most), most, most + budget.slack):
             excess = self.tokens - target
             sizes: list[int] = []
             for group, least in zip(parts, floors, strict=True):
@@ -394,7 +418,10 @@ class Replay:
                 excess -= sum(costs) - sum(shrunk)
                 sizes += shrunk
             if excess <= 0:
+                self.strained |= target > most
                 for part, size in zip((*parts[0], *parts[1]), sizes, strict=True):
+                    if size < part.cost:
+                        self.changed = min(self.changed, part.index)
                     part.cost = size
                 for unit in self._units():
                     unit.cost = sum(part.cost for part in unit.parts)
@@ -434,7 +461,7 @@ class Replay:
                 self._rest
             ),
             "the question" if is_question else "the newest step": size(newest),
-            "the fixed part of the request": budget.fixed,
+            "the fixed part of the request": budget.fixed - budget.slack,
         }
         tokens = sum(sizes.values())
         made_of = ", ".join(f"{name} {n}" for name, n in sizes.items() if n)

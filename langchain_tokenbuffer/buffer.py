@@ -180,6 +180,10 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         calls = len(call_ids(message)) if kind == "ai" else 0
         return Sized(kind, price, calls, self._is_pinned(message))
 
+    def begin(self, budget: Budget) -> Lived:
+        """Return a replay that has lived through nothing yet."""
+        return Lived(self, budget)
+
     def left_out(self, why: TokenBudgetError) -> None:
         """Say that a unit did not fit and was left out of the window."""
         logger.warning("Left out of the window: %s", why)
@@ -195,14 +199,14 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
     def _window(self, messages: list[BaseMessage]) -> Window:
         if self.token_counter.additive:
             return self._replayed(messages)
-        return self._measured(messages)
+        return self._measured(messages)[0]
 
     def _replayed(self, messages: list[BaseMessage]) -> Window:
         keys = self.keys(messages)
         with self._lock:  # one thread goes on with it, others begin anew: the answer is the same
             lived, self._lived = self._lived, None
         if lived is None or not lived.is_of(self) or lived.keys != keys[: len(lived.keys)]:
-            lived = Lived(self)
+            lived = self.begin(self.budget())
         lived.go_on(self, messages, keys)
         self._lived = lived
         window = lived.window()
@@ -212,15 +216,17 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         tokens = self.token_counter(self.show(messages, window))
         return replace(window, tokens=tokens, clamped=dict(window.clamped))
 
-    def _measured(self, messages: list[BaseMessage]) -> Window:
+    def _measured(self, messages: list[BaseMessage]) -> tuple[Window, Lived]:
         """The window by a counter that is not additive: the cut moves on until the whole fits."""
         keys = self.keys(messages)
         # First everything: what messages cost alone may add up to more than the whole does.
         prices = self.token_counter.prices(messages, keys)
-        budget = replace(self.budget(), max_tokens=max(self.max_tokens, sum(prices)))
+        budget = self.budget()
+        fixed = budget.fixed - budget.slack - self.token_counter.constant
+        budget = replace(budget, max_tokens=max(self.max_tokens, budget.fixed + sum(prices)))
         tokens = 0
         while True:
-            lived = Lived(self, budget)
+            lived = self.begin(budget)
             lived.go_on(self, messages, keys)
             try:
                 window = lived.window()
@@ -231,9 +237,9 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
                     f"counts the whole window; max_tokens is {self.max_tokens}."
                 )
                 raise TokenBudgetError(msg, tokens=tokens, max_tokens=self.max_tokens) from error
-            tokens = self.token_counter(self.show(messages, window))
+            tokens = fixed + self.token_counter(self.show(messages, window))
             if tokens <= self.max_tokens:
-                return replace(window, tokens=tokens)
+                return replace(window, tokens=tokens), lived
             tighter = min(self.max_tokens, window.tokens - 1, budget.max_tokens - 1)
             budget = replace(budget, max_tokens=tighter)
 
