@@ -102,20 +102,28 @@ def _step(draw: st.DrawFn, *, tools: bool, huge: bool, last: bool) -> list[BaseM
 
 @st.composite
 def conversations(
-    draw: st.DrawFn, *, pins: bool = True, late_systems: bool = True, max_turns: int = 5
+    draw: st.DrawFn, *, pins: bool = True, max_turns: int = 5, huge: bool | None = None
 ) -> list[BaseMessage]:
     """A conversation whose calls and results are in order.
 
     Plain chats and tool loops, parallel calls, repeated call ids, none to two system messages,
     greetings, pins, empty texts, at most one huge message, calls still open at the end, system
     messages in the middle, several human messages in a row, and none at all.
+
+    Args:
+        draw: Hypothesis's.
+        pins: Whether every tenth message is pinned.
+        max_turns: How many turns at most.
+        huge: Whether there is a huge message: in the last turn, nowhere, or perhaps anywhere.
     """
     messages: list[BaseMessage] = [
         SystemMessage(content=draw(texts())) for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2])))
     ]
     tools = draw(st.booleans())
-    turns = draw(st.integers(0, max_turns))
-    huge_turn = draw(st.sampled_from([None, None, *range(turns)]))
+    turns = draw(st.integers(int(huge is True), max_turns))
+    huge_turn = turns - 1 if huge else None
+    if huge is None:
+        huge_turn = draw(st.sampled_from([None, None, *range(turns)]))
     greets = turns == 0 or draw(st.sampled_from([False, False, False, True]))
     if greets:
         messages += draw(_step(tools=tools, huge=False, last=turns == 0))
@@ -131,7 +139,7 @@ def conversations(
         for step in range(steps):
             last = turn == turns - 1 and step == steps - 1
             messages += draw(_step(tools=tools, huge=step == huge_step, last=last))
-            if late_systems and draw(st.sampled_from([False] * 7 + [True])):
+            if draw(st.sampled_from([False] * 7 + [True])):
                 messages.append(SystemMessage(content=draw(texts())))
     if pins:
         for message in messages:
@@ -162,7 +170,7 @@ def disordered(draw: st.DrawFn) -> list[BaseMessage]:
 
 def max_tokens() -> st.SearchStrategy[int]:
     """Budgets from hopeless to generous, as `words` counts."""
-    return st.one_of(st.integers(1, 30), st.integers(20, 120), st.integers(100, 900))
+    return st.one_of(st.integers(1, 40), st.integers(30, 150), st.integers(60, 350))
 
 
 # --- numbers ----------------------------------------------------------------------------------
