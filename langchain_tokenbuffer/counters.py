@@ -25,18 +25,23 @@ from langchain_tokenbuffer._pricing import CountMessages, Tokenizer, as_json
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseLanguageModel
+    from langchain_core.messages import AIMessage
+    from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
 
-CountedBy: TypeAlias = "BaseLanguageModel[Any] | str | CountMessages | TokenCounter"
-"""What `token_counter` takes: a model, an encoding name, or a callable on a list of messages."""
+CountedBy: TypeAlias = (
+    "BaseLanguageModel[Any] | Runnable[Any, AIMessage] | str | CountMessages | TokenCounter"
+)
+"""What `token_counter` takes: a model, also one with bound tools or fallbacks, an encoding name, or
+a callable on a list of messages."""
 MessagesLike: TypeAlias = (
     PromptValue | str | BaseMessage | Sequence[MessageLikeRepresentation] | dict[str, Any]
 )
 Tool: TypeAlias = "dict[str, Any] | type | Callable[..., Any] | BaseTool"
 
 
-def as_messages(value: MessagesLike) -> list[BaseMessage]:
+def as_messages(value: MessagesLike | Iterable[MessageLikeRepresentation]) -> list[BaseMessage]:
     """Return what a Runnable, a model or `trim_messages` would take as a list of messages.
 
     A list of messages comes back as a new list of the same objects. A string or a single message
@@ -110,11 +115,11 @@ class TokenCounter:
         if isinstance(token_counter, TokenCounter):
             exact = token_counter.exact
             token_counter = token_counter.token_counter
-        self.token_counter: BaseLanguageModel[Any] | str | CountMessages = token_counter
+        self.token_counter: CountedBy = token_counter
         self.exact: Exact = exact
         self._pricing = pricing_of(token_counter, exact)
 
-    def __call__(self, messages: Sequence[BaseMessage]) -> int:
+    def __call__(self, messages: MessagesLike | Iterable[MessageLikeRepresentation]) -> int:
         """Return what the messages cost as one request, in tokens.
 
         Raises:

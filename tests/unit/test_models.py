@@ -1,0 +1,318 @@
+"""Which encoding a model counts with, whatever its name, and what is never asked."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.language_models import BaseChatModel, BaseLLM, FakeListChatModel, FakeListLLM
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_openai import AzureChatOpenAI, ChatOpenAI, OpenAI
+from pydantic import SecretStr
+
+from langchain_tokenbuffer import TokenCounter, _models
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+KEY = SecretStr("unused")
+TEXT = "안녕하세요, 다시 만나서 반가워요."  # costs other numbers with other encodings
+SAID: list[BaseMessage] = [HumanMessage(TEXT)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_warned_of() -> Iterator[None]:
+    before = set(_models._warned)
+    _models._warned.clear()
+    yield
+    _models._warned.clear()
+    _models._warned.update(before)
+
+
+def chat(name: Any) -> ChatOpenAI:
+    model = ChatOpenAI(model="gpt-4o", api_key=KEY)
+    model.model_name = name
+    return model
+
+
+KNOWN = {
+    "gpt-4o": "o200k_base",
+    "gpt-4o-2024-08-06": "o200k_base",
+    "gpt-4o-mini": "o200k_base",
+    "gpt-4o-search-preview": "o200k_base",
+    "chatgpt-4o-latest": "o200k_base",
+    "gpt-4.1-nano": "o200k_base",
+    "gpt-4.5-preview": "o200k_base",
+    "gpt-5": "o200k_base",
+    "gpt-5.4-mini": "o200k_base",
+    "o1": "o200k_base",
+    "o1-preview": "o200k_base",
+    "o3-mini": "o200k_base",
+    "o4-mini-2025-04-16": "o200k_base",
+    "codex-mini-latest": "o200k_base",
+    "gpt-oss-120b": "o200k_harmony",
+    "openai/gpt-oss-20b:free": "o200k_harmony",
+    "accounts/fireworks/models/gpt-oss-120b": "o200k_harmony",
+    "openai.gpt-oss-120b-1:0": "o200k_harmony",
+    "gpt-4": "cl100k_base",
+    "gpt-4-0613": "cl100k_base",
+    "gpt-4-turbo": "cl100k_base",
+    "gpt-4-32k": "cl100k_base",
+    "gpt-3.5-turbo": "cl100k_base",
+    "gpt-35-turbo": "cl100k_base",
+    "gpt-3.5-turbo-instruct": "cl100k_base",
+    "davinci-002": "cl100k_base",
+    "ft:gpt-4o:org::id": "o200k_base",
+    "ft:gpt-4o-mini-2024-07-18:org:name:id": "o200k_base",
+    "ft:gpt-3.5-turbo-0613:org::id": "cl100k_base",
+    "ft:davinci-002:org::id": "cl100k_base",
+    "openai/gpt-4o": "o200k_base",
+    "openrouter/openai/o3": "o200k_base",
+    "azure/gpt-4.1": "o200k_base",
+    "GPT-4O": "o200k_base",
+    "OpenAI/GPT-4": "cl100k_base",
+    "my-gpt-4o-deployment": "o200k_base",
+}
+UNKNOWN = ["deepseek-chat", "qwen2.5-72b", "marco-o1", "minigpt-4", "o1x", "gpt-j-6b", "", None, 5]
+
+
+@pytest.mark.parametrize(("name", "encoding"), KNOWN.items())
+def test_a_models_name_gives_its_encoding(name: str, encoding: str) -> None:
+    assert TokenCounter(chat(name))(SAID) == TokenCounter(encoding)(SAID)
+
+
+@pytest.mark.parametrize(("name", "encoding"), KNOWN.items())
+def test_what_is_used_is_described(name: str, encoding: str) -> None:
+    assert encoding in TokenCounter(chat(name)).describe()
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_an_unknown_name_counts_with_the_fallback(name: Any) -> None:
+    model = chat(name)
+    with pytest.warns(UserWarning, match="counting with 'cl100k_base'"):
+        counter = TokenCounter(model)
+    assert counter(SAID) == TokenCounter("cl100k_base")(SAID)
+
+
+def test_an_unknown_name_warns_once() -> None:
+    model = chat("deepseek-chat")
+    with pytest.warns(UserWarning, match="deepseek-chat") as warned:
+        [TokenCounter(model) for _ in range(3)]
+    assert len(warned) == 1
+
+
+def test_another_unknown_name_warns_again() -> None:
+    models = [chat("deepseek-chat"), chat("deepseek-reasoner")]
+    with pytest.warns(UserWarning, match="deepseek") as warned:
+        [TokenCounter(model) for model in models]
+    assert len(warned) == 2
+
+
+def test_a_completion_model_of_unknown_name_counts_with_the_fallback() -> None:
+    model = OpenAI(model="my-llm", api_key=KEY)
+    with pytest.warns(UserWarning, match="my-llm"):
+        counter = TokenCounter(model)
+    known = OpenAI(model="gpt-3.5-turbo-instruct", api_key=KEY)
+    assert counter(SAID) == TokenCounter(known)(SAID)
+
+
+def test_tiktoken_model_name_wins_over_the_name() -> None:
+    model = ChatOpenAI(model="gpt-4o", tiktoken_model_name="gpt-4", api_key=KEY)
+    assert TokenCounter(model)(SAID) == TokenCounter("cl100k_base")(SAID)
+
+
+def test_tiktoken_model_name_makes_an_unknown_name_known() -> None:
+    model = ChatOpenAI(model="my-llm", tiktoken_model_name="gpt-4o", api_key=KEY)
+    assert TokenCounter(model)(SAID) == TokenCounter("o200k_base")(SAID)
+
+
+def test_tiktoken_model_name_wins_with_a_completion_model() -> None:
+    model = OpenAI(model="gpt-3.5-turbo-instruct", tiktoken_model_name="gpt-4o", api_key=KEY)
+    assert TokenCounter(model)(SAID) == model.get_num_tokens_from_messages(SAID)
+
+
+def azure(**fields: Any) -> AzureChatOpenAI:
+    return AzureChatOpenAI(azure_endpoint="https://unused", api_version="1", api_key=KEY, **fields)
+
+
+AZURE: dict[str, tuple[dict[str, Any], str]] = {
+    "the model is named": (
+        {"azure_deployment": "prod-7", "model": "gpt-4o"},
+        "o200k_base",
+    ),
+    "the deployment shows the model": ({"azure_deployment": "gpt-4o"}, "o200k_base"),
+    "the deployment shows another version": ({"azure_deployment": "gpt-35-turbo"}, "cl100k_base"),
+    "the name is the deployment's": (
+        {"azure_deployment": "gpt-4o-eu", "model": "mine"},
+        "o200k_base",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "encoding"), AZURE.values(), ids=AZURE)
+def test_an_azure_deployment_counts_as_the_model_behind_it(
+    fields: dict[str, Any], encoding: str
+) -> None:
+    assert TokenCounter(azure(**fields))(SAID) == TokenCounter(encoding)(SAID)
+
+
+def test_an_azure_deployment_of_unknown_model_counts_with_one_warning() -> None:
+    model = azure(azure_deployment="prod-7")
+    with pytest.warns(UserWarning, match="prod-7"):
+        counter = TokenCounter(model)
+    assert counter(SAID) == TokenCounter("cl100k_base")(SAID)
+
+
+def test_the_first_chat_model_counts_four_a_message() -> None:
+    model = chat("gpt-3.5-turbo-0301")
+    said = [HumanMessage("Hi", name="Ann"), AIMessage("Hello.")]
+    assert TokenCounter(model)(said) == model.get_num_tokens_from_messages(said)
+
+
+# --- models that count themselves -----------------------------------------------------------------
+
+
+class Chat(BaseChatModel):
+    """A chat model of a provider's own."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "chat"
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("Hello."))])
+
+
+class Asked(Chat):
+    """A chat model whose own counting is remembered to have been asked."""
+
+    asked: int = 0
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        self.asked += 1
+        return 10 + 7 * len(messages)
+
+
+class AskedForTexts(Chat):
+    """A chat model that counts texts itself."""
+
+    asked: int = 0
+
+    def get_num_tokens(self, text: str) -> int:
+        self.asked += 1
+        return len(text)
+
+
+def of(package: str, base: type[Chat]) -> Any:
+    """Return a model as if its class were that package's."""
+    kind = type("ChatRemote", (base,), {"__module__": f"{package}.chat_models", **vars_of(base)})
+    return kind()
+
+
+def vars_of(base: type) -> dict[str, Any]:
+    methods = ("get_num_tokens_from_messages", "get_num_tokens")
+    return {name: vars(base)[name] for name in methods if name in vars(base)}
+
+
+REMOTE = ["langchain_anthropic", "langchain_google_genai", "langchain_google_vertexai"]
+REMOTE += ["langchain_aws", "langchain_cohere"]
+
+
+def test_a_models_own_counting_of_messages_is_asked() -> None:
+    assert TokenCounter(Asked())([*SAID, *SAID]) == 24
+
+
+def test_a_models_own_counting_of_messages_is_found_additive() -> None:
+    assert TokenCounter(Asked()).constant == 10
+
+
+def test_a_models_own_counting_of_texts_is_asked() -> None:
+    assert TokenCounter(AskedForTexts())(SAID) == len("Human: " + TEXT)
+
+
+def test_an_override_of_a_users_own_is_asked() -> None:
+    class Mine(ChatOpenAI):
+        def get_num_tokens_from_messages(self, messages: Any, *args: Any, **kwargs: Any) -> int:
+            return 5 * len(messages)
+
+    assert TokenCounter(Mine(model="gpt-4o", api_key=KEY))(SAID) == 5
+
+
+@pytest.mark.parametrize("base", [Asked, AskedForTexts])
+@pytest.mark.parametrize("package", REMOTE)
+def test_a_remote_counter_is_not_asked(package: str, base: type[Chat]) -> None:
+    model = of(package, base)
+    TokenCounter(model)(SAID)
+    assert model.asked == 0
+
+
+@pytest.mark.parametrize("base", [Asked, AskedForTexts])
+@pytest.mark.parametrize("package", REMOTE)
+def test_a_subclass_of_a_remote_model_is_not_asked(package: str, base: type[Chat]) -> None:
+    model = type("Mine", (type(of(package, base)),), {"__module__": __name__})()
+    TokenCounter(model)(SAID)
+    assert model.asked == 0
+
+
+def test_a_local_count_of_a_users_own_over_a_remote_model_is_asked() -> None:
+    class Mine(type(of("langchain_anthropic", Asked))):  # type: ignore[misc]
+        def get_num_tokens_from_messages(self, messages: Any, *args: Any, **kwargs: Any) -> int:
+            return 5 * len(messages)
+
+    assert TokenCounter(Mine())(SAID) == 5
+
+
+@pytest.mark.parametrize("package", REMOTE)
+def test_a_remote_model_is_estimated_without_a_warning(package: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert TokenCounter(of(package, Chat))(SAID) >= TokenCounter("cl100k_base")(SAID)
+
+
+def test_a_remote_counter_that_is_asked_for_is_asked_once_a_count() -> None:
+    model = of("langchain_anthropic", Asked)
+    counter = TokenCounter(model, exact="remote")
+    counter([*SAID, *SAID])
+    assert model.asked == 1
+
+
+def test_a_remote_counter_that_is_asked_for_is_what_counts() -> None:
+    counter = TokenCounter(of("langchain_anthropic", Asked), exact="remote")
+    assert counter([*SAID, *SAID]) == 24
+
+
+def test_a_remote_counter_of_texts_that_is_asked_for_is_what_counts() -> None:
+    counter = TokenCounter(of("langchain_google_genai", AskedForTexts), exact="remote")
+    assert counter(SAID) == len("Human: " + TEXT)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [FakeListChatModel(responses=["a"]), FakeListLLM(responses=["a"]), Chat()],
+    ids=["chat", "llm", "own"],
+)
+def test_a_model_without_a_tokenizer_loads_none_from_a_hub(
+    model: BaseChatModel | BaseLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded() -> None:
+        msg = "a tokenizer was loaded from a hub"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr("langchain_core.language_models.base.get_tokenizer", loaded)
+    with pytest.warns(UserWarning, match="no tokenizer of its own"):
+        counter = TokenCounter(model)
+    assert counter(SAID) >= TokenCounter("cl100k_base")(SAID)
+
+
+def test_a_model_without_a_tokenizer_warns_once() -> None:
+    with pytest.warns(UserWarning, match="Chat has no tokenizer of its own") as warned:
+        [TokenCounter(Chat()) for _ in range(3)]
+    assert len(warned) == 1
+
+
+def test_an_estimate_says_that_it_is_one() -> None:
+    assert "estimate" in TokenCounter(of("langchain_anthropic", Asked)).describe()
