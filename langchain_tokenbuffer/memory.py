@@ -252,13 +252,13 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         return get_buffer_string(messages, self.human_prefix, self.ai_prefix)
 
     def _shown(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        following = self._followed()
+        buffer, following = self._at_work()
         try:
-            shown = following.show() if following else self._counted().trim(messages)
+            shown = following.show() if following else buffer.trim(messages)
         except TokenBudgetError as error:
-            self._counted().nothing_fits(error)
+            buffer.nothing_fits(error)
             return []
-        self._counted().has_said = False
+        buffer.has_said = False
         return shown
 
     # --- what it keeps ---
@@ -278,11 +278,11 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             msg = f"{_ASYNC_ON_EVICT} Nothing was stored."
             raise TypeError(msg)
         turn = self._turn(inputs, outputs)
-        self._counted().check(turn)
-        if self.oversize == "raise":
-            self._counted().window([*self.chat_memory.messages, *turn])
+        buffer, following = self._at_work()
+        buffer.check(turn)
+        if buffer.oversize == "raise":
+            buffer.window([*self.chat_memory.messages, *turn])
         self.chat_memory.add_messages(turn)
-        following = self._followed()
         if following is None:
             return
         following.catch_up()
@@ -299,12 +299,12 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     async def asave_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
         """`save_context`, with the history's own async writing; awaits `on_evict` if need be."""
         turn = self._turn(inputs, outputs)
-        await run_in_executor(None, self._counted().check, turn)
-        if self.oversize == "raise":
+        buffer, following = await run_in_executor(None, self._at_work)
+        await run_in_executor(None, buffer.check, turn)
+        if buffer.oversize == "raise":
             stored = await self.chat_memory.aget_messages()
-            await run_in_executor(None, self._counted().window, [*stored, *turn])
+            await run_in_executor(None, buffer.window, [*stored, *turn])
         await self.chat_memory.aadd_messages(turn)
-        following = self._followed()
         if following is None:
             return
         await run_in_executor(None, following.catch_up)
@@ -334,23 +334,19 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             "chat_memory" not in self.model_fields_set
         )
 
-    def _counted(self) -> _Buffer:
-        """Return the buffer of the present settings; they may be assigned at any time."""
+    def _at_work(self) -> tuple[_Buffer, _Following | None]:
+        """Return what counts, and what follows the own store, for the present settings."""
         cache = self._cache
-        buffer = cache.buffer
-        if buffer is None or not buffer.is_of(self):
-            buffer = cache.buffer = _Buffer(self)
-        return buffer
-
-    def _followed(self) -> _Following | None:
-        if not self._owns_store:
-            return None
-        cache, store = self._cache, cast("_OwnStore", self.chat_memory)
         with cache.lock:
-            buffer, following = self._counted(), cache.following
+            buffer, following = cache.buffer, cache.following
+            if buffer is None or not buffer.is_of(self):
+                buffer = cache.buffer = _Buffer(self)
+            if not self._owns_store:
+                return buffer, None
+            store = cast("_OwnStore", self.chat_memory)
             if following is None or following.buffer is not buffer or following.store is not store:
                 following = cache.following = _Following(buffer, store, cache.lock)
-            return following
+            return buffer, following
 
 
 class _Buffer(TokenBuffer):

@@ -1,0 +1,246 @@
+"""The drop-in memory beside the class it replaces, on the same conversations."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.chat_history import InMemoryChatMessageHistory
+from langchain_core.language_models import FakeListLLM
+from langchain_openai import ChatOpenAI, OpenAI
+from pydantic import SecretStr
+
+from langchain_tokenbuffer import ConversationTokenBufferMemory
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from langchain_classic.memory import ConversationTokenBufferMemory as ClassicMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+
+class _History(InMemoryChatMessageHistory):
+    """An in-memory history that does not warn when it is made."""
+
+
+def _letters(text: str) -> list[int]:
+    return [ord(letter) for letter in text]
+
+
+CHAT = ChatOpenAI(api_key=SecretStr("x"), model="gpt-4o")
+COMPLETION = OpenAI(api_key=SecretStr("x"), model="gpt-3.5-turbo-instruct")
+LETTERS = FakeListLLM(responses=[""], custom_get_token_ids=_letters)
+OPENAI_LETTERS = OpenAI(
+    api_key=SecretStr("x"), model="gpt-3.5-turbo-instruct", custom_get_token_ids=_letters
+)
+MODELS: dict[str, Any] = {
+    "chat": CHAT,
+    "completion": COMPLETION,
+    "custom_get_token_ids": LETTERS,
+    "openai_custom_get_token_ids": OPENAI_LETTERS,
+}
+MOST = {"chat": 120, "completion": 120, "custom_get_token_ids": 400}
+"""Limits are drawn up to here: of the size of a few turns, so that some fit and some do not."""
+
+TEXTS = (
+    "",
+    "hi",
+    "whats up",
+    "not much you",
+    "Where is the nearest bakery?",
+    "안녕하세요, 오늘은 어때요?",
+    "def f(x):\n    return {'a': [x] * 3}\n",
+    " leading and trailing ",
+    "🥐" * 5,
+    "Human: hi\nAI: a line that looks like a turn",
+    "one two three four five six seven eight nine ten " * 3,
+    "x" * 70,
+)
+Turn = tuple[str, str]
+turns = st.lists(st.tuples(st.sampled_from(TEXTS), st.sampled_from(TEXTS)), min_size=1, max_size=7)
+
+
+class _Held(NamedTuple):
+    """What the classic class holds after a save, or that it raised."""
+
+    messages: list[BaseMessage]
+    raised: bool
+
+
+def _classic(llm: Any, limit: int, conversation: Sequence[Turn]) -> Iterator[_Held]:
+    """Live through a conversation with the classic class, until it raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        memory = ClassicMemory(llm=llm, max_token_limit=limit, chat_memory=_History())
+    for question, reply in conversation:
+        try:
+            memory.save_context({"input": question}, {"output": reply})
+        except IndexError:
+            yield _Held([], raised=True)
+            return
+        yield _Held(list(memory.chat_memory.messages), raised=False)
+
+
+def _spelled(messages: Sequence[BaseMessage]) -> list[tuple[str, object]]:
+    return [(message.type, message.content) for message in messages]
+
+
+def _check_exact_mode(llm: Any, limit: int, conversation: Sequence[Turn]) -> None:
+    ours = ConversationTokenBufferMemory(
+        llm=llm, max_token_limit=limit, start_on=None, oversize="drop"
+    )
+    held = _classic(llm, limit, conversation)
+    # It stops where the classic class raises: what that holds then is no window.
+    for (question, reply), classic in zip(conversation, held, strict=False):
+        ours.save_context({"input": question}, {"output": reply})
+        expected = [] if classic.raised else _spelled(classic.messages)
+        assert _spelled(ours.chat_memory.messages) == expected
+        assert _spelled(ours.buffer_as_messages) == expected
+
+
+def _check_default_mode(llm: Any, limit: int, conversation: Sequence[Turn]) -> None:
+    ours = ConversationTokenBufferMemory(llm=llm, max_token_limit=limit)
+    held = _classic(llm, limit, conversation)
+    for (question, reply), classic in zip(conversation, held, strict=True):
+        ours.save_context({"input": question}, {"output": reply})
+        from_human = list(
+            itertools.dropwhile(lambda message: message.type != "human", classic.messages)
+        )
+        assert _spelled(ours.chat_memory.messages) == _spelled(from_human)
+        assert _spelled(ours.buffer_as_messages) == _spelled(from_human)
+
+
+def _biggest_turn(llm: Any, conversation: Sequence[Turn]) -> int:
+    """Return what the biggest turn costs as a conversation of its own, in tokens."""
+    sizes: list[int] = []
+    for turn in conversation:
+        history = _History()
+        history.add_user_message(turn[0])
+        history.add_ai_message(turn[1])
+        sizes.append(llm.get_num_tokens_from_messages(history.messages))
+    return max(sizes)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@given(conversation=turns, data=st.data())
+@settings(max_examples=100)
+def test_single_messages_leave_exactly_as_with_the_classic_class(
+    name: str, conversation: list[Turn], data: st.DataObject
+) -> None:
+    limit = data.draw(st.integers(1, MOST.get(name, 400)))
+    _check_exact_mode(MODELS[name], limit, conversation)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@given(conversation=turns, data=st.data())
+@settings(max_examples=100)
+def test_by_default_it_holds_the_classic_window_from_its_first_human_message_on(
+    name: str, conversation: list[Turn], data: st.DataObject
+) -> None:
+    llm = MODELS[name]
+    least = _biggest_turn(llm, conversation)
+    limit = data.draw(st.integers(least, least + MOST.get(name, 400)))
+    _check_default_mode(llm, limit, conversation)
+
+
+def _random_conversation(rng: random.Random) -> list[Turn]:
+    return [(rng.choice(TEXTS), rng.choice(TEXTS)) for _ in range(rng.randint(1, 8))]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_over_a_thousand_random_conversations_single_messages_leave_as_with_the_classic_class(
+    name: str,
+) -> None:
+    rng = random.Random(f"exact {name}")
+    for _ in range(1000):
+        _check_exact_mode(
+            MODELS[name], rng.randint(1, MOST.get(name, 400)), _random_conversation(rng)
+        )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_over_a_thousand_random_conversations_the_default_is_the_classic_window_from_a_human_on(
+    name: str,
+) -> None:
+    rng = random.Random(f"default {name}")
+    for _ in range(1000):
+        conversation = _random_conversation(rng)
+        limit = _biggest_turn(MODELS[name], conversation) + rng.randint(0, 150)
+        _check_default_mode(MODELS[name], limit, conversation)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_the_classic_class_raises_below_the_three_tokens_of_a_chat_request(limit: int) -> None:
+    [held] = _classic(CHAT, limit, [("hi", "whats up")])
+    assert held.raised
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+@given(conversation=turns)
+@settings(max_examples=20)
+def test_where_the_classic_class_raises_for_a_tiny_limit_ours_is_empty(
+    limit: int, conversation: list[Turn]
+) -> None:
+    ours = ConversationTokenBufferMemory(
+        llm=CHAT, max_token_limit=limit, start_on=None, oversize="drop"
+    )
+    for question, reply in conversation:
+        ours.save_context({"input": question}, {"output": reply})
+        assert ours.chat_memory.messages == ours.buffer_as_messages == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("modes", [{}, {"start_on": None, "oversize": "drop"}, {"trim_to": 0.6}])
+@given(conversation=turns, data=st.data())
+@settings(max_examples=15)
+def test_saving_and_loading_are_the_same_in_sync_and_async(
+    name: str, modes: dict[str, Any], conversation: list[Turn], data: st.DataObject
+) -> None:
+    limit = data.draw(st.integers(40, MOST.get(name, 400)))
+    options: dict[str, Any] = {"llm": MODELS[name], "max_token_limit": limit, **modes}
+    in_sync = ConversationTokenBufferMemory(**options)
+    in_async = ConversationTokenBufferMemory(**options)
+
+    async def live() -> list[tuple[object, object]]:
+        seen: list[tuple[object, object]] = []
+        for question, reply in conversation:
+            await in_async.asave_context({"input": question}, {"output": reply})
+            shown = await in_async.aload_memory_variables({})
+            seen.append((shown, _spelled(in_async.chat_memory.messages)))
+        return seen
+
+    expected: list[tuple[object, object]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a turn too big even to be clamped
+        for question, reply in conversation:
+            in_sync.save_context({"input": question}, {"output": reply})
+            shown = in_sync.load_memory_variables({})
+            expected.append((shown, _spelled(in_sync.chat_memory.messages)))
+        assert asyncio.run(live()) == expected
+
+
+@pytest.mark.parametrize("name", MODELS)
+@given(conversation=turns)
+@settings(max_examples=25)
+def test_the_string_it_shows_is_the_classic_one(name: str, conversation: list[Turn]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        classic = ClassicMemory(
+            llm=MODELS[name], max_token_limit=10**6, human_prefix="Me", ai_prefix="You"
+        )
+    ours = ConversationTokenBufferMemory(
+        llm=MODELS[name], max_token_limit=10**6, human_prefix="Me", ai_prefix="You"
+    )
+    for question, reply in conversation:
+        classic.save_context({"input": question}, {"output": reply})
+        ours.save_context({"input": question}, {"output": reply})
+    assert ours.load_memory_variables({}) == classic.load_memory_variables({})
