@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer.errors import TokenBudgetError
 
@@ -130,6 +130,23 @@ class _Unit:
         self.calls += other.calls
         self.results += other.results
 
+    def state(self, places: dict[int, int]) -> list[Any]:
+        parts = [[part.index, part.kind, part.cost, part.full] for part in self.parts]
+        human = places.get(id(self.human), -1)
+        return [human, self.is_human, self.pinned, self.calls, self.results, parts]
+
+    @classmethod
+    def from_state(cls, state: Sequence[Any]) -> _Unit:
+        self = cls.__new__(cls)
+        _, self.is_human, self.pinned, self.calls, self.results, parts = state
+        self.parts = []
+        for index, kind, cost, full in parts:
+            part = _Part(index, kind, full)
+            part.cost = cost
+            self.parts.append(part)
+        self.cost = sum(part.cost for part in self.parts)
+        return self
+
 
 class _Place(NamedTuple):
     """A place the cut could move to, with rest(k) and tail(k) in tokens."""
@@ -188,6 +205,11 @@ class Replay:
         """What the window costs now, with the fixed part, in tokens."""
         return self.budget.fixed + self._head_cost + self._rest_cost + self._tail_cost
 
+    @property
+    def cut(self) -> int:
+        """Where the tail begins; `count` when there is none."""
+        return next((unit.parts[0].index for unit in self._tail if unit.parts), self.count)
+
     def push(self, sized: Sized, floor: Callable[[int], int]) -> list[int]:
         """Live through the next message and move the cut if the budget is passed.
 
@@ -232,7 +254,7 @@ class Replay:
             kept=tuple(kept),
             dropped=tuple(i for i in range(self.count) if i not in inside),
             clamped=clamped,
-            cut=next((unit.parts[0].index for unit in self._tail if unit.parts), self.count),
+            cut=self.cut,
             tokens=self.tokens - self.budget.slack,
         )
 
@@ -249,6 +271,56 @@ class Replay:
         parts = [part for unit in self._units() for part in unit.parts]
         kept = self._head + [part.index for part in parts]
         return kept, {part.index: part.cost for part in parts if part.cost < part.full}
+
+    @property
+    def held(self) -> list[int]:
+        """The indices in the window that lie before the cut: the head and rest(cut)."""
+        return self._head + [part.index for unit in self._rest for part in unit.parts]
+
+    @property
+    def steady(self) -> bool:
+        """Whether the next message, if it fits, changes nothing but the sum."""
+        return self._human is not None and not self._dropping
+
+    def state(self) -> list[Any]:
+        """Return all of it but the budget and what the last push said, as JSON can hold it.
+
+        Costs the window, however long the conversation.
+        """
+        units = list(self._units())
+        humans = [unit.human for unit in units if unit.human is not None]
+        if self._human is not None:
+            humans.append(self._human)
+        known = {id(unit) for unit in units}
+        for human in humans:  # a left-out question may be nowhere else
+            if id(human) not in known:
+                known.add(id(human))
+                units.append(human)
+        places = {id(unit): place for place, unit in enumerate(units)}
+        return [
+            self.count,
+            [self._head, self._head_cost, self._head_open, self.strained],
+            [len(self._rest), len(self._tail)],
+            places.get(id(self._human), -1),
+            self._dropping,
+            [unit.state(places) for unit in units],
+        ]
+
+    @classmethod
+    def from_state(cls, budget: Budget, state: Sequence[Any]) -> Replay:
+        """Return the replay that `state` was taken of, under the budget it had."""
+        self = cls(budget)
+        self.count, head, (rest, tail), human, self._dropping, plain = state
+        self._head, self._head_cost, self._head_open, self.strained = [*head[0]], *head[1:]
+        units = [_Unit.from_state(each) for each in plain]
+        for unit, each in zip(units, plain, strict=True):
+            unit.human = units[each[0]] if each[0] >= 0 else None
+        self._rest, self._tail = units[:rest], deque(units[rest : rest + tail])
+        self._rest_cost = sum(unit.cost for unit in self._rest)
+        self._tail_cost = sum(unit.cost for unit in self._tail)
+        self._human = units[human] if human >= 0 else None
+        self.changed = self.count
+        return self
 
     def _units(self) -> Iterator[_Unit]:
         yield from self._rest
