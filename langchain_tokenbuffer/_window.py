@@ -299,7 +299,7 @@ class Replay:
         places = {id(unit): place for place, unit in enumerate(units)}
         return [
             self.count,
-            [self._head, self._head_cost, self._head_open, self.strained],
+            [list(self._head), self._head_cost, self._head_open, self.strained],
             [len(self._rest), len(self._tail)],
             places.get(id(self._human), -1),
             self._dropping,
@@ -311,7 +311,7 @@ class Replay:
         """Return the replay that `state` was taken of, under the budget it had."""
         self = cls(budget)
         self.count, head, (rest, tail), human, self._dropping, plain = state
-        self._head, self._head_cost, self._head_open, self.strained = [*head[0]], *head[1:]
+        self._head, self._head_cost, self._head_open, self.strained = head
         units = [_Unit.from_state(each) for each in plain]
         for unit, each in zip(units, plain, strict=True):
             unit.human = units[each[0]] if each[0] >= 0 else None
