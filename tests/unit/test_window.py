@@ -161,6 +161,31 @@ def test_a_replay_pickles_in_the_middle_and_goes_on_as_if_it_had_not(
         assert (list(seen.kept), seen.cut, seen.clamped) == expected(messages, budget)
 
 
+@settings(max_examples=300)
+@given(numbers(in_order=True), budgets("clamp"), st.data())
+def test_a_surface_that_deletes_what_left_and_keeps_the_clamp_sizes_agrees(
+    messages: list[M], budget: Budget, data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(messages)))
+    assume(shortage(messages[:at], budget) is None)
+    before = window(messages[:at], budget)
+    event("clamped" if before.clamped else "cut" if before.dropped else "whole")
+    stored = [(i, before.clamped.get(i)) for i in before.kept]
+    stored += [(i, None) for i in range(at, len(messages))]
+    kept_messages = [messages[i] for i, _ in stored]
+    replay = Replay(budget)
+    for m, (_, size) in zip(kept_messages, stored, strict=True):
+        sized = Sized(m.kind, m.cost, m.calls, m.pinned, size)  # type: ignore[arg-type]
+        replay.push(sized, floors(kept_messages))
+    want = outcome(messages, budget)
+    if want is None:
+        assert replay._shortage is not None
+    else:
+        seen = replay.window()
+        clamped = {stored[k][0]: size for k, size in seen.clamped.items()}
+        assert ([stored[k][0] for k in seen.kept], clamped) == (want[0], want[2])
+
+
 def test_a_copied_replay_lives_on_alone() -> None:
     replay = lived(conversation("H5 A5"), Budget(20))
     copy.deepcopy(replay).push(Sized("human", 19), lambda _: 19)
