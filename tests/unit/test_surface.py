@@ -39,11 +39,14 @@ BELOW = {
     "_run_view": set(),
     "chat_history": {"_run_view", "_window", "buffer", "counters"},
     "memory": {"_pricing", "_window", "buffer", "counters", "errors"},
+    "_overflow": set(),
+    "_request_view": {"_window", "buffer", "counters", "order"},
+    "middleware": {"_overflow", "_request_view", "_window", "buffer", "counters", "errors", "order"},
 }
 """What each module may import of the package: imports run one way, and no adapter knows another."""
 HOSTS = {
     "errors": set(),
-    "order": set(),
+    "order": {"langchain_core"},  # inside `repair` alone
     "vocabularies": {"tiktoken"},
     "_window": set(),
     "_remembering": {"langchain_core"},
@@ -56,6 +59,9 @@ HOSTS = {
     "_run_view": {"langchain_core", "tenacity"},
     "chat_history": {"langchain_core", "typing_extensions"},
     "memory": {"langchain_classic", "langchain_core", "pydantic", "typing_extensions"},
+    "_overflow": {"langchain_core"},
+    "_request_view": {"langchain_core", "typing_extensions"},
+    "middleware": {"langchain", "langchain_core", "langgraph", "typing_extensions"},
 }
 """What each module may import from outside."""
 
