@@ -16,6 +16,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_classic.memory.chat_memory import BaseChatMemory
 from langchain_core.chat_history import BaseChatMessageHistory, InMemoryChatMessageHistory
 from langchain_core.messages import (
@@ -710,6 +712,33 @@ def test_it_shows_what_a_token_buffer_shows_of_the_whole_conversation(
         if shown(memory) != contents(buffer.trim(conversation)):
             differ.append(number)
     assert differ == []
+
+
+sizes = st.sampled_from([1, 2, 5, 12, 100])
+
+
+@given(
+    turns=st.lists(st.tuples(sizes, sizes), min_size=1, max_size=9),
+    limit=st.integers(8, 60),
+    trim_to=st.sampled_from([0.4, 0.6, 1.0]),
+    oversize=st.sampled_from(["clamp", "drop"]),
+    loads=st.sampled_from(["never", "always"]),
+)
+def test_what_it_deleted_changes_no_window(
+    turns: list[tuple[int, int]], limit: int, trim_to: float, oversize: str, loads: str
+) -> None:
+    options = {"trim_to": trim_to, "oversize": oversize}
+    memory, keeping = in_words(limit, **options), in_words(limit, **options)
+    keeping.chat_memory = PassedHistory()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what not even shortening fits
+        for number, (question, reply) in enumerate(turns):
+            for each in (memory, keeping):
+                save(each, said(number, question), said(number, reply))
+            if loads == "always":
+                memory.load_memory_variables({})
+            begun_anew = shown(copy.deepcopy(memory))
+            assert shown(memory) == shown(keeping) == begun_anew
 
 
 def test_system_messages_stay() -> None:
