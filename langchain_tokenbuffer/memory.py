@@ -493,15 +493,22 @@ class _Following:
         self._indices += range(self._count, self._count + len(messages))
         self._keys += keys
         self._count += len(messages)
-        if self.buffer.token_counter.additive:
-            self._left.update(self._lived.push(self.buffer, messages, keys, self._look))
-            return
         try:
-            dropped: Sequence[int] = self.buffer.window(self._seen).dropped
+            if self.buffer.token_counter.additive:
+                self._left.update(self._lived.push(self.buffer, messages, keys, self._look))
+            else:
+                self._left = {self._indices[position] for position in self._dropped()}
+        except BaseException:
+            self._start_over()  # lived through by half: a counter or a warning has raised
+            raise
+
+    def _dropped(self) -> Sequence[int]:
+        """Return the places that are not in the window, by a counter that is not additive."""
+        try:
+            return self.buffer.window(self._seen).dropped
         except TokenBudgetError as error:
             self.buffer.nothing_fits(error)
-            dropped = range(len(self._seen))
-        self._left = {self._indices[position] for position in dropped}
+            return range(len(self._seen))
 
 
 def _remove(gone: Sequence[BaseMessage], messages: list[BaseMessage], *beside: list[int]) -> None:
