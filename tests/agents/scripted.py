@@ -1,0 +1,214 @@
+"""Agents without a network: a model that plays replies, tools that play results, transcripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence  # noqa: TC003  # pydantic reads it
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from langchain.agents import create_agent
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    InvalidToolCall,
+    SystemMessage,
+    ToolCall,
+)
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.tools import BaseTool, StructuredTool
+from pydantic import Field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from langchain_core.callbacks import CallbackManagerForLLMRun
+
+    from langchain_tokenbuffer.middleware import TokenBufferMiddleware
+
+ENCODING = "o200k_base"
+FOREVER = {"recursion_limit": 10_000}
+
+
+class Scripted(BaseChatModel):
+    """A chat model that plays replies and remembers what it was sent."""
+
+    replies: list[Any]  # messages, or exceptions to raise
+    model_name: str = "gpt-4o"
+    max_tokens: int | None = None
+    seen: list[list[BaseMessage]] = Field(default_factory=list)
+    asked: list[Sequence[Any]] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
+        self.asked.append(tools)
+        return self
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        self.seen.append(list(messages))
+        reply = self.replies[len(self.seen) - 1]
+        if isinstance(reply, Exception):
+            raise reply
+        # A copy: the graph gives the message an id, and a script may be played again.
+        return ChatResult(generations=[ChatGeneration(message=reply.model_copy())])
+
+    async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
+        return self._generate(messages)
+
+
+def call(*calls: tuple[str, dict[str, Any], str], content: Any = "") -> AIMessage:
+    """An AI message that calls tools: name, arguments, id."""
+    return AIMessage(
+        content=content, tool_calls=[ToolCall(name=n, args=a, id=i) for n, a, i in calls]
+    )
+
+
+def looking(steps: int, *, id_: str = "call_1") -> list[AIMessage]:
+    """Replies of an agent that looks so many times, always under the same id, and is done."""
+    return [call(("look", {"at": i}, id_)) for i in range(steps)] + [AIMessage("Done.")]
+
+
+def look(text: str = "word " * 40) -> BaseTool:
+    """A tool that answers with a text and where it looked."""
+
+    def answer(at: int) -> str:
+        return f"{at}: {text}"
+
+    return StructuredTool.from_function(answer, name="look", description="Look at a place.")
+
+
+# --- transcripts ------------------------------------------------------------------------------
+
+
+@dataclass
+class Transcript:
+    """A recorded conversation, as an agent plays it."""
+
+    id: str
+    system: str | None
+    turns: list[list[str]] = field(default_factory=list)  # of human messages before a reply
+    replies: list[AIMessage] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+    schemas: list[dict[str, Any]] = field(default_factory=list)
+
+    def tools(self) -> list[BaseTool]:
+        """Tools that play the recorded results, in order."""
+        results = iter(self.results)
+
+        def play(**_: Any) -> str:
+            return next(results)
+
+        return [
+            StructuredTool(
+                name=schema["name"],
+                description=schema["description"],
+                args_schema=schema["parameters"],
+                func=play,
+            )
+            for schema in self.schemas
+        ]
+
+
+def transcripts(folder: Path, name: str) -> Iterator[Transcript]:
+    """Yield the recorded conversations of a file."""
+    with (folder / f"{name}.jsonl").open(encoding="utf-8") as lines:
+        for line in lines:
+            yield _transcript(json.loads(line))
+
+
+def _transcript(record: dict[str, Any]) -> Transcript:
+    messages = record["messages"]
+    system = messages.pop(0)["content"] if messages[0]["role"] == "system" else None
+    script = Transcript(record["id"], system)
+    before = ""
+    for message in messages:
+        text, role = message["content"] or "", message["role"]
+        if role == "user":
+            if before != "user":
+                script.turns.append([])
+            script.turns[-1].append(text)
+        elif role == "tool":
+            script.results.append(text)
+        else:
+            script.replies.append(_reply(text, message.get("tool_calls") or []))
+        before = role
+    script.replies.append(AIMessage("Done."))  # what was recorded may end with a question
+    used = {each["name"] for reply in script.replies for each in reply.tool_calls}
+    known = {tool["function"]["name"]: tool["function"] for tool in record.get("tools", [])}
+    script.schemas = [known.get(name) or _stand_in(name) for name in sorted(used | known.keys())]
+    return script
+
+
+def _reply(text: str, calls: list[dict[str, Any]]) -> AIMessage:
+    made, broken = [], []
+    for each in calls:
+        name, arguments = each["function"]["name"], each["function"]["arguments"]
+        try:
+            made.append(ToolCall(name=name, args=json.loads(arguments), id=each["id"]))
+        except ValueError:
+            broken.append(
+                InvalidToolCall(
+                    type="invalid_tool_call", name=name, args=arguments, id=each["id"], error=None
+                )
+            )
+    return AIMessage(content=text, tool_calls=made, invalid_tool_calls=broken)
+
+
+def _stand_in(name: str) -> dict[str, Any]:
+    parameters = {"type": "object", "properties": {}, "additionalProperties": True}
+    return {"name": name, "description": f"The recorded {name}.", "parameters": parameters}
+
+
+# --- playing ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Played:
+    """What came of playing a transcript: what the model was sent, and what the state holds."""
+
+    sent: list[list[BaseMessage]]
+    state: list[BaseMessage]
+
+    def before(self, number: int) -> list[BaseMessage]:
+        """What the state held at a model call: all before its reply."""
+        replies = [i for i, message in enumerate(self.state) if isinstance(message, AIMessage)]
+        return self.state[: replies[number]]
+
+
+def play(script: Transcript, *middleware: TokenBufferMiddleware) -> Played:
+    """Play a transcript through an agent."""
+    model, agent = _agent(script, *middleware)
+    state: dict[str, Any] = {"messages": []}
+    for turn in script.turns:
+        asked = [*state["messages"], *map(HumanMessage, turn)]
+        state = agent.invoke({"messages": asked}, FOREVER)
+    return Played(model.seen, state["messages"])
+
+
+async def aplay(script: Transcript, *middleware: TokenBufferMiddleware) -> Played:
+    """Play a transcript through an agent, async."""
+    model, agent = _agent(script, *middleware)
+    state: dict[str, Any] = {"messages": []}
+    for turn in script.turns:
+        asked = [*state["messages"], *map(HumanMessage, turn)]
+        state = await agent.ainvoke({"messages": asked}, FOREVER)
+    return Played(model.seen, state["messages"])
+
+
+def _agent(script: Transcript, *middleware: TokenBufferMiddleware) -> tuple[Scripted, Any]:
+    model = Scripted(replies=script.replies)
+    system = None if script.system is None else SystemMessage(script.system)
+    tools = script.tools()
+    return model, create_agent(model, tools, system_prompt=system, middleware=middleware)
