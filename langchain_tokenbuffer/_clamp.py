@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from langchain_tokenbuffer._window import shrink
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -33,53 +31,70 @@ def clamp(message: BaseMessage, size: int, counter: TokenCounter) -> BaseMessage
         counter: What counts.
     """
     key = (counter.keys([message])[0], size)
-    shortened = _shortened.setdefault(counter.memory, {})
-    content = shortened.get(key)
-    if content is None:
-        if len(shortened) >= _REMEMBERED:
-            shortened.clear()
-        content = shortened[key] = _shorten(message, size, counter).content
-    return message.model_copy(update={"content": content})
+    remembered = _cuts.setdefault(counter.memory, {})
+    cuts = remembered.get(key)
+    if cuts is None:
+        if len(remembered) >= _REMEMBERED:
+            remembered.clear()
+        cuts = remembered[key] = _cuts_of(message, size, counter)
+    return _cut(message, cuts)
 
 
-_REMEMBERED = 256
-_shortened: WeakKeyDictionary[object, dict[tuple[int, int], str | list[str | dict[Any, Any]]]] = (
-    WeakKeyDictionary()
-)
-"""Shortened contents by tokenizer, then by message and size: a window that holds still shows the
-same clamped message in every call, and its text is not tokenized again for it."""
+class Cut(NamedTuple):
+    """What stays of a text: `text[:head]` and `text[tail:]`; `left_out` tokens between them."""
+
+    head: int
+    tail: int
+    left_out: int
 
 
-def _shorten(message: BaseMessage, size: int, counter: TokenCounter) -> BaseMessage:
+_REMEMBERED = 1024
+_cuts: WeakKeyDictionary[object, dict[tuple[int, int], dict[int, Cut]]] = WeakKeyDictionary()
+"""Cuts by tokenizer, then by message and size, then by block: numbers, no texts. A window that
+holds still shows the same clamped message in every call without tokenizing it again."""
+
+
+def _cuts_of(message: BaseMessage, size: int, counter: TokenCounter) -> dict[int, Cut]:
     full = _price(message, counter)
     if full <= size:
-        return message
+        return {}
     texts = _Texts(message, counter)
+    # At `low` it costs at most `size`, at `high` more.
     low, high = 0, max(texts.lengths, default=0)
-    if counter.tokenizer is not None:
-        # A text's tokens are what it costs, so the level can be computed. What the seams between
-        # head, marker and tail cost more is found by counting.
-        level = max(shrink(texts.lengths, [0] * len(texts.lengths), full - size), default=0)
-        while level > 0:
-            shortened = texts.at(level, full - size)
-            over = _price(shortened, counter) - size
-            if over <= 0:
-                return shortened
-            level -= over
-        return texts.at(0, full - size)
+    if texts.in_tokens:
+        high = min(high, size + 1)  # no text costs less than its tokens
     while low + 1 < high:
         level = (low + high) // 2
-        if _price(texts.at(level, full - size), counter) <= size:
+        if _price(_cut(message, texts.cuts(level, full - size)), counter) <= size:
             low = level
         else:
             high = level
-    return texts.at(low, full - size)
+    return texts.cuts(low, full - size)
+
+
+def _cut(message: BaseMessage, cuts: dict[int, Cut]) -> BaseMessage:
+    content = message.content
+    blocks: list[Any] = [content] if isinstance(content, str) else list(content)
+    for index, cut in cuts.items():
+        block = blocks[index]
+        if isinstance(block, str):
+            blocks[index] = _spelt(block, cut)
+        else:
+            blocks[index] = {**block, "text": _spelt(block["text"], cut)}
+    shortened = blocks[0] if isinstance(content, str) else blocks
+    return message.model_copy(update={"content": shortened})
+
+
+def _spelt(text: str, cut: Cut) -> str:
+    head, marker, tail = text[: cut.head], _marker(cut.left_out), text[cut.tail :]
+    return f"{head}\n{marker}\n{tail}" if head or tail else marker
 
 
 def smallest(message: BaseMessage, counter: TokenCounter) -> int:
     """Return the smallest size, in tokens, to which a message can be clamped."""
     full = _price(message, counter)
-    return min(full, _price(_Texts(message, counter).at(0, full), counter))
+    cuts = _Texts(message, counter).cuts(0, full)
+    return min(full, _price(_cut(message, cuts), counter))
 
 
 def _price(message: BaseMessage, counter: TokenCounter) -> int:
@@ -89,46 +104,48 @@ def _price(message: BaseMessage, counter: TokenCounter) -> int:
 class _Piece(NamedTuple):
     """A text in the unit it is cut in: tokens, or characters."""
 
+    text: str
     length: int
-    cut: Callable[[int], tuple[str, str]]  # how many to keep -> head, tail
+    keep: Callable[[int], tuple[int, int]]  # how many units -> where the head ends, the tail begins
 
 
 class _Texts:
-    """The texts of one message that may be shortened, and the message with them shortened."""
+    """The texts of one message that may be shortened."""
 
     def __init__(self, message: BaseMessage, counter: TokenCounter) -> None:
-        self._message = message
         content = message.content
-        self._blocks = [content] if isinstance(content, str) else list(content)
-        self._tokenizer = counter.tokenizer
-        self._pieces: dict[int, _Piece] = {}
-        for index, block in enumerate(self._blocks):
-            text = block if isinstance(block, str) else _text_of(block)
-            if text:
-                self._pieces[index] = _piece(text, self._tokenizer)
+        texts = {
+            index: text
+            for index, block in enumerate([content] if isinstance(content, str) else content)
+            if (text := block if isinstance(block, str) else _text_of(block))
+        }
+        # One unit for all texts of a message: levels in tokens and in characters do not compare.
+        self._tokenizer = counter.tokenizer if all(map(_is_whole, texts.values())) else None
+        self._pieces = {index: _piece(text, self._tokenizer) for index, text in texts.items()}
         self.lengths = [piece.length for piece in self._pieces.values()]
 
-    def at(self, level: int, saved: int) -> BaseMessage:
-        """Return the message with every text of more than `level` shortened to that.
+    @property
+    def in_tokens(self) -> bool:
+        """Whether lengths and levels are in tokens; else they are in characters."""
+        return self._tokenizer is not None
+
+    def cuts(self, level: int, saved: int) -> dict[int, Cut]:
+        """Return the cuts that shorten every text of more than `level` to that.
 
         Args:
             level: Tokens, or characters where the counter has no encoding; with the marker.
             saved: What the marker says was left out where tokens cannot be counted.
         """
-        blocks: list[object] = list(self._blocks)
+        cuts = {}
         for index, piece in self._pieces.items():
             if piece.length <= level:
                 continue
             kept = max(0, level - self._unit(_marker(piece.length)))
-            left_out = piece.length - kept if self._tokenizer else max(1, saved)
-            head, tail = piece.cut(kept)
-            marker = _marker(left_out)
-            text = f"{head}\n{marker}\n{tail}" if head or tail else marker
-            block = self._blocks[index]
-            if self._unit(text) < piece.length:
-                blocks[index] = text if isinstance(block, str) else {**block, "text": text}
-        content = blocks[0] if isinstance(self._message.content, str) else blocks
-        return self._message.model_copy(update={"content": content})
+            left_out = piece.length - kept if self.in_tokens else max(1, saved)
+            cut = Cut(*piece.keep(kept), left_out)
+            if self._unit(_spelt(piece.text, cut)) < piece.length:
+                cuts[index] = cut
+        return cuts
 
     def _unit(self, text: str) -> int:
         return len(self._tokenizer.encode(text)) if self._tokenizer else len(text)
@@ -146,15 +163,15 @@ def _text_of(block: object) -> str:
 
 
 def _piece(text: str, tokenizer: Tokenizer | None) -> _Piece:
-    if tokenizer is None or not _is_whole(text):
-        return _Piece(len(text), lambda kept: _by_characters(text, kept))
+    if tokenizer is None:
+        return _Piece(text, len(text), lambda kept: _by_characters(text, kept))
     ids = tokenizer.encode(text)
 
-    def cut(kept: int) -> tuple[str, str]:
+    def keep(kept: int) -> tuple[int, int]:
         head, tail = ids[: (kept + 1) // 2], ids[len(ids) - kept // 2 :]
-        return tokenizer.decode(head), tokenizer.decode(tail)
+        return len(tokenizer.decode(head)), len(text) - len(tokenizer.decode(tail))
 
-    return _Piece(len(ids), cut)
+    return _Piece(text, len(ids), keep)
 
 
 def _is_whole(text: str) -> bool:
@@ -166,13 +183,13 @@ def _is_whole(text: str) -> bool:
     return True
 
 
-def _by_characters(text: str, kept: int) -> tuple[str, str]:
+def _by_characters(text: str, kept: int) -> tuple[int, int]:
     head, tail = (kept + 1) // 2, len(text) - kept // 2
     if 0 < head < len(text) and _is_pair(text, head):
         head -= 1
     if 0 < tail < len(text) and _is_pair(text, tail):
         tail += 1
-    return text[:head], text[tail:]
+    return head, tail
 
 
 def _is_pair(text: str, at: int) -> bool:

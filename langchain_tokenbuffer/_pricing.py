@@ -219,7 +219,10 @@ def _probe(count: Callable[[Sequence[BaseMessage]], int]) -> tuple[bool, int]:
     except (TypeError, AttributeError) as error:
         error.add_note("token_counter is called with a list of messages and returns an int.")
         raise
-    return (True, constant) if additive else (False, 0)
+    if additive:
+        return True, constant
+    # Roughly a constant plus prices: without it each message would be charged the whole request.
+    return False, max(0, min(constant, *alone))
 
 
 _ROLES = {"human": "user", "ai": "assistant"}

@@ -208,8 +208,10 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         if lived is None or not lived.is_of(self) or lived.keys != keys[: len(lived.keys)]:
             lived = self.begin(self.budget())
         lived.go_on(self, messages, keys)
-        self._lived = lived
-        window = lived.window()
+        try:
+            window = lived.window()
+        finally:
+            self._lived = lived  # only now: who takes it may go on with it at once
         if not window.clamped:
             return window
         # The replay charges a clamped message its target; shown, it may cost a little less.
@@ -240,7 +242,9 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             tokens = fixed + self.token_counter(self.show(messages, window))
             if tokens <= self.max_tokens:
                 return replace(window, tokens=tokens), lived
-            tighter = min(self.max_tokens, window.tokens - 1, budget.max_tokens - 1)
+            # In proportion: where the whole costs twice what its messages do alone, half fits.
+            share = window.tokens * self.max_tokens // tokens
+            tighter = min(self.max_tokens, window.tokens - 1, share)
             budget = replace(budget, max_tokens=tighter)
 
     def _is_pinned(self, message: BaseMessage) -> bool:

@@ -290,7 +290,6 @@ def test_changing_what_a_window_names_changes_no_later_window() -> None:
     assert buffer.window("word " * 100).clamped != {}
 
 
-@pytest.mark.xfail(strict=True, reason="the remembered content is handed out")
 def test_changing_a_clamped_copy_changes_no_later_one() -> None:
     buffer = TokenBuffer(60, token_counter="o200k_base")
     messages = [HumanMessage([{"type": "text", "text": "changed later " * 100}])]
@@ -355,7 +354,6 @@ def plus_a_constant(messages: list[BaseMessage]) -> int:
     return 500 + rounded(messages)
 
 
-@pytest.mark.xfail(strict=True, reason="each message is charged the whole request")
 def test_what_must_stay_is_measured_as_a_whole_where_the_counter_is_not_additive() -> None:
     # Alone each message costs over 500, all together 511: they fit.
     messages = [SystemMessage("Be kind."), HumanMessage("one " * 99), AIMessage("two " * 99)]
@@ -364,7 +362,6 @@ def test_what_must_stay_is_measured_as_a_whole_where_the_counter_is_not_additive
     assert buffer.trim(messages)[-1] is messages[-1]
 
 
-@pytest.mark.xfail(strict=True, reason="each message is charged the whole request")
 def test_a_counter_that_is_not_additive_uses_the_budget_it_has() -> None:
     window = TokenBuffer(600, token_counter=plus_a_constant, trim_to=1.0).window(chat(100))
     assert window.tokens > 580
@@ -419,7 +416,6 @@ def test_threads_that_share_a_buffer_get_the_windows_of_their_own_conversations(
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="shared before it is read")
 def test_another_thread_going_on_with_the_conversation_changes_no_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
