@@ -1,0 +1,380 @@
+"""Where the database is: one engine per process and URL, for threads and event loops alike."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import exc, pool
+from sqlalchemy.engine import URL, make_url
+from tenacity import (
+    AsyncRetrying,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+
+from langchain_tokenbuffer import _sql_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from langchain_tokenbuffer._sql_schema import Tables
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_WAIT = 30
+"""Seconds a SQLite connection waits for another's write."""
+_THREADS = 5
+"""Of an engine whose pool has no size."""
+_SYNC_DRIVERS = {
+    "aiosqlite": "sqlite",
+    "asyncpg": "postgresql+psycopg",
+    "psycopg_async": "postgresql+psycopg",
+    "psycopg": "postgresql+psycopg",
+    "aiomysql": "mysql+pymysql",
+    "asyncmy": "mysql+pymysql",
+}
+_ASYNCPG_ONLY = ("prepared_statement_cache_size", "prepared_statement_name_func")
+
+_lock = threading.RLock()
+_engines: dict[URL, sa.Engine] = {}
+_executors: weakref.WeakKeyDictionary[sa.Engine, ThreadPoolExecutor] = weakref.WeakKeyDictionary()
+_prepared: weakref.WeakKeyDictionary[sa.Engine, set[Tables]] = weakref.WeakKeyDictionary()
+_loops: weakref.WeakKeyDictionary[sa.Engine, weakref.ref[asyncio.AbstractEventLoop]] = (
+    weakref.WeakKeyDictionary()
+)
+_inherited: list[pool.Pool] = []
+
+
+class RacedError(Exception):
+    """Another process was first; the next try will see what it did."""
+
+
+class Database:
+    """Runs operations over a `Connection`, each in one transaction, tried again where that helps.
+
+    Made of a file path, a URL or an `Engine`, everything runs in threads. Made of an
+    `AsyncEngine`, async calls run in the loop that engine belongs to: the first one it is used in.
+    In any other loop, and in no loop, they run in threads over an `Engine` of its URL.
+    """
+
+    def __init__(self, connection: object, tables: Tables, *, creates: bool) -> None:
+        self.tables = tables
+        self._creates = creates
+        self._async: AsyncEngine | None = None
+        self._engine: sa.Engine | None = None
+        if isinstance(connection, sa.Engine):
+            _refuse_forgetful(connection)
+            _prepare_sqlite(connection)
+            self._engine = connection
+        elif isinstance(connection, (str, URL, os.PathLike)):
+            self._engine = _shared(_url_of(connection))
+        elif _is_async(connection):
+            _refuse_forgetful(connection.sync_engine)
+            _prepare_sqlite(connection.sync_engine)
+            self._async = connection
+        else:
+            msg = (
+                "connection must be a path of a SQLite file, a URL, an Engine or an AsyncEngine, "
+                f"got {type(connection).__name__}"
+            )
+            raise TypeError(msg)
+
+    @property
+    def dialect(self) -> str:
+        """The database's name, to show."""
+        engine = self._async or self._engine
+        return engine.dialect.name if engine is not None else ""
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine of the sync methods.
+
+        Raises:
+            TypeError: If there is none and none can be made; it says what to pass.
+        """
+        if self._engine is None and self._async is not None:
+            self._engine = _twin(self._async)
+        assert self._engine is not None  # noqa: S101  # one of the two is given
+        return self._engine
+
+    def run(
+        self,
+        operation: Callable[[sa.Connection], R],
+        finish: Callable[[R], T],
+        in_doubt: Callable[[], None] = lambda: None,
+    ) -> T:
+        """Run the operation in a transaction and return what `finish` makes of its result.
+
+        Args:
+            operation: Tried again after what may pass, such as a lock that was not to be had.
+            finish: Needs no connection.
+            in_doubt: Called if a try ended without a word on whether it was committed.
+        """
+        engine = self.engine
+        for attempt in Retrying(**_RETRIES):
+            with attempt, _hidden():
+                if self._is_unprepared(engine):
+                    with engine.begin() as connection:
+                        _sql_schema.create(connection, self.tables)
+                    self._is_prepared(engine)
+                with engine.connect() as connection:
+                    transaction = connection.begin()
+                    with transaction:
+                        result = operation(connection)
+                        with _committing(in_doubt):
+                            transaction.commit()
+        return finish(result)
+
+    async def arun(
+        self,
+        operation: Callable[[sa.Connection], R],
+        finish: Callable[[R], T],
+        in_doubt: Callable[[], None] = lambda: None,
+    ) -> T:
+        """`run`, without blocking the event loop."""
+        if self._async is None or not _is_home(self._async.sync_engine):
+            return await self.in_thread(lambda: self.run(operation, finish, in_doubt))
+        engine = self._async
+        async for attempt in AsyncRetrying(**_RETRIES):
+            with attempt, _hidden():
+                if self._is_unprepared(engine.sync_engine):
+                    async with engine.begin() as connection:
+                        await connection.run_sync(_sql_schema.create, self.tables)
+                    self._is_prepared(engine.sync_engine)
+                async with engine.connect() as connection:
+                    transaction = await connection.begin()
+                    async with transaction:
+                        result = await connection.run_sync(operation)
+                        with _committing(in_doubt):
+                            await transaction.commit()
+        return await self.in_thread(lambda: finish(result))
+
+    async def in_thread(self, call: Callable[[], T]) -> T:
+        """Run a call that takes its time in a thread of the engine's own."""
+        engine = self._async.sync_engine if self._async is not None else self.engine
+        context = contextvars.copy_context()
+        return await asyncio.wrap_future(_executor(engine).submit(context.run, call))
+
+    def _is_unprepared(self, engine: sa.Engine) -> bool:
+        return self._creates and self.tables not in _prepared.get(engine, ())
+
+    def _is_prepared(self, engine: sa.Engine) -> None:
+        with _lock:
+            _prepared.setdefault(engine, set()).add(self.tables)
+
+    def create_tables(self) -> None:
+        """Create the tables where they are missing, in a transaction of its own."""
+        self.run(lambda connection: _sql_schema.create(connection, self.tables), lambda none: none)
+
+
+# --- engines ------------------------------------------------------------------------------------
+
+
+def _url_of(connection: str | URL | os.PathLike[str]) -> URL:
+    """Return the URL; a string without `://` is the path of a SQLite file."""
+    if isinstance(connection, URL):
+        url = connection
+    elif isinstance(connection, str) and "://" in connection:
+        try:
+            url = make_url(connection)
+        except exc.ArgumentError:
+            # SQLAlchemy quotes the string, password and all.
+            msg = "connection is no URL that SQLAlchemy can read"
+            raise ValueError(msg) from None
+    else:
+        path = os.path.abspath(os.fspath(connection))  # noqa: PTH100  # not resolved: links stay
+        return URL.create("sqlite", database=path)
+    driver = url.drivername.partition("+")[2]
+    if driver in _SYNC_DRIVERS:
+        url = url.set(drivername=_SYNC_DRIVERS[driver]).difference_update_query(_ASYNCPG_ONLY)
+    return url
+
+
+def _shared(url: URL) -> sa.Engine:
+    """Return the process's engine for a URL."""
+    with _lock:
+        engine = _engines.get(url)
+        if engine is None:
+            engine = _engines[url] = _made(url)
+        return engine
+
+
+def _made(url: URL) -> sa.Engine:
+    options: dict[str, Any] = {"hide_parameters": True}
+    if url.get_backend_name() == "sqlite":
+        options["connect_args"] = {"check_same_thread": False}
+        if "timeout" not in url.query:
+            options["connect_args"]["timeout"] = _WAIT
+        if _is_in_memory(url):
+            # The one connection is the database.
+            options |= {"poolclass": pool.QueuePool, "pool_size": 1, "max_overflow": 0}
+    engine = sa.create_engine(url, **options)
+    _prepare_sqlite(engine)
+    return engine
+
+
+def _twin(engine: AsyncEngine) -> sa.Engine:
+    """Return the engine of an AsyncEngine's URL for threads."""
+    url = engine.url
+    driver = _SYNC_DRIVERS.get(engine.dialect.driver)
+    advice = "Pass a URL or an Engine: they serve both sync and async calls."
+    if driver is None or (url.get_backend_name() == "sqlite" and _is_in_memory(url)):
+        msg = f"This AsyncEngine serves no sync call and no other event loop. {advice}"
+        raise TypeError(msg)
+    try:
+        return _shared(url.set(drivername=driver).difference_update_query(_ASYNCPG_ONLY))
+    except ImportError as error:
+        msg = f"Sync calls over this AsyncEngine's URL need the driver of {driver!r}. {advice}"
+        raise TypeError(msg) from error
+
+
+def _is_async(connection: object) -> Any:
+    """Tell an AsyncEngine, without importing what needs greenlet."""
+    return isinstance(getattr(connection, "sync_engine", None), sa.Engine)
+
+
+def _is_in_memory(url: URL) -> bool:
+    database = url.database or ":memory:"
+    return ":memory:" in database or "mode=memory" in database or url.query.get("mode") == "memory"
+
+
+def _refuse_forgetful(engine: sa.Engine) -> None:
+    """Refuse an engine whose threads would not see one database, or would share one transaction."""
+    if engine.dialect.name != "sqlite" or not _is_in_memory(engine.url):
+        return
+    if isinstance(engine.pool, (pool.SingletonThreadPool, pool.StaticPool, pool.NullPool)) or (
+        type(engine.pool).__name__ == "StaticPool"
+    ):
+        msg = (
+            f"An in-memory SQLite engine on {type(engine.pool).__name__} is not safe here: threads "
+            'would see different databases or share one transaction. Pass the URL "sqlite://", '
+            "which gets a pool of one connection, or the path of a file."
+        )
+        raise TypeError(msg)
+
+
+def _prepare_sqlite(engine: sa.Engine) -> None:
+    """Let the connections of a SQLite engine wait for each other, and readers not wait at all."""
+    if engine.dialect.name == "sqlite" and not sa.event.contains(engine, "connect", _on_connect):
+        sa.event.listen(engine, "connect", _on_connect)
+
+
+def _on_connect(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={_WAIT * 1000}")
+    # Another process may be switching just now, or the file be read-only: both can be lived with.
+    for _ in range(50):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                break
+            time.sleep(0.02)
+    cursor.close()
+
+
+def _executor(engine: sa.Engine) -> ThreadPoolExecutor:
+    """Return the engine's threads: no more than its pool, or they would wait for each other."""
+    with _lock:
+        executor = _executors.get(engine)
+        if executor is None:
+            size = engine.pool.size() if isinstance(engine.pool, pool.QueuePool) else _THREADS
+            executor = ThreadPoolExecutor(max(size, 1), thread_name_prefix="tokenbuffer-sql")
+            _executors[engine] = executor
+        return executor
+
+
+def _is_home(engine: sa.Engine) -> bool:
+    """Tell whether this is the loop an AsyncEngine belongs to: its connections know no other."""
+    loop = asyncio.get_running_loop()
+    with _lock:
+        return _loops.setdefault(engine, weakref.ref(loop))() is loop
+
+
+def _after_fork() -> None:
+    """Leave the parent's connections alone: closing them here would close them there."""
+    for engine in _engines.values():
+        _inherited.append(engine.pool)
+        engine.dispose(close=False)
+    _executors.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+# --- trying again -------------------------------------------------------------------------------
+
+_PASSING_STATES = ("08", "40", "53", "55P03", "57P0", "57014")
+"""SQLSTATE: connection, rollback (serialization, deadlock), resources, lock, shutdown, timeout."""
+_PASSING_ERRNOS = frozenset(
+    {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 2006, 2013, 4031}
+)
+"""MySQL: connections, shutdown, packets in transit, lock wait, deadlock, server gone."""
+
+
+def may_pass(error: BaseException) -> bool:
+    """Tell whether trying again may help."""
+    if isinstance(error, (RacedError, exc.TimeoutError)):
+        return True
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    return error.connection_invalidated or _is_passing(error)
+
+
+def _is_passing(error: exc.DBAPIError) -> bool:
+    original: Any = error.orig
+    state = getattr(original, "sqlstate", None)
+    if isinstance(state, str):
+        return state.startswith(_PASSING_STATES)
+    name = getattr(original, "sqlite_errorname", None)
+    if name is not None:
+        return str(name).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    number = original.args[0] if getattr(original, "args", ()) else None
+    if isinstance(number, int):
+        return number in _PASSING_ERRNOS
+    # Without a code the server was not reached.
+    return isinstance(error, (exc.OperationalError, exc.InterfaceError))
+
+
+_RETRIES: dict[str, Any] = {
+    "stop": stop_after_attempt(8),
+    "wait": wait_random_exponential(multiplier=0.05, max=2),
+    "retry": retry_if_exception(may_pass),
+    "reraise": True,
+}
+
+
+@contextlib.contextmanager
+def _hidden() -> Iterator[None]:
+    """Keep parameters, which are messages, out of what an error says; also on others' engines."""
+    try:
+        yield
+    except exc.StatementError as error:
+        error.hide_parameters = True
+        raise
+
+
+@contextlib.contextmanager
+def _committing(in_doubt: Callable[[], None]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        in_doubt()
+        raise

@@ -1,0 +1,83 @@
+"""Messages as text that every database keeps exactly, and back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_core.messages import messages_from_dict
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+    from langchain_tokenbuffer._window import Sized
+
+logger = logging.getLogger(__name__)
+
+_SPLIT = re.compile("[\\ud800-\\udbff][\\udc00-\\udfff]")
+"""The two halves of a character as two: as ASCII JSON they would come back as the one character."""
+_AS_BYTES = "base64:"
+
+
+class New(NamedTuple):
+    """A message that is to be stored: in numbers, as text, and itself."""
+
+    sized: Sized
+    payload: str
+    message: BaseMessage
+
+
+def key_of(session_id: str) -> str:
+    """Return what a session is found by; its length is bounded, the id's is not."""
+    return hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def encode(message: BaseMessage) -> str:
+    """Return a message as ASCII JSON.
+
+    What JSON cannot hold comes back as its text, or not at all in a tool's artifact; a warning
+    names its type.
+    """
+    data = message.model_dump(warnings=False)
+    if data.get("artifact") is not None and not _is_plain(data["artifact"]):
+        logger.warning("An artifact of type %s was not stored", type(data["artifact"]).__name__)
+        data["artifact"] = None
+    return _text({"type": message.type, "data": data})
+
+
+def decode(text: str) -> BaseMessage:
+    """Return the message; raises anything where the text is not one."""
+    if text.startswith(_AS_BYTES):
+        raw = base64.b64decode(text.removeprefix(_AS_BYTES))
+        text = raw.decode("utf-8", "surrogatepass")
+    return messages_from_dict([json.loads(text)])[0]
+
+
+def _is_plain(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _text(value: dict[str, Any]) -> str:
+    text = json.dumps(value, default=_other, separators=(",", ":"))
+    if "\\ud" in text:
+        raw = json.dumps(value, default=_other, separators=(",", ":"), ensure_ascii=False)
+        if _SPLIT.search(raw):
+            return _AS_BYTES + base64.b64encode(raw.encode("utf-8", "surrogatepass")).decode()
+    return text
+
+
+def _other(value: Any) -> object:
+    """Say what JSON has no word for: a turn must not be lost for a date in its metadata."""
+    logger.warning("A value of type %s is stored as its text", type(value).__name__)
+    if isinstance(value, (bytes, bytearray)):
+        return base64.b64encode(value).decode()
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json") if callable(dump) else str(value)
