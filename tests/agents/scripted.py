@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents import create_agent
+from langchain.agents.middleware.types import ModelRequest, ModelResponse
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
@@ -18,6 +19,7 @@ from langchain_core.messages import (
     ToolCall,
 )
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import Field
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer.middleware import TokenBufferMiddleware
 
 ENCODING = "o200k_base"
-FOREVER = {"recursion_limit": 10_000}
+FOREVER = RunnableConfig(recursion_limit=10_000)
 
 
 class Scripted(BaseChatModel):
@@ -212,3 +214,30 @@ def _agent(script: Transcript, *middleware: TokenBufferMiddleware) -> tuple[Scri
     system = None if script.system is None else SystemMessage(script.system)
     tools = script.tools()
     return model, create_agent(model, tools, system_prompt=system, middleware=middleware)
+
+
+# --- one call, without a graph ----------------------------------------------------------------
+
+
+def request(messages: Sequence[BaseMessage], **options: Any) -> ModelRequest[Any]:
+    """A model request as the agent makes it; the state holds the same messages."""
+    state: Any = {"messages": [*messages], "token_buffer": options.pop("known", None)}
+    model = options.pop("model", None) or Scripted(replies=[])
+    return ModelRequest(model=model, messages=[*state["messages"]], state=state, **options)
+
+
+def sent_by(middleware: TokenBufferMiddleware, asked: ModelRequest[Any]) -> ModelRequest[Any]:
+    """The request a middleware hands on."""
+    handed: list[ModelRequest[Any]] = []
+
+    def handler(request: ModelRequest[Any]) -> ModelResponse[Any]:
+        handed.append(request)
+        return ModelResponse(result=[AIMessage("ok")])
+
+    middleware.wrap_model_call(asked, handler)
+    return handed[0]
+
+
+def texts(messages: Sequence[BaseMessage]) -> list[str]:
+    """What messages say."""
+    return [message.text for message in messages]
