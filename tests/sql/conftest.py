@@ -1,0 +1,146 @@
+"""Real databases for the SQL history: SQLite always, servers where they answer."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from langchain_tokenbuffer import _sql_engines, _sql_schema
+from langchain_tokenbuffer.sql import SQLTokenBufferHistory
+from tests.strategies import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POSTGRES = os.environ.get(
+    "TOKENBUFFER_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
+)
+MARIADB = os.environ.get("TOKENBUFFER_TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
+SERVERS = {"postgresql": POSTGRES, "mariadb": MARIADB}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let these tests, and no others, talk to this machine's databases."""
+    hosts = {sa.make_url(url).host or "127.0.0.1" for url in SERVERS.values()} | {"127.0.0.1"}
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.allow_hosts(sorted(hosts)))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a test keeps its sessions: a database, and tables of its own in it."""
+
+    url: str
+    prefix: str
+
+    def history(self, session_id: str, **options: Any) -> SQLTokenBufferHistory:
+        return SQLTokenBufferHistory(
+            session_id,
+            options.pop("connection", self.url),
+            **{"max_tokens": 60, "token_counter": words, "prefix": self.prefix, **options},
+        )
+
+    @property
+    def tables(self) -> _sql_schema.Tables:
+        return _sql_schema.tables(self.prefix, None)
+
+    def engine(self, **options: Any) -> sa.Engine:
+        return sa.create_engine(self.url, **options)
+
+    def rows(self, statement: sa.Select[Any]) -> list[sa.Row[Any]]:
+        """Look into the tables, past the history."""
+        engine = self.engine()
+        try:
+            with engine.connect() as connection:
+                return list(connection.execute(statement))
+        finally:
+            engine.dispose()
+
+    def change(self, statement: Any) -> None:
+        engine = self.engine()
+        try:
+            with engine.begin() as connection:
+                connection.execute(statement)
+        finally:
+            engine.dispose()
+
+    def sequence(self, session_id: str) -> list[int]:
+        """Return the sequence numbers that are stored of a session, in order."""
+        s, m = self.tables.sessions.c, self.tables.messages.c
+        numbers = sa.select(m.seq).join(self.tables.sessions, s.id == m.session_id)
+        key = _sql_rows_key(session_id)
+        return [row[0] for row in self.rows(numbers.where(s.key == key).order_by(m.seq))]
+
+
+def _sql_rows_key(session_id: str) -> str:
+    from langchain_tokenbuffer._sql_rows import key_of  # noqa: PLC0415
+
+    return key_of(session_id)
+
+
+def answers(url: str) -> bool:
+    engine = sa.create_engine(url, connect_args={"connect_timeout": 2})
+    try:
+        with engine.connect():
+            return True
+    except sa.exc.DBAPIError:
+        return False
+    finally:
+        engine.dispose()
+
+
+def url_of(kind: str, folder: Path) -> str:
+    """Return a database of a kind, or skip the test where none answers."""
+    if kind == "sqlite":
+        return f"sqlite:///{folder / 'chats.db'}"
+    if not answers(SERVERS[kind]):
+        pytest.skip(f"no {kind} answers at {sa.make_url(SERVERS[kind])!r}")
+    return SERVERS[kind]
+
+
+def make_place(kind: str, folder: Path) -> Iterator[Place]:
+    place = Place(url_of(kind, folder), f"t{uuid.uuid4().hex[:12]}")
+    yield place
+    engine = place.engine()
+    tables = place.tables
+    with engine.begin() as connection:
+        for table in (tables.messages, tables.sessions, tables.versions):
+            table.drop(connection, checkfirst=True)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield tmp_path_factory.mktemp("sql")
+    for engine in _sql_engines._engines.values():
+        engine.dispose()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql", "mariadb"])
+def place(request: pytest.FixtureRequest, folder: Path) -> Iterator[Place]:
+    """Tables that all tests of the run share; take a new session id."""
+    yield from make_place(request.param, folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def empty_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A place without tables."""
+    yield from make_place(request.param, tmp_path)
+
+
+@pytest.fixture
+def lite(tmp_path: Path) -> Iterator[Place]:
+    """A new SQLite file, for what does not depend on the database."""
+    yield from make_place("sqlite", tmp_path)
+
+
+@pytest.fixture
+def session_id() -> str:
+    return uuid.uuid4().hex
