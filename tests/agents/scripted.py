@@ -23,13 +23,15 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import Field
 
+from langchain_tokenbuffer.middleware import TokenBufferMiddleware
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from langchain_core.callbacks import CallbackManagerForLLMRun
 
-    from langchain_tokenbuffer.middleware import TokenBufferMiddleware
 
 ENCODING = "o200k_base"
 FOREVER = RunnableConfig(recursion_limit=10_000)
@@ -105,9 +107,9 @@ class Transcript:
     results: list[str] = field(default_factory=list)
     schemas: list[dict[str, Any]] = field(default_factory=list)
 
-    def tools(self) -> list[BaseTool]:
-        """Tools that play the recorded results, in order."""
-        results = iter(self.results)
+    def tools(self, done: int = 0) -> list[BaseTool]:
+        """Tools that play the recorded results, in order, from the one after those done."""
+        results = iter(self.results[done:])
 
         def play(**_: Any) -> str:
             return next(results)
@@ -214,6 +216,41 @@ def _agent(script: Transcript, *middleware: TokenBufferMiddleware) -> tuple[Scri
     system = None if script.system is None else SystemMessage(script.system)
     tools = script.tools()
     return model, create_agent(model, tools, system_prompt=system, middleware=middleware)
+
+
+def play_resumed(
+    script: Transcript, saver: Callable[[], AbstractContextManager[Any]], **options: Any
+) -> Played:
+    """Play a transcript one model call at a time; each with an agent and a checkpointer anew."""
+    config: RunnableConfig = {**FOREVER, "configurable": {"thread_id": script.id}}
+    sent: list[list[BaseMessage]] = []
+    state: list[BaseMessage] = []
+    done = 0
+
+    def go_on(asked: dict[str, Any] | None) -> bool:
+        nonlocal state, done
+        model = Scripted(replies=script.replies[len(sent) :])
+        middleware = TokenBufferMiddleware(token_counter=ENCODING, **options)
+        with saver() as checkpointer:
+            agent: Any = create_agent(
+                model,
+                script.tools(done),
+                system_prompt=script.system,
+                middleware=[middleware],
+                checkpointer=checkpointer,
+            )
+            state = agent.invoke(asked, config, interrupt_before=["model"])["messages"]
+            goes_on = bool(agent.get_state(config).next)
+        if model.seen:
+            done += len(script.replies[len(sent)].tool_calls)
+            sent.extend(model.seen)
+        return goes_on
+
+    for turn in script.turns:
+        asked: dict[str, Any] | None = {"messages": list(map(HumanMessage, turn))}
+        while go_on(asked):
+            asked = None
+    return Played(sent, state)
 
 
 # --- one call, without a graph ----------------------------------------------------------------

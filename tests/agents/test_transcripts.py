@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 
 from langchain_tokenbuffer._clamp import smallest
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from langchain_tokenbuffer.order import kind_of, validate
-from tests.agents.scripted import ENCODING, Played, Transcript, aplay, play, transcripts
+from tests.agents.scripted import (
+    ENCODING,
+    Played,
+    Transcript,
+    aplay,
+    play,
+    play_resumed,
+    transcripts,
+)
 from tests.oracle import breaches, current_question
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 FILES = ("tau_airline_en", "swe_agent_en", "functionchat_ko")
 PLACES = ("least", "low", "middle", "all")
 COUNTER = TokenCounter(ENCODING)
+SOME = 6  # transcripts of each file where each call costs a database
 
 
 def fixed(script: Transcript) -> int:
@@ -148,6 +163,30 @@ def test_a_middleware_that_holds_nothing_sends_the_same(checks: list[Checked]) -
     for each in checks:
         if each.place == "low":
             run = play(each.script, Forgetful(each.max_tokens, token_counter=ENCODING))
+            assert list(map(said, run.sent)) == list(map(said, each.run.sent))
+
+
+def sqlite(folder: Path) -> Callable[[], AbstractContextManager[SqliteSaver]]:
+    return lambda: SqliteSaver.from_conn_string(str(folder / "checkpoints.sqlite"))
+
+
+def test_resumed_at_every_call_the_windows_are_the_same(
+    checks: list[Checked], tmp_path: Path
+) -> None:
+    for each in checks[: 4 * SOME]:
+        if each.place == "low":
+            run = play_resumed(each.script, sqlite(tmp_path), max_tokens=each.max_tokens)
+            assert list(map(said, run.sent)) == list(map(said, each.run.sent))
+
+
+@pytest.mark.parametrize("place", ["least", "low"])
+def test_what_was_evicted_from_the_state_changes_no_window(
+    checks: list[Checked], place: str
+) -> None:
+    for each in checks:
+        if each.place == place:
+            options: dict[str, Any] = {"max_tokens": each.max_tokens, "evict_from_state": True}
+            run = play_resumed(each.script, partial(nullcontext, InMemorySaver()), **options)
             assert list(map(said, run.sent)) == list(map(said, each.run.sent))
 
 

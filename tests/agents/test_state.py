@@ -1,0 +1,491 @@
+"""What outlives a call: overflow limits, evicted messages, checkpoints, other processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import openai
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware.types import ModelRequest, ModelResponse
+from langchain_core.exceptions import ContextOverflowError
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from langchain_tokenbuffer.counters import TokenCounter
+from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
+from langchain_tokenbuffer.order import validate
+from tests.agents.scripted import ENCODING, FOREVER, Scripted, call, look, looking, request
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+
+COUNTER = TokenCounter(ENCODING)
+ROOT = Path(__file__).parents[2]
+SYSTEM = "Look everywhere."
+
+
+def thread(name: str = "1") -> RunnableConfig:
+    return {**FOREVER, "configurable": {"thread_id": name}}
+
+
+def agent_of(model: Scripted, *, saver: Any = None, **options: Any) -> Any:
+    options = {"max_tokens": 600, "token_counter": ENCODING, **options}
+    middleware = TokenBufferMiddleware(**options)
+    return create_agent(
+        model, [look()], system_prompt=SYSTEM, middleware=[middleware], checkpointer=saver
+    )
+
+
+def run(model: Scripted, **options: Any) -> dict[str, Any]:
+    asked = {"messages": [HumanMessage("Look.")]}
+    return dict(agent_of(model, **options).invoke(asked, thread()))
+
+
+def cost(messages: list[BaseMessage]) -> int:
+    return COUNTER.count(messages, tools=[look()])
+
+
+# --- overflow -----------------------------------------------------------------------------------
+
+
+def refused(text: str, body: object = None) -> openai.BadRequestError:
+    """A provider's 400, as the OpenAI client raises it."""
+    response: Any = SimpleNamespace(request=None, status_code=400, headers={})
+    return openai.BadRequestError(text, response=response, body=body)
+
+
+def llama(counted: int, allowed: int) -> Exception:
+    """What llama.cpp's server answers."""
+    body = {
+        "code": 400,
+        "message": "the request exceeds the available context size, try increasing it",
+        "type": "exceed_context_size_error",
+        "n_prompt_tokens": counted,
+        "n_ctx": allowed,
+    }
+    return refused(f"Error code: 400 - {{'error': {body}}}", body)
+
+
+class Small(Scripted):
+    """A model that finds requests of more than `allowed` tokens too long."""
+
+    allowed: int
+    refusals: int = 0
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
+        if cost(messages) > self.allowed:
+            self.refusals += 1
+            raise llama(2 * cost(messages), 2 * self.allowed)  # its tokens are half as large
+        return super()._generate(messages, *args, **kwargs)
+
+
+TOO_LONG: dict[str, Exception] = {
+    "LangChain's own": ContextOverflowError("too long"),
+    "llama.cpp": llama(1000, 900),
+    "OpenAI": refused(
+        "This model's maximum context length is 8,192 tokens. However, your messages resulted in "
+        "9,000 tokens.",
+        {"code": "context_length_exceeded"},
+    ),
+    "Anthropic": ValueError("prompt is too long: 215000 tokens > 200000 maximum"),
+    "Gemini": ValueError(
+        "400 The input token count (1100000) exceeds the maximum number of tokens allowed "
+        "(1048576)."
+    ),
+    "Bedrock": ValueError("ValidationException: Input is too long for requested model."),
+    "vLLM": ValueError(
+        "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."
+    ),
+}
+
+
+class Answers:
+    """A handler that raises or replies, in order, and keeps what it was sent."""
+
+    def __init__(self, *answers: Exception | AIMessage) -> None:
+        self.answers = list(answers)
+        self.sent: list[list[BaseMessage]] = []
+
+    def __call__(self, request: ModelRequest[Any]) -> ModelResponse[Any]:
+        self.sent.append([*request.messages])
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return ModelResponse(result=[answer])
+
+
+def loop(steps: int) -> list[BaseMessage]:
+    messages: list[BaseMessage] = [HumanMessage("Look.")]
+    for i in range(steps):
+        messages += [call(("look", {"at": i}, "x")), ToolMessage("w " * 40, tool_call_id="x")]
+    return messages
+
+
+@pytest.mark.parametrize("error", TOO_LONG.values(), ids=TOO_LONG)
+def test_what_is_too_long_is_tried_again_with_at_most_four_fifths(error: Exception) -> None:
+    handler = Answers(error, AIMessage("ok"))
+    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(loop(20)), handler)
+    first, second = handler.sent
+    assert COUNTER(second) <= 0.8 * COUNTER(first)
+
+
+@pytest.mark.parametrize("error", TOO_LONG.values(), ids=TOO_LONG)
+def test_what_is_tried_again_is_valid(error: Exception) -> None:
+    handler = Answers(error, AIMessage("ok"))
+    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(loop(20)), handler)
+    assert validate(handler.sent[1]) == []
+
+
+def test_the_providers_own_count_calibrates_the_next_try() -> None:
+    handler = Answers(llama(1000, 400), AIMessage("ok"))
+    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(loop(20)), handler)
+    first, second = handler.sent
+    assert COUNTER(second) <= 0.4 * COUNTER(first)
+
+
+def test_a_second_overflow_goes_through() -> None:
+    handler = Answers(ContextOverflowError("first"), ContextOverflowError("second"))
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
+    with pytest.raises(ContextOverflowError, match="second"):
+        middleware.wrap_model_call(request(loop(20)), handler)
+
+
+def test_an_overflow_that_nothing_smaller_can_answer_goes_through() -> None:
+    handler = Answers(ContextOverflowError("too long"))
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, oversize="raise")
+    with pytest.raises(ContextOverflowError, match="too long"):
+        middleware.wrap_model_call(request([HumanMessage("Hi")]), handler)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("no such tool"),
+        refused("Rate limit reached: 30000 tokens per min. Please try again."),
+        refused("'tool_calls' must be followed by tool messages", {"type": "invalid_request"}),
+    ],
+)
+def test_another_error_goes_through_at_once(error: Exception) -> None:
+    handler = Answers(error)
+    with pytest.raises(type(error)) as raised:
+        TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
+            request(loop(20)), handler
+        )
+    assert raised.value is error
+
+
+async def test_async_tries_again_as_sync_does() -> None:
+    sync, twin = (Answers(llama(1000, 700), AIMessage("ok")) for _ in range(2))
+
+    async def handler(asked: ModelRequest[Any]) -> ModelResponse[Any]:
+        return twin(asked)
+
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
+    middleware.wrap_model_call(request(loop(20)), sync)
+    await middleware.awrap_model_call(request(loop(20)), handler)
+    assert twin.sent == sync.sent
+
+
+def test_an_overflow_is_an_event_of_its_own() -> None:
+    events: list[TrimEvent] = []
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, on_trim=events.append)
+    middleware.wrap_model_call(request(loop(20)), Answers(llama(9, 8), AIMessage("ok")))
+    assert events[1].reason == "overflow"
+
+
+def test_what_an_overflow_taught_binds_later_calls() -> None:
+    model = Small(replies=looking(40), allowed=400)
+    run(model, saver=InMemorySaver())
+    assert model.refusals == 1
+
+
+def test_what_an_overflow_taught_binds_a_later_turn_in_another_middleware() -> None:
+    saver = InMemorySaver()
+    run(Small(replies=looking(40), allowed=400), saver=saver)
+    later = Small(replies=looking(40), allowed=400)
+    run(later, saver=saver)
+    assert later.refusals == 0
+
+
+def test_another_thread_learns_it_again() -> None:
+    saver = InMemorySaver()
+    model = Small(replies=[*looking(40), *looking(40)], allowed=400)
+    agent = agent_of(model, saver=saver)
+    for name in ("1", "2"):
+        agent.invoke({"messages": [HumanMessage("Look.")]}, thread(name))
+    assert model.refusals == 2
+
+
+def test_another_model_is_not_bound_by_it() -> None:
+    known = {"limits": {"other": 10}}
+    handler = Answers(AIMessage("ok"))
+    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
+        request(loop(2), known=known), handler
+    )
+    assert len(handler.sent[0]) == 5
+
+
+def test_after_an_overflow_the_windows_extend_each_other_again() -> None:
+    model = Small(replies=looking(40), allowed=400)
+    run(model)
+    held = sum(now[: len(last)] == last for last, now in pairwise(model.seen))
+    assert held > 25
+
+
+# --- evicting from the state --------------------------------------------------------------------
+
+
+def evicting(model: Scripted, **options: Any) -> dict[str, Any]:
+    return run(model, evict_from_state=True, **options)
+
+
+def test_what_left_the_window_leaves_the_state() -> None:
+    state = evicting(Scripted(replies=looking(50)))
+    assert cost(state["messages"]) <= 600 + 60
+
+
+def test_the_state_stays_valid() -> None:
+    assert validate(evicting(Scripted(replies=looking(50)))["messages"]) == []
+
+
+def test_eviction_changes_no_window() -> None:
+    one, other = Scripted(replies=looking(50)), Scripted(replies=looking(50))
+    run(one)
+    evicting(other)
+    assert [[m.content for m in sent] for sent in other.seen] == [
+        [m.content for m in sent] for sent in one.seen
+    ]
+
+
+def test_eviction_changes_no_thinking() -> None:
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    replies = [
+        AIMessage([thought, {"type": "text", "text": "I look."}], tool_calls=reply.tool_calls)
+        for reply in looking(30)
+    ]
+    one, other = (Scripted(replies=replies, model_name="claude-opus-4-5") for _ in range(2))
+    run(one)
+    evicting(other)
+    assert [[m.content for m in sent] for sent in other.seen] == [
+        [m.content for m in sent] for sent in one.seen
+    ]
+
+
+def test_every_evicted_message_was_handed_over_first() -> None:
+    handed: list[BaseMessage] = []
+    state = evicting(Scripted(replies=looking(50)), on_evict=handed.extend)
+    assert len(handed) + len(state["messages"]) == 1 + 2 * 50 + 1
+
+
+def test_evicted_messages_come_whole_and_in_order() -> None:
+    handed: list[BaseMessage] = []
+    evicting(Scripted(replies=looking(50)), on_evict=handed.extend)
+    steps = [m.tool_calls[0]["args"]["at"] for m in handed if isinstance(m, AIMessage)]
+    assert steps == list(range(len(steps)))
+
+
+def test_what_is_handed_over_is_never_clamped() -> None:
+    handed: list[BaseMessage] = []
+    text = "word " * 2000
+    model = Scripted(replies=looking(4))
+    middleware = TokenBufferMiddleware(
+        600, token_counter=ENCODING, evict_from_state=True, on_evict=handed.extend
+    )
+    agent = create_agent(model, [look(text)], middleware=[middleware])
+    agent.invoke({"messages": [HumanMessage("Look.")]}, FOREVER)
+    assert {m.text for m in handed if isinstance(m, ToolMessage)} >= {f"0: {text}"}
+
+
+def test_if_handing_over_fails_nothing_is_removed_and_all_comes_again() -> None:
+    handed: list[list[str | None]] = []
+
+    def keep(messages: list[BaseMessage]) -> None:
+        handed.append([message.id for message in messages])
+        if len(handed) == 1:
+            msg = "disk full"
+            raise OSError(msg)
+
+    saver = InMemorySaver()
+    agent = agent_of(
+        Scripted(replies=[*looking(50)] * 2), saver=saver, evict_from_state=True, on_evict=keep
+    )
+    with pytest.raises(OSError, match="disk full"):
+        agent.invoke({"messages": [HumanMessage("Look.")]}, thread())
+    agent.invoke(None, thread())
+    assert handed[1] == handed[0]
+
+
+async def test_a_coroutine_function_is_awaited() -> None:
+    handed: list[BaseMessage] = []
+
+    async def keep(messages: list[BaseMessage]) -> None:
+        handed.extend(messages)
+
+    agent = agent_of(Scripted(replies=looking(50)), evict_from_state=True, on_evict=keep)
+    await agent.ainvoke({"messages": [HumanMessage("Look.")]}, FOREVER)
+    assert len(handed) > 50
+
+
+def test_a_sync_run_refuses_a_coroutine_function_before_the_model_is_called() -> None:
+    async def keep(messages: list[BaseMessage]) -> None: ...
+
+    model = Scripted(replies=looking(1))
+    with pytest.raises(TypeError, match="on_evict is a coroutine function"):
+        evicting(model, on_evict=keep)
+    assert model.seen == []
+
+
+def test_a_sync_run_refuses_what_turns_out_to_be_a_coroutine() -> None:
+    async def keep(messages: list[BaseMessage]) -> None: ...
+
+    def turns_out(messages: list[BaseMessage]) -> Any:
+        return keep(messages)
+
+    with pytest.raises(TypeError, match="on_evict is a coroutine function"):
+        evicting(Scripted(replies=looking(50)), on_evict=turns_out)
+
+
+def test_a_message_that_is_not_in_the_state_is_not_removed() -> None:
+    messages = loop(30)
+    for i, message in enumerate(messages):
+        message.id = f"m{i}"
+    asked = request(messages)
+    del asked.state["messages"][3:5]
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, evict_from_state=True)
+    answer: Any = middleware.wrap_model_call(asked, Answers(AIMessage("ok")))
+    removed = {message.id for message in answer.command.update["messages"]}
+    assert removed.isdisjoint({"m3", "m4"})
+
+
+def test_half_a_step_is_never_removed() -> None:
+    messages = loop(30)
+    for i, message in enumerate(messages):
+        message.id = f"m{i}"
+    asked = request(messages)
+    asked.messages[2] = asked.messages[2].model_copy(update={"id": None})  # as LangChain inserts
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, evict_from_state=True)
+    answer: Any = middleware.wrap_model_call(asked, Answers(AIMessage("ok")))
+    removed = {message.id for message in answer.command.update["messages"]}
+    assert removed.isdisjoint({"m1", "m2"})
+
+
+def test_an_edited_message_is_not_clamped_to_the_size_of_the_old_one() -> None:
+    saver = InMemorySaver()
+    model = Scripted(replies=[*looking(2), *looking(0)])
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, evict_from_state=True)
+    agent: Any = create_agent(
+        model, [look("word " * 2000)], middleware=[middleware], checkpointer=saver
+    )
+    agent.invoke({"messages": [HumanMessage("Look.")]}, thread())
+    state = agent.get_state(thread()).values
+    (clamped,) = state["token_buffer"]["sizes"]
+    old = next(m for m in state["messages"] if m.id == clamped)
+    agent.update_state(thread(), {"messages": [old.model_copy(update={"content": "short"})]})
+    agent.invoke({"messages": [HumanMessage("And?")]}, thread())
+    assert "short" in [m.content for m in model.seen[-1]]
+
+
+def test_the_private_state_is_plain_json() -> None:
+    saver = InMemorySaver()
+    model = Small(replies=looking(8), allowed=500)
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, evict_from_state=True)
+    agent: Any = create_agent(
+        model, [look("word " * 2000)], middleware=[middleware], checkpointer=saver
+    )
+    agent.invoke({"messages": [HumanMessage("Look.")]}, thread())
+    held = agent.get_state(thread()).values["token_buffer"]
+    assert json.loads(json.dumps(held)) == held
+
+
+def test_without_eviction_and_overflow_the_private_state_stays_empty() -> None:
+    saver = InMemorySaver()
+    agent = agent_of(Scripted(replies=looking(50)), saver=saver)
+    agent.invoke({"messages": [HumanMessage("Look.")]}, thread())
+    assert "token_buffer" not in agent.get_state(thread()).values
+
+
+# --- threads, time and processes ----------------------------------------------------------------
+
+
+def test_parallel_threads_of_one_middleware_do_not_mix() -> None:
+    alone, both = Scripted(replies=looking(30)), Scripted(replies=[])
+    agent_of(alone).invoke({"messages": [HumanMessage("Look.")]}, FOREVER)
+    both.replies = [reply for reply in looking(30) for _ in range(2)]
+    agent = agent_of(both, saver=InMemorySaver())
+    for name in ("1", "2"):
+        agent.invoke(
+            {"messages": [HumanMessage("Look.")]}, thread(name), interrupt_before=["model"]
+        )
+    for _ in range(31):
+        for name in ("1", "2"):
+            agent.invoke(None, thread(name), interrupt_before=["model"])
+    sizes = [len(sent) for sent in alone.seen]
+    assert ([len(s) for s in both.seen[::2]], [len(s) for s in both.seen[1::2]]) == (sizes, sizes)
+
+
+def test_going_back_in_time_the_windows_are_the_same() -> None:
+    model = Scripted(replies=[*looking(30), *looking(30)[12:]])
+    agent = agent_of(model, saver=InMemorySaver())
+    agent.invoke({"messages": [HumanMessage("Look.")]}, thread())
+    before = [state for state in agent.get_state_history(thread()) if state.next == ("model",)]
+    agent.invoke(None, before[-13].config | FOREVER)
+    again = [[m.content for m in sent] for sent in model.seen[31:]]
+    assert again == [[m.content for m in sent] for sent in model.seen[12:31]]
+
+
+async def test_an_async_checkpointer_sees_the_same(tmp_path: Path) -> None:
+    sync, twin = Scripted(replies=looking(30)), Scripted(replies=looking(30))
+    run(sync, evict_from_state=True)
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "a.sqlite")) as saver:
+        agent = agent_of(twin, saver=saver, evict_from_state=True)
+        await agent.ainvoke({"messages": [HumanMessage("Look.")]}, thread())
+    assert [len(sent) for sent in twin.seen] == [len(sent) for sent in sync.seen]
+
+
+STEP = """
+import json, sys
+from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.sqlite import SqliteSaver
+from tests.agents.scripted import looking
+from tests.agents.test_state import STEPS, Small, agent_of, thread
+path, number = sys.argv[1], int(sys.argv[2])
+model = Small(replies=looking(STEPS)[number:], allowed=220)
+with SqliteSaver.from_conn_string(path) as saver:
+    agent = agent_of(model, saver=saver, evict_from_state=True)
+    asked = None if number else {"messages": [HumanMessage("Look.")]}
+    if asked:
+        agent.invoke(asked, thread(), interrupt_before=["model"])
+    agent.invoke(None, thread(), interrupt_before=["model"])
+print(json.dumps([[m.content for m in sent] for sent in model.seen]))
+"""
+STEPS = 4
+
+
+def test_in_a_fresh_process_at_every_call_the_windows_are_the_same(tmp_path: Path) -> None:
+    whole = Small(replies=looking(STEPS), allowed=220)
+    run(whole, evict_from_state=True)
+    seen: list[list[Any]] = []
+    for number in range(STEPS + 1):
+        done = subprocess.run(
+            [sys.executable, "-c", STEP, str(tmp_path / "a.sqlite"), str(number)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+        )
+        seen += json.loads(done.stdout)
+    assert seen == [[m.content for m in sent] for sent in whole.seen]
+
+
+def test_in_those_processes_something_was_learned_and_evicted() -> None:
+    whole = Small(replies=looking(STEPS), allowed=220)
+    state = run(whole, evict_from_state=True)
+    assert (whole.refusals, len(state["messages"]) < 2 * STEPS) == (1, True)
