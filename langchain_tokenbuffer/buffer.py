@@ -229,6 +229,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         tokens = 0
         while True:
             lived = self.begin(budget)
+            lived.unsaid = []  # what is left out on the way to the answer is not left out
             lived.go_on(self, messages, keys)
             try:
                 window = lived.window()
@@ -241,11 +242,14 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
                 raise TokenBudgetError(msg, tokens=tokens, max_tokens=self.max_tokens) from error
             tokens = fixed + self.token_counter(self.show(messages, window))
             if tokens <= self.max_tokens:
+                for why in lived.unsaid:
+                    self.left_out(why)
                 return replace(window, tokens=tokens), lived
-            # In proportion: where the whole costs twice what its messages do alone, half fits.
+            # By the excess where a message costs in the whole what it costs alone; in proportion
+            # where it costs more.
             share = window.tokens * self.max_tokens // tokens
-            tighter = min(self.max_tokens, window.tokens - 1, share)
-            budget = replace(budget, max_tokens=tighter)
+            tighter = max(share, window.tokens - (tokens - self.max_tokens))
+            budget = replace(budget, max_tokens=min(tighter, window.tokens - 1))
 
     def _is_pinned(self, message: BaseMessage) -> bool:
         extra = message.additional_kwargs
@@ -294,12 +298,13 @@ class Lock:
 class Lived:
     """A replay and the keys of what it has lived through: a cache of an answer, nothing more."""
 
-    __slots__ = ("_counter", "_window", "keys", "replay")
+    __slots__ = ("_counter", "_window", "keys", "replay", "unsaid")
 
     def __init__(self, buffer: TokenBuffer, budget: Budget | None = None) -> None:
         """Begin before the first message, under the buffer's budget or another."""
         self.replay = Replay(budget or buffer.budget())
         self.keys: list[int] = []
+        self.unsaid: list[TokenBudgetError] | None = None  # a list keeps what was left out quiet
         self._counter = buffer.token_counter
         self._window: Window | None = None
 
@@ -340,7 +345,8 @@ class Lived:
                 buffer.sized(message, price), lambda index: buffer.smallest(look(index))
             )
             if self.replay.left_out is not None:
-                buffer.left_out(self.replay.left_out)
+                say = buffer.left_out if self.unsaid is None else self.unsaid.append
+                say(self.replay.left_out)
         return left
 
     def window(self) -> Window:

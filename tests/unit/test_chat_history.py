@@ -295,6 +295,7 @@ async def test_a_cancelled_write_is_not_tried_again() -> None:
 
 # --- inside RunnableWithMessageHistory ----------------------------------------------------------
 
+
 def chain_over(
     get_session_history: Callable[[str], BaseChatMessageHistory],
     *,

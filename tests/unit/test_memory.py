@@ -1841,9 +1841,6 @@ def with_a_surcharge(messages: Sequence[BaseMessage]) -> int:
     return 50 + tens(messages)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="TokenBuffer says what it leaves out while it still searches"
-)
 def test_a_counter_for_which_nothing_fits_lets_saving_pass_with_a_warning() -> None:
     memory = ConversationTokenBufferMemory(llm=with_a_surcharge, max_token_limit=20)
     with pytest.warns(UserWarning, match="max_tokens is 20"):
@@ -1851,9 +1848,6 @@ def test_a_counter_for_which_nothing_fits_lets_saving_pass_with_a_warning() -> N
     assert held(memory) == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="TokenBuffer moves the cut on although the whole fits already"
-)
 def test_a_counter_that_is_not_additive_loses_nothing_that_fits_as_a_whole() -> None:
     memory = ConversationTokenBufferMemory(llm=tens, max_token_limit=10)
     for number in range(3):

@@ -21,47 +21,60 @@ SURFACE = [
     "TokenBuffer",
     "TokenBufferChatMessageHistory",
     "TokenBufferError",
+    "TokenBufferMiddleware",
     "TokenCounter",
+    "Violation",
     "Window",
+    "repair",
+    "validate",
 ]
-BELOW = {
+BELOW: dict[str, set[str]] = {
     "errors": set(),
     "order": set(),
     "vocabularies": {"errors"},
     "_window": {"errors", "order"},
     "_remembering": set(),
     "_texts": {"vocabularies"},
-    "_pricing": {"_remembering", "_texts"},
-    "_models": {"_pricing", "_remembering", "_texts", "vocabularies"},
-    "counters": {"_models", "_pricing"},
-    "_clamp": {"_pricing", "_window", "counters"},
+    "_tools": set(),
+    "_images": set(),
+    "_content": {"_images", "_tools"},
+    "_pricing": {"_content", "_images", "_remembering", "_texts", "_tools"},
+    "_models": {"_images", "_pricing", "_remembering", "_texts", "vocabularies"},
+    "_anchoring": set(),
+    "counters": {"_anchoring", "_models", "_pricing"},
+    "_clamp": {"_pricing", "counters"},
     "buffer": {"_clamp", "_window", "counters", "errors", "order"},
     "_run_view": set(),
+    "_request_view": {"_window", "buffer", "counters", "order"},
+    "_overflow": set(),
     "chat_history": {"_run_view", "_window", "buffer", "counters"},
     "memory": {"_pricing", "_window", "buffer", "counters", "errors"},
-    "_overflow": set(),
-    "_request_view": {"_window", "buffer", "counters", "order"},
-    "middleware": {"_overflow", "_request_view", "_window", "buffer", "counters", "errors", "order"},
+    "middleware": {"_overflow", "_request_view", "_window", "buffer", "counters", "errors"},
 }
 """What each module may import of the package: imports run one way, and no adapter knows another."""
-HOSTS = {
+CORE = {"langchain_core", "typing_extensions"}
+HOSTS: dict[str, set[str]] = {
     "errors": set(),
-    "order": {"langchain_core"},  # inside `repair` alone
+    "order": CORE,  # only where it makes messages, not when it is imported
     "vocabularies": {"tiktoken"},
     "_window": set(),
-    "_remembering": {"langchain_core"},
-    "_texts": set(),
-    "_pricing": {"langchain_core"},
-    "_models": {"langchain_core", "tiktoken"},
-    "counters": {"langchain_core"},
-    "_clamp": {"langchain_core"},
-    "buffer": {"langchain_core"},
-    "_run_view": {"langchain_core", "tenacity"},
-    "chat_history": {"langchain_core", "typing_extensions"},
-    "memory": {"langchain_classic", "langchain_core", "pydantic", "typing_extensions"},
-    "_overflow": {"langchain_core"},
-    "_request_view": {"langchain_core", "typing_extensions"},
-    "middleware": {"langchain", "langchain_core", "langgraph", "typing_extensions"},
+    "_remembering": CORE,
+    "_texts": CORE,
+    "_tools": CORE,
+    "_images": set(),
+    "_content": set(),
+    "_pricing": CORE,
+    "_models": CORE | {"tiktoken"},
+    "_anchoring": CORE,
+    "counters": CORE,
+    "_clamp": CORE,
+    "buffer": CORE,
+    "_run_view": CORE | {"tenacity"},
+    "_request_view": CORE,
+    "_overflow": CORE,
+    "chat_history": CORE,
+    "memory": CORE | {"langchain_classic", "pydantic"},
+    "middleware": CORE | {"langchain", "langgraph"},
 }
 """What each module may import from outside."""
 
@@ -89,6 +102,44 @@ def test_a_public_name_is_in_the_changelog(name: str) -> None:
 def test_a_public_class_pickles_by_reference(name: str) -> None:
     value = getattr(langchain_tokenbuffer, name)
     assert pickle.loads(pickle.dumps(value)) is value
+
+
+@pytest.mark.parametrize("module", ["_window", "order", "errors"])
+def test_the_pure_modules_import_no_langchain(module: str) -> None:
+    code = f"import sys, langchain_tokenbuffer.{module}; print('langchain_core' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == "False\n"
+
+
+WITHOUT_EXTRA = """
+import pickle, pydoc, sys
+sys.modules["{host}"] = None  # as if it were not installed
+import langchain_tokenbuffer
+from langchain_tokenbuffer import *
+assert hasattr(langchain_tokenbuffer, "{name}")
+assert pickle.loads(pickle.dumps({name})) is {name}
+assert "{name}" in pydoc.render_doc(langchain_tokenbuffer)
+try:
+    {name}()
+except ImportError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "extra"), [("TokenBufferMiddleware", "langchain", "agents")]
+)
+def test_without_its_extra_a_name_says_what_to_install(name: str, host: str, extra: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRA.format(name=name, host=host)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert f'pip install "langchain-tokenbuffer[{extra}]"' in done.stdout
 
 
 def test_dir_lists_the_surface() -> None:
