@@ -132,12 +132,10 @@ class Database:
                     with engine.begin() as connection:
                         _sql_schema.create(connection, self.tables)
                     self._is_prepared(engine)
-                with engine.connect() as connection:
-                    transaction = connection.begin()
-                    with transaction:
-                        result = operation(connection)
-                        with _committing(in_doubt):
-                            transaction.commit()
+                with engine.connect() as connection, connection.begin() as transaction:
+                    result = operation(connection)
+                    with _committing(in_doubt):
+                        transaction.commit()
         return finish(result)
 
     async def arun(
@@ -156,12 +154,10 @@ class Database:
                     async with engine.begin() as connection:
                         await connection.run_sync(_sql_schema.create, self.tables)
                     self._is_prepared(engine.sync_engine)
-                async with engine.connect() as connection:
-                    transaction = await connection.begin()
-                    async with transaction:
-                        result = await connection.run_sync(operation)
-                        with _committing(in_doubt):
-                            await transaction.commit()
+                async with engine.connect() as connection, connection.begin() as transaction:
+                    result = await connection.run_sync(operation)
+                    with _committing(in_doubt):
+                        await transaction.commit()
         return await self.in_thread(lambda: finish(result))
 
     async def in_thread(self, call: Callable[[], T]) -> T:

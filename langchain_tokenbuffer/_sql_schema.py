@@ -139,11 +139,11 @@ def create(connection: sa.Connection, tables: Tables) -> None:
     Raises:
         TokenBufferError: If the tables were made by a release that is newer than this one.
     """
-    versions = tables.versions
-    if not _has_table(connection, versions):
+    version = _version(connection, tables.versions)
+    if version is None:
         with _alone(connection):
             _create(connection, tables)
-    version = connection.scalar(sa.select(sa.func.max(versions.c.version)))
+        version = _version(connection, tables.versions)
     if version != VERSION:
         msg = (
             f"The tables {tables.messages.fullname!r} have version {version}; this release of "
@@ -152,8 +152,11 @@ def create(connection: sa.Connection, tables: Tables) -> None:
         raise TokenBufferError(msg)
 
 
-def _has_table(connection: sa.Connection, table: sa.Table) -> bool:
-    return sa.inspect(connection).has_table(table.name, schema=table.schema)
+def _version(connection: sa.Connection, versions: sa.Table) -> int | None:
+    """Return the version, which is stored last; on SQLite some of the tables may come before."""
+    if not sa.inspect(connection).has_table(versions.name, schema=versions.schema):
+        return None
+    return connection.scalar(sa.select(sa.func.max(versions.c.version)))
 
 
 def _create(connection: sa.Connection, tables: Tables) -> None:
