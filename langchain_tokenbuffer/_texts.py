@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 import re
 import warnings
 from typing import TYPE_CHECKING, Any, Protocol
@@ -55,6 +56,21 @@ class TiktokenText:
 
     def __call__(self, text: str) -> int:
         return len(self.encode(text)) if text else 0
+
+
+class ScaledText:
+    """Counts with an encoding that stands in for one that cannot be had, times a factor."""
+
+    def __init__(self, text: TiktokenText, factor: float) -> None:
+        self._text = text
+        self._factor = factor
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._text
+
+    def __call__(self, text: str) -> int:
+        return math.ceil(self._text(text) * self._factor)
 
 
 class FunctionText:

@@ -14,20 +14,20 @@ from langchain_core.messages import (
     BaseMessage,
     HumanMessage,
     MessageLikeRepresentation,
-    SystemMessage,
     convert_to_messages,
 )
 from langchain_core.prompt_values import PromptValue
-from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from langchain_tokenbuffer._models import Exact, pricing_of
-from langchain_tokenbuffer._pricing import CountMessages, Tokenizer, as_json
+from langchain_tokenbuffer._anchoring import anchored, reports
+from langchain_tokenbuffer._models import Exact, name_of, pricing_of
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseLanguageModel
     from langchain_core.messages import AIMessage
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
+
+    from langchain_tokenbuffer._pricing import CountMessages, Tokenizer
 
 
 CountedBy: TypeAlias = (
@@ -129,7 +129,7 @@ class TokenCounter:
         messages = as_messages(messages)
         if self.additive:
             # A separator between messages is a negative constant; no messages cost no less than 0.
-            return max(0, self.constant + sum(self.prices(messages, self.keys(messages))))
+            return max(0, self.constant + self._sum(messages))
         return self._pricing.whole(messages)
 
     def count(
@@ -141,32 +141,37 @@ class TokenCounter:
     ) -> int:
         """Return what a whole request costs, in tokens: messages, tools and response format.
 
-        Tools follow OpenAI's published counting (cookbook, "How to count tokens with tiktoken",
-        section on tool calls); what that leaves open, such as nested parameters, is counted as
-        the schema's JSON text, which rounds up.
+        Law: for OpenAI's chat models it is what the bill says, `usage.prompt_tokens`. Which
+        constants are published and which are fitted, on how many requests and with what residual,
+        says `ChatFormat`; what no rule is known for rounds up. Edge: a bill also depends on what
+        is not asked here, such as `tool_choice` (up to 10 tokens) or another provider's thinking.
 
         Args:
             messages: The messages of the request.
             tools: Whatever `bind_tools` takes.
-            response_format: A JSON schema or a pydantic class.
-            anchor: States that `messages` is the complete conversation as it was sent, so that
-                where counting is an estimate the usage that the last AI message reports may stand
-                for everything up to it. Counters that are exact locally take no anchor.
+            response_format: A pydantic class, a JSON schema, or OpenAI's dict around one.
+            anchor: States that `messages` is the complete conversation as it was sent. Where
+                counting is an estimate the usage that the last AI message reports then stands for
+                everything up to it, tools included, and only what follows is estimated. Where it
+                is exact the report says what stood beside the messages. Reports of another model
+                are not trusted; without any the count is as without an anchor.
         """
         messages = as_messages(messages)
-        extra = self._tools(tools) + self._response_format(response_format)
-        if anchor and not self._pricing.exact:
-            for index in range(len(messages) - 1, -1, -1):
-                usage = getattr(messages[index], "usage_metadata", None)
-                if usage:
-                    behind = messages[index + 1 :]
-                    reported = int(usage["input_tokens"]) + int(usage["output_tokens"])
-                    return reported + sum(self.prices(behind, self.keys(behind)))
-        return self(messages) + extra
+        if anchor:
+            found = reports(messages, name_of(self.token_counter))
+            if found and self._pricing.exact:
+                last = found[-1]
+                return max(0, self(messages) + last.input - self(messages[: last.at]))
+            if found:
+                return anchored(messages, found, self._sum)
+        return max(0, self(messages) + self._pricing.beside(tools, response_format, messages))
+
+    def _sum(self, messages: Sequence[BaseMessage]) -> int:
+        return sum(self.prices(messages, self.keys(messages)))
 
     def describe(self) -> str:
         """Say what counts, and how exact it is."""
-        return self._pricing.describe()
+        return self._pricing.what
 
     @property
     def additive(self) -> bool:
@@ -209,48 +214,6 @@ class TokenCounter:
             prices.append(price)
         return prices
 
-    def _text(self, text: str) -> int:
-        return self._pricing.price(SystemMessage(content=text))
-
-    def _tools(self, tools: Sequence[Tool]) -> int:
-        if not tools:
-            return 0
-        total = _FUNCTIONS_END
-        for tool in tools:
-            function = convert_to_openai_tool(tool).get("function", tool)
-            if not isinstance(function, dict):
-                total += self._text(as_json(tool))
-                continue
-            described = str(function.get("description") or "").rstrip(".")
-            total += _FUNCTION + self._text(f"{function.get('name')}:{described}")
-            parameters = function.get("parameters") or {}
-            properties = parameters.get("properties") or {}
-            total += _PROPERTIES if properties else 0
-            for name, schema in properties.items():
-                total += self._property(name, schema)
-            if "$defs" in parameters:
-                total += self._text(as_json(parameters["$defs"]))
-        return total
-
-    def _property(self, name: str, schema: dict[str, Any]) -> int:
-        """Price a property: `name:type:description` where it is flat, else its JSON text."""
-        total = _PROPERTY
-        values = schema.get("enum")
-        if values:
-            total += _ENUM + sum(_ENUM_ITEM + self._text(str(value)) for value in values)
-        if not schema.keys() <= _FLAT:
-            return total + self._text(f"{name}:{as_json(schema)}")
-        described = str(schema.get("description") or "").rstrip(".")
-        return total + self._text(f"{name}:{schema.get('type')}:{described}")
-
-    def _response_format(self, response_format: dict[str, Any] | type | None) -> int:
-        if response_format is None:
-            return 0
-        schema: Any = response_format
-        if isinstance(response_format, type):
-            schema = convert_to_openai_tool(response_format)["function"]
-        return self._text(as_json(schema))
-
     def __getstate__(self) -> dict[str, Any]:
         """Pickle what was asked for; locks and remembered counts stay with the process."""
         return {"token_counter": self.token_counter, "exact": self.exact}
@@ -272,9 +235,3 @@ class TokenCounter:
     def __repr__(self) -> str:
         """Name what counts, without a model's keys and options."""
         return f"TokenCounter({self.describe()})"
-
-
-_FUNCTION, _PROPERTIES, _PROPERTY, _ENUM, _ENUM_ITEM, _FUNCTIONS_END = 10, 3, 3, -3, 3, 12
-"""OpenAI's cookbook: func_init (7 on gpt-4o, 10 on gpt-4: the dearer), prop_init, prop_key,
-enum_init, enum_item, func_end."""
-_FLAT = frozenset({"type", "description", "enum", "title", "default"})

@@ -1,0 +1,194 @@
+"""What an image costs, by its provider's published formula, from its header alone.
+
+Nothing is decoded and no address is fetched: PNG, JPEG, GIF and WebP say their size in their first
+bytes. Where the size cannot be known an image costs the most the formula allows.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import struct
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+Size: TypeAlias = "tuple[int, int] | None"
+
+
+class Images(Protocol):
+    """A provider's formula."""
+
+    def tokens(self, size: Size, detail: object) -> int:
+        """Return what an image of a size in pixels costs; `None` is an unknown size."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """OpenAI, "Images and vision": a base, and a price for each tile of 512 px at high detail.
+
+    The image is scaled to fit 2048 px, then to 768 px on its short side: 8 tiles at the most.
+    """
+
+    base: int
+    tile: int
+
+    def tokens(self, size: Size, detail: object) -> int:
+        """Return the base at low detail, else with all tiles."""
+        if detail == "low":
+            return self.base
+        if size is None:
+            return self.base + 8 * self.tile
+        width, height = _within(*size, 2048)
+        scale = min(1.0, 768 / min(width, height))
+        across, down = math.ceil(width * scale / 512), math.ceil(height * scale / 512)
+        return self.base + self.tile * min(8, max(1, across) * max(1, down))
+
+
+@dataclass(frozen=True)
+class Patches:
+    """OpenAI, "Images and vision": patches of 32 px, at most a limit, times the model's factor."""
+
+    factor: float
+    limit: int = 1536
+
+    def tokens(self, size: Size, detail: object) -> int:
+        """Return the patches' price; at low detail the image is scaled to 512 px."""
+        limit = min(self.limit, 256) if detail == "low" else self.limit
+        if size is not None:
+            limit = min(limit, math.ceil(size[0] / 32) * math.ceil(size[1] / 32))
+        return math.ceil(limit * self.factor)
+
+
+@dataclass(frozen=True)
+class Area:
+    """Anthropic, "Vision": a token for each 750 pixels, after scaling to the longest edge."""
+
+    edge: int
+    most: int
+
+    def tokens(self, size: Size, detail: object) -> int:
+        """Return the area's price."""
+        del detail  # Anthropic knows none
+        if size is None:
+            return self.most
+        width, height = _within(*size, self.edge)
+        return min(self.most, math.ceil(width * height / 750))
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Google, "Understand and count tokens": 258 tokens for each square of 768 px begun."""
+
+    most: int = 8
+
+    def tokens(self, size: Size, detail: object) -> int:
+        """Return the squares' price."""
+        del detail  # Google knows none
+        squares = self.most
+        if size is not None:
+            squares = min(squares, math.ceil(size[0] / 768) * math.ceil(size[1] / 768))
+        return 258 * squares
+
+
+def image_tokens(block: dict[str, Any], images: Images) -> int:
+    """Return what an image block costs, whoever's shape it has."""
+    image = block.get("image_url")
+    inner = image if isinstance(image, dict) else block
+    return images.tokens(_size_in(block), inner.get("detail"))
+
+
+def _size_in(block: dict[str, Any]) -> Size:
+    for holder in (block, block.get("image_url"), block.get("source")):
+        values = holder.values() if isinstance(holder, dict) else [holder]
+        for value in values:
+            if isinstance(value, bytes):
+                size = size_of(value[:_HEAD])
+            elif isinstance(value, str) and len(value) >= _SHORTEST:
+                size = size_of(_decoded(value))
+            else:
+                continue
+            if size is not None:
+                return size
+    return None
+
+
+_HEAD = 192 * 1024
+_SHORTEST = 24
+
+
+def _decoded(text: str) -> bytes:
+    """Return the first bytes of base64 text, bare or as a data address; else nothing."""
+    if text.startswith("data:"):
+        start = text.find(",", 0, 256) + 1
+    elif text.startswith(("http:", "https:")):
+        return b""
+    else:
+        start = 0
+    head = text[start : start + _HEAD // 3 * 4]
+    try:
+        return base64.b64decode(head[: len(head) // 4 * 4], validate=False)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def size_of(head: bytes) -> Size:
+    """Return width and height in pixels, read from the first bytes of a file; `None` if unknown."""
+    size: Size = None
+    try:
+        if head.startswith(b"\x89PNG\r\n\x1a\n"):
+            size = struct.unpack(">II", head[16:24])
+        elif head.startswith((b"GIF87a", b"GIF89a")):
+            size = struct.unpack("<HH", head[6:10])
+        elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+            size = _webp(head)
+        elif head.startswith(b"\xff\xd8"):
+            size = _jpeg(head)
+    except (struct.error, IndexError):  # cut short
+        return None
+    return size if size and min(size) > 0 else None
+
+
+def _webp(head: bytes) -> Size:
+    kind = head[12:16]
+    if kind == b"VP8 ":
+        width, height = struct.unpack("<HH", head[26:30])
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L":
+        (bits,) = struct.unpack("<I", head[21:25])
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8X" and len(head) >= 30:  # noqa: PLR2004  # the header's length
+        return (
+            int.from_bytes(head[24:27], "little") + 1,
+            int.from_bytes(head[27:30], "little") + 1,
+        )
+    return None
+
+
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BARE = frozenset({0x01, *range(0xD0, 0xD8)})
+
+
+def _jpeg(head: bytes) -> Size:
+    """Walk the segments up to the first frame header."""
+    at = 2
+    while at < len(head):
+        if head[at] != 0xFF:  # noqa: PLR2004  # what every marker begins with
+            return None
+        marker = head[at + 1]
+        if marker == 0xFF:  # noqa: PLR2004  # filling
+            at += 1
+        elif marker in _BARE:
+            at += 2
+        elif marker in _FRAMES:
+            height, width = struct.unpack(">HH", head[at + 5 : at + 9])
+            return width, height
+        else:
+            at += 2 + max(2, int.from_bytes(head[at + 2 : at + 4], "big"))
+    return None
+
+
+def _within(width: int, height: int, edge: int) -> tuple[float, float]:
+    scale = min(1.0, edge / max(width, height))
+    return width * scale, height * scale
