@@ -38,6 +38,7 @@ class View(NamedTuple):
     total: int  # what all messages cost, in tokens
     seen: int  # how many messages the last call saw: those before the newest AI message
     changed: int  # the first index at which the window is not the one of the last call
+    running: int  # where the running step begins; the end when there is none
     stale: int  # thinking before this index is stale, ...
     stale_then: int  # ... and was at the last call
 
@@ -88,26 +89,40 @@ class Trimmed(NamedTuple):
             humans = [i for i, each in enumerate(self.messages) if kind_of(each) == "human"]
             end = max(humans, default=0)
         inside = set(self.view.kept)
-        gone = {self.messages[i].id for i in range(end) if i not in inside} - {None}
-        evicted: list[BaseMessage] = []
-        for unit in _units(state) if gone else ():
-            if all(message.id in gone for message in unit):
-                evicted += unit
-        return evicted
+        gone = {id(self.messages[i]) for i in range(end) if i not in inside}
+        if not gone:
+            return []
+        # A step is whole in the state and in the request: LangChain adds errors for calls that
+        # could not be read to the request alone, and other middlewares take messages out of it.
+        whole = {
+            message.id
+            for unit in _units(self.messages)
+            if all(id(message) in gone and message.id for message in unit)
+            for message in unit
+        }
+        return [
+            message
+            for unit in _units(state)
+            if all(message.id in whole for message in unit)
+            for message in unit
+        ]
 
-    def remembered(self, evicted: Sequence[BaseMessage]) -> dict[str, Any]:
+    def remembered_thinned(self) -> dict[str, Any]:
+        """Return whose thinking was left out, for calls that cannot find it out themselves."""
+        thinned = [message.id for message in map(self.messages.__getitem__, self.thinned)]
+        return {"thinned": thinned} if thinned else {}
+
+    def remembered_sizes(self, evicted: Sequence[BaseMessage]) -> dict[str, Any]:
         """Return what the evicted messages would tell a replay that no longer sees them."""
         ids = {index: message.id for index, message in enumerate(self.messages) if message.id}
         sizes = {ids[i]: size for i, size in self.view.clamped.items() if i in ids}
-        thinned = [ids[i] for i in self.thinned if i in ids]
         left = {message.id for message in evicted}
         stay = [message for message in self.messages if message.id not in left]
         marks = _fingerprints(stay, sizes)
-        known: dict[str, Any] = {"thinned": thinned} if thinned else {}
-        if sizes:
-            known["basis"] = self.buffer.basis
-            known["sizes"] = {each: [size, marks[each]] for each, size in sizes.items()}
-        return known
+        if not sizes:
+            return {}
+        marked = {each: [size, marks[each]] for each, size in sizes.items()}
+        return {"basis": self.buffer.basis, "sizes": marked}
 
 
 # --- following a conversation -----------------------------------------------------------------
@@ -240,6 +255,7 @@ class Followed(Lived):
             total=self._total,
             seen=self._seen,
             changed=self._changed,
+            running=replay.count if self._running is None else self._running,
             stale=self._stale,
             stale_then=self._stale_then,
         )

@@ -259,7 +259,9 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             raise TokenBudgetError(msg, tokens=fixed + view.total, max_tokens=max_tokens)
         stale: dict[int, BaseMessage] = {}
         if _is_claude(model):
-            old = (i for i in view.kept if i < view.stale or messages[i].id in known.thinned)
+            # A new limit is another budget: all thinking so far is bound to windows of the old one.
+            end = view.stale if limit is None else view.running
+            old = (i for i in view.kept if i < end or messages[i].id in known.thinned)
             stale = {i: thinned for i in old if (thinned := thin(messages[i])) is not None}
         shown = [stale.get(index, messages[index]) for index in view.kept]
         for position, index in enumerate(view.kept):
@@ -274,7 +276,9 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         learned = known.limits if limit is None else {**known.limits, known.model: limit}
         state: dict[str, Any] = {"limits": learned} if learned else {}
         if self.evict_from_state:
-            state |= trimmed.remembered(evicted)
+            state |= trimmed.remembered_sizes(evicted)
+        if self.evict_from_state or limit is not None or known.thinned:
+            state |= trimmed.remembered_thinned()
         return _Call(
             request=request
             if shown == messages

@@ -15,7 +15,13 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
 from langchain_core.exceptions import ContextOverflowError
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    InvalidToolCall,
+    ToolMessage,
+)
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -240,6 +246,25 @@ def test_after_an_overflow_the_windows_extend_each_other_again() -> None:
     assert held > 25
 
 
+def thinking(steps: int) -> list[AIMessage]:
+    """Replies of a model that thinks at every step."""
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    return [
+        AIMessage([thought, {"type": "text", "text": "I look."}], tool_calls=reply.tool_calls)
+        for reply in looking(steps)
+    ]
+
+
+def test_after_an_overflow_older_thinking_is_left_out_and_stays_out() -> None:
+    model = Small(replies=thinking(20), allowed=400, model_name="claude-opus-4-5")
+    run(model)
+    replies = [[m for m in sent if m.type == "ai"] for sent in model.seen]
+    thoughts = [["thinking" in str(reply.content) for reply in each] for each in replies]
+    retried = next(i for i, (a, b) in enumerate(pairwise(replies), 1) if len(b) <= len(a))
+    # The running step keeps its own, and so does the next.
+    assert thoughts[retried + 1] == [*([False] * (len(thoughts[retried]) - 1)), True, True]
+
+
 # --- evicting from the state --------------------------------------------------------------------
 
 
@@ -266,12 +291,7 @@ def test_eviction_changes_no_window() -> None:
 
 
 def test_eviction_changes_no_thinking() -> None:
-    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
-    replies = [
-        AIMessage([thought, {"type": "text", "text": "I look."}], tool_calls=reply.tool_calls)
-        for reply in looking(30)
-    ]
-    one, other = (Scripted(replies=replies, model_name="claude-opus-4-5") for _ in range(2))
+    one, other = (Scripted(replies=thinking(30), model_name="claude-opus-4-5") for _ in range(2))
     run(one)
     evicting(other)
     assert [[m.content for m in sent] for sent in other.seen] == [
@@ -375,6 +395,17 @@ def test_half_a_step_is_never_removed() -> None:
     answer: Any = middleware.wrap_model_call(asked, Answers(AIMessage("ok")))
     removed = {message.id for message in answer.command.update["messages"]}
     assert removed.isdisjoint({"m1", "m2"})
+
+
+def test_an_error_langchain_added_to_a_step_is_not_left_behind() -> None:
+    broken = InvalidToolCall(
+        type="invalid_tool_call", name="look", args="{", id="broken", error="no JSON"
+    )
+    model = Scripted(replies=[AIMessage("", invalid_tool_calls=[broken]), AIMessage("Done.")])
+    agent = agent_of(model, saver=InMemorySaver(), evict_from_state=True, max_tokens=200)
+    for text in ("Look.", "word " * 135):
+        state = agent.invoke({"messages": [HumanMessage(text)]}, thread())
+    assert (len(model.seen[1]), validate(state["messages"])) == (2, [])
 
 
 def test_an_edited_message_is_not_clamped_to_the_size_of_the_old_one() -> None:
