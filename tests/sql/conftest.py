@@ -12,11 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from langchain_tokenbuffer import _sql_engines, _sql_schema
+from langchain_tokenbuffer._sql_rows import key_of
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.strategies import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 POSTGRES = os.environ.get(
     "TOKENBUFFER_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
@@ -75,14 +76,8 @@ class Place:
         """Return the sequence numbers that are stored of a session, in order."""
         s, m = self.tables.sessions.c, self.tables.messages.c
         numbers = sa.select(m.seq).join(self.tables.sessions, s.id == m.session_id)
-        key = _sql_rows_key(session_id)
-        return [row[0] for row in self.rows(numbers.where(s.key == key).order_by(m.seq))]
-
-
-def _sql_rows_key(session_id: str) -> str:
-    from langchain_tokenbuffer._sql_rows import key_of  # noqa: PLC0415
-
-    return key_of(session_id)
+        mine = numbers.where(s.key == key_of(session_id))
+        return [row[0] for row in self.rows(mine.order_by(m.seq))]
 
 
 def answers(url: str) -> bool:
@@ -127,6 +122,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def place(request: pytest.FixtureRequest, folder: Path) -> Iterator[Place]:
     """Tables that all tests of the run share; take a new session id."""
     yield from make_place(request.param, folder)
+
+
+@pytest.fixture(scope="session")
+def shared_place(folder: Path) -> Iterator[Callable[[str], Place]]:
+    """Return what returns a place of a kind, for tests that choose the kind themselves."""
+    opened: dict[str, Iterator[Place]] = {}
+    places: dict[str, Place] = {}
+
+    def of(kind: str) -> Place:
+        if kind not in places:
+            opened[kind] = make_place(kind, folder)
+            places[kind] = next(opened[kind])
+        return places[kind]
+
+    yield of
+    for each in opened.values():
+        next(each, None)
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])

@@ -1,0 +1,277 @@
+"""What a history can be given as its connection, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from langchain_core.messages import HumanMessage
+from sqlalchemy import pool
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from langchain_tokenbuffer import _sql_engines
+from langchain_tokenbuffer._sql_engines import RacedError, may_pass
+from langchain_tokenbuffer.sql import SQLTokenBufferHistory
+from tests.strategies import words
+
+if TYPE_CHECKING:
+    from tests.sql.conftest import Place
+
+ROOT = Path(__file__).resolve().parents[2]
+HELLO = [HumanMessage("hello")]
+
+
+def history(connection: Any, session_id: str = "s") -> SQLTokenBufferHistory:
+    return SQLTokenBufferHistory(session_id, connection, max_tokens=60, token_counter=words)
+
+
+def engine_of(history: SQLTokenBufferHistory) -> sa.Engine:
+    return history._database.engine
+
+
+def test_making_a_history_does_not_connect(tmp_path: Path) -> None:
+    history(tmp_path / "chats.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_is_a_sqlite_file(tmp_path: Path) -> None:
+    history(str(tmp_path / "a b?.db")).add_messages(HELLO)
+    assert (tmp_path / "a b?.db").is_file()
+
+
+def test_engines_are_shared_by_url(tmp_path: Path) -> None:
+    path = tmp_path / "chats.db"
+    first, second = history(path), history(f"sqlite:///{path}", "other")
+    assert engine_of(first) is engine_of(second)
+
+
+def test_the_drivers_of_async_engines_become_their_threaded_twins(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'chats.db'}"
+    assert engine_of(history(url)).url.drivername == "sqlite"
+
+
+def test_engines_of_ours_hide_parameters(tmp_path: Path) -> None:
+    assert engine_of(history(tmp_path / "chats.db")).hide_parameters
+
+
+def pragma(engine: sa.Engine, name: str) -> object:
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+
+
+@pytest.mark.parametrize(("name", "value"), [("journal_mode", "wal"), ("busy_timeout", 30_000)])
+def test_sqlite_connections_use_wal_and_wait(tmp_path: Path, name: str, value: object) -> None:
+    ours = engine_of(history(tmp_path / "ours.db"))
+    theirs = sa.create_engine(f"sqlite:///{tmp_path / 'theirs.db'}")
+    history(theirs)
+    found = [pragma(ours, name), pragma(theirs, name)]
+    theirs.dispose()
+    assert found == [value, value]
+
+
+def test_in_memory_is_a_pool_of_one_connection() -> None:
+    engine = engine_of(history("sqlite://"))
+    assert isinstance(engine.pool, pool.QueuePool)
+    assert engine.pool.size() == 1
+
+
+def test_there_are_no_more_threads_than_connections(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'chats.db'}", pool_size=3)
+    found = _sql_engines._executor(engine)._max_workers
+    engine.dispose()
+    assert found == 3
+
+
+@pytest.mark.parametrize("kind", [pool.SingletonThreadPool, pool.StaticPool, pool.NullPool])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"]
+)
+def test_an_in_memory_engine_that_forgets_or_mixes_is_refused(
+    kind: type[pool.Pool], url: str
+) -> None:
+    with pytest.raises(TypeError, match="sqlite://"):
+        history(sa.create_engine(url, poolclass=kind))
+
+
+def test_an_in_memory_async_engine_is_refused() -> None:
+    with pytest.raises(TypeError, match="sqlite://"):
+        history(create_async_engine("sqlite+aiosqlite://"))
+
+
+@pytest.mark.parametrize("connection", [None, 7, object(), sqlite3])
+def test_what_is_no_connection_is_refused_with_what_to_pass(connection: object) -> None:
+    with pytest.raises(TypeError, match="a URL, an Engine or an AsyncEngine"):
+        history(connection)
+
+
+async def test_an_async_engine_is_used_in_its_own_loop(lite: Place) -> None:
+    engine = create_async_engine(sa.make_url(lite.url).set(drivername="sqlite+aiosqlite"))
+    used: list[None] = []
+    sa.event.listen(engine.sync_engine, "before_cursor_execute", lambda *_: used.append(None))
+    await history(engine).aadd_messages(HELLO)
+    await engine.dispose()
+    assert used
+
+
+async def test_in_another_loop_the_twin_of_an_async_engine_is_used(lite: Place) -> None:
+    engine = create_async_engine(sa.make_url(lite.url).set(drivername="sqlite+aiosqlite"))
+    await history(engine).aadd_messages(HELLO)
+    used: list[None] = []
+    sa.event.listen(engine.sync_engine, "before_cursor_execute", lambda *_: used.append(None))
+    found = await asyncio.to_thread(asyncio.run, history(engine).aget_messages())
+    await engine.dispose()
+    assert (used, found) == ([], HELLO)
+
+
+def test_sync_calls_over_an_async_engine_keep_its_password(place: Place, session_id: str) -> None:
+    if not place.url.startswith("postgresql"):
+        pytest.skip("only servers have passwords")
+    url = sa.make_url(place.url).set(drivername="postgresql+asyncpg", password="p@ss:word")
+    over = place.history(session_id, connection=create_async_engine(url))
+    assert engine_of(over).url.password == "p@ss:word"
+
+
+def test_an_async_engine_without_a_twin_says_what_to_pass(lite: Place) -> None:
+    engine = create_async_engine(sa.make_url(lite.url).set(drivername="sqlite+aiosqlite"))
+    engine.dialect.driver = "unheard_of"
+    with pytest.raises(TypeError, match="Pass a URL or an Engine"):
+        _ = history(engine).messages
+
+
+async def test_a_cancelled_append_is_stored_whole_or_not_at_all(lite: Place) -> None:
+    for n in range(20):
+        task = asyncio.create_task(
+            lite.history("s").aadd_messages([HumanMessage(f"{n} a"), HumanMessage(f"{n} b")])
+        )
+        await asyncio.sleep(0.0002 * n)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(0.1)
+    texts = [str(message.content) for message in lite.history("s").all_messages()]
+    halves = [text.split()[0] for text in texts]
+    assert halves[::2] == halves[1::2]
+
+
+FORKED = """
+import os, sys
+from langchain_core.messages import HumanMessage
+from langchain_tokenbuffer.sql import SQLTokenBufferHistory
+
+def history():
+    return SQLTokenBufferHistory(
+        sys.argv[3], sys.argv[1], max_tokens=900, token_counter=len, prefix=sys.argv[2]
+    )
+
+shared = history()
+shared.add_messages([HumanMessage("parent")])
+for n in range(3):
+    if os.fork() == 0:
+        shared.add_messages([HumanMessage(f"child {n}")])
+        history().messages
+        os._exit(0)
+codes = {os.wait()[1] for _ in range(3)}
+shared.add_messages([HumanMessage("parent again")])
+print(codes, sorted(message.content for message in history().messages))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_connects_anew(place: Place, session_id: str) -> None:
+    place.history(session_id).create_tables()
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, place.url, place.prefix, session_id],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    wanted = "{0} ['child 0', 'child 1', 'child 2', 'parent', 'parent again']\n"
+    assert done.stdout + done.stderr == wanted
+
+
+BLOCKING = """
+import asyncio, sys
+from blockbuster import BlockBuster
+from langchain_core.messages import HumanMessage
+from sqlalchemy.ext.asyncio import create_async_engine
+from langchain_tokenbuffer.sql import SQLTokenBufferHistory
+
+async def main():
+    connection = sys.argv[1]
+    if "aiosqlite" in connection:
+        connection = create_async_engine(connection)
+    history = SQLTokenBufferHistory("s", connection, max_tokens=50, token_counter="o200k_base")
+    guard = BlockBuster()
+    guard.activate()
+    try:
+        for n in range(4):
+            await history.aadd_messages([HumanMessage("why " * 60)])
+            await history.aget_messages()
+        await history.aevicted(list)
+        await history.adelete_before(9)
+        await history.aset_metadata({})
+        [message async for message in history.aiter_messages()]
+        await history.aclear()
+    finally:
+        guard.deactivate()
+    print("not blocked")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("scheme", ["", "sqlite+aiosqlite:///"])
+def test_async_calls_do_not_block_the_event_loop(tmp_path: Path, scheme: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKING, f"{scheme}{tmp_path / 'chats.db'}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.stdout + done.stderr[-500:] == "not blocked\n"
+
+
+class Coded(Exception):  # noqa: N818  # stands for a driver's own
+    """What a driver raises, with one of the codes drivers have."""
+
+    def __init__(self, *args: object, **codes: object) -> None:
+        super().__init__(*args)
+        vars(self).update(codes)
+
+
+def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.OperationalError) -> Any:
+    return kind("", {}, original)
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (RacedError(), True),
+        (sa.exc.TimeoutError(), True),
+        (wrapped(Coded(sqlstate="40001")), True),
+        (wrapped(Coded(sqlstate="40P01")), True),
+        (wrapped(Coded(sqlstate="55P03")), True),
+        (wrapped(Coded(sqlstate="57P01")), True),
+        (wrapped(Coded(sqlstate="42P01"), sa.exc.ProgrammingError), False),
+        (wrapped(Coded(sqlstate="23505"), sa.exc.IntegrityError), False),
+        (wrapped(Coded(1213, "deadlock")), True),
+        (wrapped(Coded(1205, "lock wait")), True),
+        (wrapped(Coded(1146, "no table"), sa.exc.ProgrammingError), False),
+        (wrapped(Coded(sqlite_errorname="SQLITE_BUSY_SNAPSHOT")), True),
+        (wrapped(Coded(sqlite_errorname="SQLITE_ERROR")), False),
+        (wrapped(Coded("connection refused")), True),
+        (wrapped(Coded("?"), sa.exc.DataError), False),
+        (ValueError(), False),
+        (asyncio.CancelledError(), False),
+    ],
+)
+def test_what_may_pass_is_told_from_what_will_not(error: BaseException, passes: bool) -> None:  # noqa: FBT001
+    assert may_pass(error) is passes
