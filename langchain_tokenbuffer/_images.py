@@ -54,11 +54,23 @@ class Patches:
     limit: int = 1536
 
     def tokens(self, size: Size, detail: object) -> int:
-        """Return the patches' price; at low detail the image is scaled to 512 px."""
+        """Return the patches' price; at low detail they are those of 512 px."""
         limit = min(self.limit, 256) if detail == "low" else self.limit
-        if size is not None:
-            limit = min(limit, math.ceil(size[0] / 32) * math.ceil(size[1] / 32))
-        return math.ceil(limit * self.factor)
+        patches = limit if size is None else _patches(*size, limit)
+        return math.ceil(patches * self.factor)
+
+
+def _patches(width: int, height: int, limit: int) -> int:
+    """Return how many patches of 32 px cover an image, scaled down until they are few enough."""
+    across, down = width / 32, height / 32
+    patches = math.ceil(across) * math.ceil(down)
+    if patches <= limit:
+        return patches
+    scale = math.sqrt(limit / (across * down))
+    across, down = across * scale, down * scale
+    # Then to whole patches along one side, as published; a very thin image keeps one.
+    whole = min(max(1, int(across)) / across, max(1, int(down)) / down)
+    return min(limit, math.ceil(across * whole - 1e-9) * math.ceil(down * whole - 1e-9))
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from langchain_core.language_models import BaseLanguageModel
@@ -28,7 +30,8 @@ from langchain_tokenbuffer._pricing import (
     TextPricing,
 )
 from langchain_tokenbuffer._remembering import memory_named, memory_of, memory_of_callable
-from langchain_tokenbuffer._texts import FunctionText, ScaledText, TiktokenText
+from langchain_tokenbuffer._texts import EncoderText, FunctionText, ScaledText, TiktokenText
+from langchain_tokenbuffer.errors import TokenBufferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,15 +101,19 @@ _warned: set[str] = set()
 
 def pricing_of(counter: object, exact: Exact) -> Pricing:
     counter = _unwrapped(counter)
+    if isinstance(counter, os.PathLike) or (isinstance(counter, str) and counter.endswith(".json")):
+        counter = _encoder_in(Path(counter))
     if isinstance(counter, str):
         return _of_encoding(counter)
     if isinstance(counter, BaseLanguageModel):
         return _of_model(counter, exact)
+    if not isinstance(counter, type) and hasattr(counter, "encode") and hasattr(counter, "decode"):
+        return _of_encoder(counter)
     name = _shown(counter)
     if not callable(counter) or isinstance(counter, (type, Runnable)):
         msg = (
-            "token_counter must be a chat model or LLM, an encoding name or a callable from a "
-            f"list of messages to an int; got {name}"
+            "token_counter must be a chat model or LLM, an encoding name, a tokenizer or a "
+            f"callable from a list of messages to an int; got {name}"
         )
         raise TypeError(msg)
     if inspect.iscoroutinefunction(inspect.unwrap(counter)) or inspect.iscoroutinefunction(
@@ -151,6 +158,68 @@ def _of_encoding(name: str) -> Pricing:
             msg += f". The model of that name uses {suggestion!r}"
         raise ValueError(msg)
     return _chat(name, f"{name}, in OpenAI's chat format")
+
+
+def _encoder_in(path: Path) -> object:
+    """Load a `tokenizer.json`, once as long as it stays the same file."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        msg = f"token_counter {str(path)!r} is no file that can be read: {error}"
+        raise ValueError(msg) from error
+    return _loaded_encoder(str(path), stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded_encoder(path: str, *_: int) -> object:
+    try:
+        from tokenizers import Tokenizer  # noqa: PLC0415  # needed for such a file alone
+    except ImportError as error:
+        msg = f"Counting with {path!r} needs the package tokenizers: pip install tokenizers"
+        raise TokenBufferError(msg) from error
+    try:
+        return Tokenizer.from_file(path)
+    except Exception as error:
+        msg = f"token_counter {path!r} is no tokenizer.json: {error}"
+        raise ValueError(msg) from error
+
+
+def _of_encoder(encoder: Any) -> Pricing:
+    """A tokenizer object, in its chat template's format where it has one."""
+    text = EncoderText(encoder)
+    kind = type(encoder).__name__
+    form = _measured(encoder, text) if getattr(encoder, "chat_template", None) else None
+    whose = "OpenAI's chat format" if form is None else "its chat template"
+    memory = memory_of(encoder, "chat")
+    return ChatPricing(text, memory, f"{kind}, in {whose}", form, exact=False)
+
+
+def _measured(encoder: Any, text: EncoderText) -> ChatFormat | None:
+    """Measure a chat template: what it puts around a message and around all of them.
+
+    Templates differ between roles; the dearer of a question and a reply stands for every message.
+    """
+    talk = [{"role": role, "content": "x"} for role in ("user", "assistant", "user")]
+    try:
+        sizes = [
+            len(
+                encoder.apply_chat_template(
+                    talk[:n], tokenize=True, add_generation_prompt=True, return_dict=False
+                )
+            )
+            for n in (1, 2, 3)
+        ]
+    except Exception:  # noqa: BLE001  # a template may refuse anything
+        return None
+    user, assistant = text("user") + text("x"), text("assistant") + text("x")
+    around = max(sizes[1] - sizes[0] - assistant, sizes[2] - sizes[1] - user, 0)
+    return ChatFormat(
+        constant=max(0, sizes[0] - around - user),
+        per_message=around,
+        merged=0,
+        parallel=False,
+        typescript=False,
+    )
 
 
 def _chat(name: str, what: str, form: ChatFormat | None = None, *, exact: bool = True) -> Pricing:

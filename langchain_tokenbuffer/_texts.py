@@ -23,6 +23,14 @@ class Tokenizer(Protocol):
     def decode(self, ids: Sequence[int]) -> str: ...
 
 
+class Encoder(Protocol):
+    """A tokenizer object: `tiktoken`'s, `tokenizers`' or `transformers`'."""
+
+    def encode(self, text: str, /) -> Any: ...
+
+    def decode(self, ids: Any, /) -> str: ...
+
+
 class CountText(Protocol):
     """Text to tokens: at least one for a text that is not empty, and never an error."""
 
@@ -71,6 +79,36 @@ class ScaledText:
 
     def __call__(self, text: str) -> int:
         return math.ceil(self._text(text) * self._factor)
+
+
+class EncoderText:
+    """Counts with a tokenizer object, without what it puts around every text.
+
+    It has no `tokenizer`: what such an object decodes need not be the text it encoded.
+    """
+
+    tokenizer = None
+
+    def __init__(self, encoder: Any) -> None:
+        self._encoder = encoder
+        self._options: dict[str, Any] = {"add_special_tokens": False}
+
+    def __call__(self, text: str) -> int:
+        if not text:
+            return 0
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return max(1, sum(map(self._length, _pieces(whole) if len(whole) > _LONG else [whole])))
+
+    def _length(self, text: str) -> int:
+        encode = getattr(self._encoder, "encode_ordinary", None)  # tiktoken's
+        if encode is not None:
+            return len(encode(text))
+        try:
+            ids = self._encoder.encode(text, **self._options)
+        except TypeError:
+            self._options = {}  # one that knows no special tokens
+            ids = self._encoder.encode(text)
+        return len(getattr(ids, "ids", ids))
 
 
 class FunctionText:

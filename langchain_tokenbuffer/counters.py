@@ -22,19 +22,23 @@ from langchain_tokenbuffer._anchoring import anchored, reports
 from langchain_tokenbuffer._models import Exact, name_of, pricing_of
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from langchain_core.language_models import BaseLanguageModel
     from langchain_core.messages import AIMessage
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
     from langchain_tokenbuffer._pricing import CountMessages, Tokenizer
+    from langchain_tokenbuffer._texts import Encoder
 
 
 CountedBy: TypeAlias = (
-    "BaseLanguageModel[Any] | Runnable[Any, AIMessage] | str | CountMessages | TokenCounter"
+    "BaseLanguageModel[Any] | Runnable[Any, AIMessage] | str | PathLike[str] | Encoder "
+    "| CountMessages | TokenCounter"
 )
-"""What `token_counter` takes: a model, also one with bound tools or fallbacks, an encoding name, or
-a callable on a list of messages."""
+"""What `token_counter` takes: a model, also one with bound tools or fallbacks, an encoding name,
+the path of a `tokenizer.json`, a tokenizer object, or a callable on a list of messages."""
 MessagesLike: TypeAlias = (
     PromptValue | str | BaseMessage | Sequence[MessageLikeRepresentation] | dict[str, Any]
 )
@@ -89,9 +93,10 @@ class TokenCounter:
 
     Args:
         token_counter: What counts. A chat model or LLM (bound tools and options are seen
-            through), an encoding name of tiktoken (counted in OpenAI's chat format), another
-            `TokenCounter`, or any callable from a list of messages to an int, such as `len` or
-            `count_tokens_approximately`.
+            through), an encoding name of tiktoken (counted in OpenAI's chat format), a tokenizer
+            object or the path of a `tokenizer.json` (in its chat template, else as before),
+            another `TokenCounter`, or any callable from a list of messages to an int, such as
+            `len` or `count_tokens_approximately`.
         exact: `"local"` never asks a provider; a model whose own counting is a remote call is
             estimated instead. `"remote"` asks it, once a count. Another `TokenCounter` brings its
             own.

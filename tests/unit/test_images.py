@@ -1,0 +1,158 @@
+"""What an image costs: its provider's published formula, from its header alone."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import HumanMessage
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+
+from langchain_tokenbuffer import TokenCounter
+from langchain_tokenbuffer._images import Area, Patches, Squares, Tiles, size_of
+
+
+def png(width: int, height: int) -> bytes:
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0" * 9
+
+
+def gif(width: int, height: int) -> bytes:
+    return b"GIF89a" + struct.pack("<HH", width, height) + b"\0" * 20
+
+
+def jpeg(width: int, height: int) -> bytes:
+    profile = b"\xff\xe2" + struct.pack(">H", 60_000) + b"\0" * 59_998  # as cameras put first
+    frame = b"\xff\xc2" + struct.pack(">HBHH", 17, 8, height, width) + b"\0" * 10
+    return b"\xff\xd8" + profile + b"\xff" + frame
+
+
+def webp(kind: bytes, body: bytes) -> bytes:
+    chunk = kind + struct.pack("<I", len(body)) + body
+    return b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk
+
+
+def lossy(width: int, height: int) -> bytes:
+    return webp(b"VP8 ", b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height) + b"\0" * 9)
+
+
+def lossless(width: int, height: int) -> bytes:
+    return webp(b"VP8L", b"\x2f" + struct.pack("<I", width - 1 | height - 1 << 14) + b"\0" * 9)
+
+
+def extended(width: int, height: int) -> bytes:
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return webp(b"VP8X", b"\0" * 4 + size + b"\0" * 9)
+
+
+FILES = {
+    "png": png,
+    "gif": gif,
+    "jpeg": jpeg,
+    "lossy webp": lossy,
+    "lossless webp": lossless,
+    "extended webp": extended,
+}
+
+
+@pytest.mark.parametrize("file", FILES.values(), ids=FILES)
+def test_the_size_is_read_from_the_header(file: Any) -> None:
+    assert size_of(file(1030, 515)) == (1030, 515)
+
+
+@pytest.mark.parametrize("file", FILES.values(), ids=FILES)
+def test_a_header_that_is_cut_short_says_nothing(file: Any) -> None:
+    assert size_of(file(1030, 515)[:14]) is None or file is gif
+
+
+@given(st.binary(max_size=400), st.sampled_from([*FILES.values()]), st.integers(0, 40))
+def test_any_bytes_are_read_without_an_error(data: bytes, file: Any, at: int) -> None:
+    size = size_of(file(40, 30)[:at] + data)
+    assert size is None or min(size) > 0
+
+
+FORMULAS: dict[str, tuple[Any, tuple[int, int] | None, Any, int]] = {
+    # OpenAI's own examples
+    "1024 x 1024": (Tiles(85, 170), (1024, 1024), "high", 765),
+    "2048 x 4096": (Tiles(85, 170), (2048, 4096), "high", 1105),
+    "low detail": (Tiles(85, 170), (4096, 8192), "low", 85),
+    "patches below the limit": (Patches(1.0), (1024, 1024), None, 1024),
+    "patches above the limit": (Patches(1.0), (1800, 2400), None, 1452),
+    # validated by openai-messages-token-helper: 266 and 8,511 with a text of 11
+    "a tiny one": (Tiles(85, 170), (1, 1), "auto", 255),
+    "a tiny one on gpt-4o-mini": (Tiles(2833, 5667), (1, 1), "auto", 8500),
+    "of unknown size": (Tiles(85, 170), None, "auto", 85 + 8 * 170),
+    "patches of unknown size": (Patches(1.62), None, None, 2489),
+    # Anthropic's own example: 1092 x 1092 takes about 1590
+    "Claude's": (Area(1568, 1600), (1092, 1092), None, 1590),
+    "Claude's of unknown size": (Area(1568, 1600), None, None, 1600),
+    "Gemini's small one": (Squares(), (384, 384), None, 258),
+    "Gemini's large one": (Squares(), (1536, 768), None, 516),
+}
+
+
+@pytest.mark.parametrize(("formula", "size", "detail", "tokens"), FORMULAS.values(), ids=FORMULAS)
+def test_an_image_costs_what_its_provider_publishes(
+    formula: Any, size: tuple[int, int] | None, detail: Any, tokens: int
+) -> None:
+    assert formula.tokens(size, detail) == tokens
+
+
+@pytest.mark.parametrize("formula", [Tiles(85, 170), Patches(1.62), Area(1568, 1600), Squares()])
+@given(st.tuples(st.integers(1, 20_000), st.integers(1, 20_000)))
+def test_an_unknown_size_costs_the_most(formula: Any, size: tuple[int, int]) -> None:
+    assert 0 < formula.tokens(size, "auto") <= formula.tokens(None, "auto")
+
+
+DATA = base64.b64encode(png(1024, 1024) + b"\0" * 3000).decode()
+URL = f"data:image/png;base64,{DATA}"
+SHAPES: dict[str, dict[str, Any]] = {
+    "OpenAI's": {"type": "image_url", "image_url": {"url": URL}},
+    "OpenAI's, as a string": {"type": "image_url", "image_url": URL},
+    "of the Responses API": {"type": "input_image", "image_url": URL},
+    "LangChain's": {"type": "image", "base64": DATA, "mime_type": "image/png"},
+    "LangChain's older one": {"type": "image", "source_type": "base64", "data": DATA},
+    "Anthropic's": {
+        "type": "image",
+        "source": {"type": "base64", "media_type": "image/png", "data": DATA},
+    },
+    "bytes": {"type": "image", "data": png(1024, 1024)},
+}
+
+
+@pytest.mark.parametrize("block", SHAPES.values(), ids=SHAPES)
+def test_an_image_of_any_shape_costs_its_tiles(block: dict[str, Any]) -> None:
+    counter = TokenCounter("o200k_base")
+    assert counter([HumanMessage([block])]) - counter([HumanMessage([])]) == 765
+
+
+def test_an_image_behind_an_address_is_not_fetched() -> None:
+    block = {"type": "image_url", "image_url": {"url": "https://localhost/never.png"}}
+    counter = TokenCounter("o200k_base")
+    assert counter([HumanMessage([block])]) - counter([HumanMessage([])]) == 1445
+
+
+FAMILIES = {
+    "gpt-4o": 765,
+    "gpt-4o-mini": 2833 + 4 * 5667,
+    "gpt-4.1-mini": 1659,
+    "gpt-4.1-nano": 2520,
+    "gpt-5": 630,
+    "gpt-5-mini": 1659,
+    "o3": 675,
+    "o4-mini": 1762,
+}
+
+
+@pytest.mark.parametrize(("model", "tokens"), FAMILIES.items())
+def test_each_family_has_its_formula(model: str, tokens: int) -> None:
+    counter = TokenCounter(ChatOpenAI(model=model, api_key=SecretStr("unused")))
+    block = SHAPES["LangChain's"]
+    assert counter([HumanMessage([block])]) - counter([HumanMessage([])]) == tokens
