@@ -100,12 +100,15 @@ class Trimmed(NamedTuple):
             if all(id(message) in gone and message.id for message in unit)
             for message in unit
         }
-        return [
-            message
-            for unit in _units(state)
-            if all(message.id in whole for message in unit)
-            for message in unit
-        ]
+        evicted: list[list[BaseMessage]] = []
+        turn_stays = False  # a step that stays needs the human message of its turn
+        for unit in reversed(list(_units(state))):
+            is_human = kind_of(unit[0]) == "human"
+            stays = (is_human and turn_stays) or any(each.id not in whole for each in unit)
+            turn_stays = (stays or turn_stays) and not is_human
+            if not stays:
+                evicted.append(unit)
+        return [message for unit in reversed(evicted) for message in unit]
 
     def remembered_thinned(self) -> dict[str, Any]:
         """Return whose thinking was left out, for calls that cannot find it out themselves."""
