@@ -62,16 +62,21 @@ def content_tokens(
         return count(as_json(content)) if content else 0
     return sum(
         0
-        if has_calls and isinstance(block, dict) and block.get("type") in _CALLS
+        if has_calls and isinstance(block, dict) and _kind(block) in _CALLS
         else _block(block, count, images, 0)
         for block in content
     )
 
 
+def _kind(block: dict[str, Any]) -> str:
+    kind = block.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
 def _block(block: object, count: Callable[[str], int], images: Images, depth: int) -> int:
     if not isinstance(block, dict):
         return count(block if isinstance(block, str) else as_json(block))
-    kind = str(block.get("type"))
+    kind = _kind(block)
     text = block.get(_TEXTS.get(kind, ""))
     if isinstance(text, str):
         return count(text)
@@ -89,8 +94,9 @@ def _block(block: object, count: Callable[[str], int], images: Images, depth: in
 
 
 def _audio(block: dict[str, Any], _: Callable[[str], int]) -> int:
-    kind = " ".join(str(value) for value in _values(block) if len(str(value)) < _SHORT)
-    per_token = _BYTES_OF_WAV if "wav" in kind or "pcm" in kind else _BYTES_OF_AUDIO
+    names = [value for value in _values(block) if isinstance(value, str) and len(value) < _SHORT]
+    is_plain = any("wav" in name or "pcm" in name for name in names)
+    per_token = _BYTES_OF_WAV if is_plain else _BYTES_OF_AUDIO
     return max(10, _size(block) // per_token)
 
 

@@ -26,6 +26,7 @@ from langchain_tokenbuffer._tools import (
     as_json,
     as_parallel,
     as_schema,
+    as_text,
     as_typescript,
 )
 
@@ -158,7 +159,7 @@ class ChatPricing(Pricing):
         if fields.get("tool_call_id") is not None:
             total += form.result  # the id's own text is not billed, nor a result's name sent
         elif name := fields.get("name") or _extra(message).get("name"):
-            total += count(str(name)) + form.per_name
+            total += count(as_text(name)) + form.per_name
         if calls:
             total += self._price_of_calls(calls)
         return total
@@ -294,37 +295,36 @@ _ROLES = {"human": "user", "ai": "assistant"}
 def _role(message: BaseMessage) -> str:
     kind = message.type.removesuffix("MessageChunk")
     if kind in ("chat", "Chat"):
-        return str(getattr(message, "role", kind))
+        return as_text(getattr(message, "role", kind))
     if kind == "system":
-        return str(_extra(message).get("__openai_role__", kind))
+        return as_text(_extra(message).get("__openai_role__", kind))
     return _ROLES.get(kind.lower(), kind)
 
 
 def _extra(message: BaseMessage) -> dict[str, Any]:
-    return message.__dict__.get("additional_kwargs") or {}
+    extra = message.__dict__.get("additional_kwargs")
+    return extra if isinstance(extra, dict) else {}
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _calls(message: BaseMessage, *, as_written: bool) -> list[tuple[str, str]]:
     """Return name and arguments text of each call, as a model wrote or as LangChain sends them."""
     fields = message.__dict__
-    calls = [
-        (str(call.get("name") or ""), _arguments(call.get("args"), compact=as_written))
-        for call in (*(fields.get("tool_calls") or ()), *(fields.get("invalid_tool_calls") or ()))
-    ]
-    if calls:
-        return calls
+    listed = [*_dicts(fields.get("tool_calls")), *_dicts(fields.get("invalid_tool_calls"))]
+    calls = [(call.get("name"), call.get("args")) for call in listed]
     extra = _extra(message)
-    if not extra:
-        return []
-    raw = [call.get("function") for call in extra.get("tool_calls") or () if isinstance(call, dict)]
+    if extra and not calls:
+        raw = [call.get("function") for call in _dicts(extra.get("tool_calls"))]
+        functions = _dicts([*raw, extra.get("function_call")])
+        calls = [(each.get("name"), each.get("arguments")) for each in functions]
     return [
-        (str(each.get("name") or ""), _arguments(each.get("arguments"), compact=as_written))
-        for each in (*raw, extra.get("function_call"))
-        if isinstance(each, dict)
+        (as_text(name), args if isinstance(args, str) else _arguments(args, compact=as_written))
+        for name, args in calls
     ]
 
 
 def _arguments(args: object, *, compact: bool) -> str:
-    if args is None:
-        return ""
-    return args if isinstance(args, str) else as_json(args, compact=compact)
+    return "" if args is None else as_json(args, compact=compact)

@@ -32,6 +32,13 @@ def as_json(value: object, *, compact: bool = False) -> str:
         return type(value).__name__
 
 
+def as_text(value: object) -> str:
+    """Return a text as it is, nothing for `None`, and the JSON text of anything else."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else as_json(value)
+
+
 def as_schema(tool: Any) -> dict[str, Any]:
     """Return a tool as its provider's dict: OpenAI's, or what was given where that is no function.
 
@@ -40,7 +47,7 @@ def as_schema(tool: Any) -> dict[str, Any]:
     try:
         return convert_to_openai_tool(tool)
     except Exception:  # noqa: BLE001  # a tool that a model would refuse still costs something
-        return tool if isinstance(tool, dict) else {"name": str(tool)}
+        return tool if isinstance(tool, dict) else {"name": as_json(tool)}
 
 
 def as_typescript(schemas: Sequence[dict[str, Any]]) -> str:
@@ -65,7 +72,7 @@ def _function(function: dict[str, Any]) -> str:
     if not isinstance(parameters, dict):
         parameters = {}
     taken = f"(_: {_object(parameters, parameters, 0)})" if _properties(parameters) else "()"
-    return f"{_comment(function)}type {function.get('name')} = {taken} => any;"
+    return f"{_comment(function)}type {as_text(function.get('name'))} = {taken} => any;"
 
 
 def _comment(schema: dict[str, Any]) -> str:
@@ -73,7 +80,7 @@ def _comment(schema: dict[str, Any]) -> str:
     text = schema.get("description")
     if not text:
         return ""
-    return "// " + "\n".join(line.strip() for line in str(text).split("\n")) + "\n"
+    return "// " + "\n".join(line.strip() for line in as_text(text).split("\n")) + "\n"
 
 
 def _properties(schema: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +135,7 @@ def _named(schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
         return f"{_type(items if isinstance(items, dict) else {}, root, depth + 1)}[]"
     if _properties(schema):
         return _object(schema, root, depth)
-    return str(kind or "any")
+    return as_text(kind) or "any"
 
 
 def _referred(reference: str, root: dict[str, Any]) -> dict[str, Any]:
@@ -156,8 +163,8 @@ def as_format(response_format: Any) -> str | None:
     inner = given.get("json_schema", given)
     inner = inner if isinstance(inner, dict) else given
     schema = inner.get("schema", inner.get("parameters", inner))
-    name = inner.get("name") or inner.get("title") or "response"
-    described = f"// {inner['description']}\n" if inner.get("description") else ""
+    name = as_text(inner.get("name") or inner.get("title")) or "response"
+    described = f"// {as_text(inner['description'])}\n" if inner.get("description") else ""
     shown = as_json(_shown(schema, 0), compact=True)
     return f"# Response Formats\n\n## {name}\n\n{described}{shown}"
 
