@@ -6,6 +6,7 @@ is only a cache. Needs langchain-core alone.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,6 +50,7 @@ class Trimmed(NamedTuple):
     buffer: RequestBuffer
     messages: list[BaseMessage]
     view: View
+    shown: list[BaseMessage]
     thinned: tuple[int, ...]
     tokens: int
 
@@ -73,11 +75,9 @@ class Trimmed(NamedTuple):
             return 0
         newly = (index for index in self.thinned if index >= view.stale_then)
         end = min(view.changed, next(newly, view.changed))
-        common = [index for index in view.kept if index < end]
-        messages = [self.messages[index] for index in common]
-        prices = buffer.token_counter.prices(messages, buffer.token_counter.keys(messages))
-        costs = map(view.clamped.get, common, prices)
-        return buffer.fixed - buffer.reserved + sum(costs)
+        common = self.shown[: bisect_left(view.kept, end)]
+        prices = buffer.token_counter.prices(common, buffer.token_counter.keys(common))
+        return buffer.fixed - buffer.reserved + sum(prices)
 
     def evictable(self, state: Sequence[BaseMessage]) -> list[BaseMessage]:
         """Return the state's messages that left the window for good, whole steps only.

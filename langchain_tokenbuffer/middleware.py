@@ -270,7 +270,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         tokens = view.tokens
         if stale or view.clamped or not counter.additive:
             tokens = fixed - counter.constant + counter(shown)
-        trimmed = Trimmed(buffer, messages, view, tuple(stale), tokens)
+        trimmed = Trimmed(buffer, messages, view, shown, tuple(stale), tokens)
         self._tell(trimmed, overflowed=limit is not None)
         evicted = trimmed.evictable(request.state["messages"]) if self.evict_from_state else []
         learned = known.limits if limit is None else {**known.limits, known.model: limit}
