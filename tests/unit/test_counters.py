@@ -397,6 +397,13 @@ def test_a_long_text_counts_exactly() -> None:
     assert counter([HumanMessage(text)]) == CHAT.get_num_tokens_from_messages([HumanMessage(text)])
 
 
+def test_what_no_model_could_hold_counts_high_but_no_more_than_its_bytes() -> None:
+    text = '{"a": [1, 2.5, "x"]}' * 300_000
+    exact = 15 * 300_000  # measured on a tenth of it
+    counted = TokenCounter("o200k_base")([HumanMessage(text)])
+    assert exact <= counted <= len(text) + 10
+
+
 BLOCKS: dict[str, dict[str, Any]] = {
     "text without a text": {"type": "text"},
     "text that is None": {"type": "text", "text": None},

@@ -316,3 +316,32 @@ def test_a_model_without_a_tokenizer_warns_once() -> None:
 
 def test_an_estimate_says_that_it_is_one() -> None:
     assert "estimate" in TokenCounter(of("langchain_anthropic", Asked)).describe()
+
+
+KINDS_OF_TEXT = {
+    "Chinese": "我们明天去银行附近的面包店好吗。" * 20,
+    "Korean": "안녕하세요, 다시 만나서 반가워요. 내일 은행 옆 빵집에 갈까요?" * 20,
+    "Japanese": "明日、銀行の近くのパン屋に行きましょうか。" * 20,
+    "JSON": '{"id": 17, "name": "bakery", "open": [7, 18.5], "tags": ["bread", null]}' * 20,
+    "code": "def open_at(hour: int) -> bool:\n    return 7 <= hour < 18  # not on Mondays\n" * 20,
+    "hex": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08" * 20,
+}
+
+
+@pytest.mark.parametrize("text", KINDS_OF_TEXT.values(), ids=KINDS_OF_TEXT)
+@pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
+def test_an_estimate_is_above_what_any_known_encoding_counts(text: str, encoding: str) -> None:
+    estimate = TokenCounter(of("langchain_anthropic", Asked))
+    said = [HumanMessage(text)]
+    assert estimate(said) > 1.3 * TokenCounter(encoding)(said)
+
+
+def test_an_exact_count_says_that_it_is_one() -> None:
+    assert "exact" in TokenCounter(chat("gpt-4o")).describe()
+
+
+def test_a_count_under_an_unknown_name_says_that_it_is_an_estimate() -> None:
+    model = chat("deepseek-chat")
+    with pytest.warns(UserWarning, match="deepseek-chat"):
+        counter = TokenCounter(model)
+    assert "estimated" in counter.describe()
