@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +29,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from langchain_tokenbuffer.order import validate
-from tests.agents.scripted import ENCODING, FOREVER, Scripted, call, look, looking, request
+from tests.agents.scripted import ENCODING, FOREVER, Scripted, call, look, looking, request, sent_by
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -460,6 +461,23 @@ def test_parallel_threads_of_one_middleware_do_not_mix() -> None:
             agent.invoke(None, thread(name), interrupt_before=["model"])
     sizes = [len(sent) for sent in alone.seen]
     assert ([len(s) for s in both.seen[::2]], [len(s) for s in both.seen[1::2]]) == (sizes, sizes)
+
+
+def test_threads_that_share_a_conversation_see_the_same_windows() -> None:
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
+    messages = loop(60)
+    lengths = [length for length in range(1, 121, 2) for _ in range(4)]
+
+    def window(length: int) -> list[BaseMessage]:
+        return [*sent_by(middleware, request(messages[:length])).messages]
+
+    def alone(length: int) -> list[BaseMessage]:
+        fresh = TokenBufferMiddleware(600, token_counter=ENCODING)
+        return [*sent_by(fresh, request(messages[:length])).messages]
+
+    with ThreadPoolExecutor(8) as pool:
+        windows = list(pool.map(window, lengths))
+    assert windows == list(map(alone, lengths))
 
 
 def test_going_back_in_time_the_windows_are_the_same() -> None:
