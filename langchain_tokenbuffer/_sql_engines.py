@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc, pool
@@ -239,7 +239,7 @@ def _twin(engine: AsyncEngine) -> sa.Engine:
         raise TypeError(msg) from error
 
 
-def _is_async(connection: object) -> Any:
+def _is_async(connection: object) -> TypeGuard[AsyncEngine]:
     """Tell an AsyncEngine, without importing what needs greenlet."""
     return isinstance(getattr(connection, "sync_engine", None), sa.Engine)
 

@@ -38,22 +38,23 @@ class OldTable:
     def __init__(self, database: Database, table: str, session_column: str) -> None:
         self._database = database
         self.name = f"{_database_name(database)}/{table}"
-        self._c = sa.table(
+        self._table = sa.table(
             checked_name(table, "table"),
             sa.column("id", sa.Integer),
             sa.column(checked_name(session_column, "session_column"), sa.Text),
             sa.column("message", sa.Text),
-        ).c
-        self._session = self._c[session_column]
+        )
+        self._session_column = session_column
 
     def count(self) -> int:
-        count = sa.select(sa.func.count()).select_from(self._c.id.table)
+        count = sa.select(sa.func.count()).select_from(self._table)
         return self._database.run(lambda connection: connection.scalar(count) or 0, int)
 
     def page(self, after: int) -> list[tuple[int, str, str]]:
-        columns = sa.select(self._c.id, self._session, self._c.message)
-        page = columns.where(self._c.id > after).order_by(self._c.id).limit(PAGE)
-        return self._database.run(lambda connection: connection.execute(page).all(), _tuples)
+        c = self._table.c
+        page: sa.Select[Any] = sa.select(c.id, c[self._session_column], c.message)
+        page = page.where(c.id > after).order_by(c.id).limit(PAGE)
+        return self._database.run(lambda connection: list(connection.execute(page)), _tuples)
 
 
 def messages(target: Target, messages: Sequence[BaseMessage], name: str, progress: Progress) -> int:
@@ -129,7 +130,7 @@ def _or(value: int | None, otherwise: int) -> int:
 
 
 def _tuples(rows: Sequence[sa.Row[Any]]) -> list[tuple[int, str, str]]:
-    return [(row[0], row[1], row[2]) for row in rows]
+    return [(int(number), name, text) for number, name, text in map(tuple, rows)]
 
 
 def _database_name(database: Database) -> str:

@@ -156,7 +156,8 @@ def _version(connection: sa.Connection, versions: sa.Table) -> int | None:
     """Return the version, which is stored last; on SQLite some of the tables may come before."""
     if not sa.inspect(connection).has_table(versions.name, schema=versions.schema):
         return None
-    return connection.scalar(sa.select(sa.func.max(versions.c.version)))
+    version = connection.scalar(sa.select(sa.func.max(versions.c.version)))
+    return None if version is None else int(version)
 
 
 def _create(connection: sa.Connection, tables: Tables) -> None:

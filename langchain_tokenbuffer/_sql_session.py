@@ -483,9 +483,8 @@ class Session:
     def left(self, connection: sa.Connection, limit: int) -> Batch | None:
         """Read what left the window and was not acknowledged, oldest first."""
         s, m = self._s, self._m
-        row = connection.execute(
-            sa.select(s.id, s.cut, s.epoch, s.acknowledged, s.settings).where(s.key == self._key)
-        ).one_or_none()
+        known: sa.Select[Any] = sa.select(s.id, s.cut, s.epoch, s.acknowledged, s.settings)
+        row: sa.Row[Any] | None = connection.execute(known.where(s.key == self._key)).one_or_none()
         if row is None:
             return None
         if row.settings != self.settings or row.acknowledged is None:
@@ -623,7 +622,7 @@ class _Moving:
         payload = self._connection.scalar(
             sa.select(m.payload).where(m.session_id == self._row, m.seq == seq)
         )
-        found = dict(self._session.read([Stored(seq, payload)]))
+        found = dict(self._session.read([Stored(seq, payload or "")]))
         return found.get(seq)
 
 

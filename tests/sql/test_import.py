@@ -148,8 +148,12 @@ def test_a_table_name_that_is_not_plain_is_refused(lite: Place, old: str, argume
         bring(lite, old, **{argument: "x; DROP TABLE y"})
 
 
+class Elsewhere(InMemoryChatMessageHistory):
+    """Another history; LangChain deprecates its own."""
+
+
 def test_any_history_is_imported_and_goes_on_later(place: Place, session_id: str) -> None:
-    source = InMemoryChatMessageHistory(messages=ANN)
+    source = Elsewhere(messages=ANN)
     assert place.history(session_id).import_messages(source) == len(ANN)
     source.add_messages(BOB)
     assert place.history(session_id).import_messages(source) == len(BOB)
