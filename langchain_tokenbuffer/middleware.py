@@ -70,9 +70,10 @@ FOLLOWED = 32
 class TokenBufferState(AgentState[Any]):
     """The agent's state, and what must not be lost with a process. Plain JSON types only.
 
-    `limits`: model name to the `max_tokens` an overflow taught. With `evict_from_state` also what
-    the deleted messages would have told: `sizes` of clamped messages (id to size and fingerprint
-    of the conversation up to it), `thinned` ids, and the `basis` they hold under.
+    `limits`: model name to the `max_tokens` an overflow taught; `thinned`: ids of the messages
+    whose thinking that made stale. With `evict_from_state` also what the deleted messages would
+    have told: more `thinned` ids, and the `sizes` of clamped messages (id to size and fingerprint
+    of the conversation up to it) with the `basis` they hold under.
     """
 
     token_buffer: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
@@ -123,10 +124,11 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
     never refuses what fits exactly.
 
     Edges: a request that the provider calls too long is retried once with at most 80 % of it; the
-    limit so learned goes into the agent's private state and binds later calls of this thread. For
-    Claude models thinking blocks of steps before the running one are left out from the call on at
-    which the cut moves, since newer ones are bound to the messages they were produced under. It
-    counts what the middlewares before it made of the request, so it goes last in `middleware=`.
+    limit that was held then goes into the agent's private state and binds later calls of this
+    thread. For Claude models thinking blocks of steps before the running one are left out from the
+    call on at which the cut moves, since newer ones are bound to the messages they were produced
+    under. It counts what the middlewares before it made of the request, so it goes last in
+    `middleware=`.
 
     Args:
         max_tokens: The budget of a request, in tokens; `("fraction", 0.8)` of the model's
@@ -138,7 +140,8 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             middleware, in tokens.
         pin: Tells which messages stay whatever the budget, as in `TokenBuffer`.
         oversize: When what must stay does not fit: `"clamp"`, `"raise"` or `"drop"`.
-        on_trim: Called with a `TrimEvent` before each model call; also a DEBUG log line.
+        on_trim: Called with a `TrimEvent` before each model call, in async runs in a worker
+            thread; also a DEBUG log line.
         evict_from_state: Whether what left the window is removed from the agent's state, with the
             reply. Whole steps only.
         on_evict: Called with the messages before they are removed. If it raises, nothing is
