@@ -7,7 +7,8 @@ from langchain_core.language_models import FakeMessagesListChatModel
 from langchain_core.messages import AIMessage, ToolCall
 from langchain_core.tools import tool
 
-from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
+from langchain_tokenbuffer import TokenBufferMiddleware
+from langchain_tokenbuffer.middleware import TrimEvent
 
 STEPS, GREEDY = 60, 30  # at the greedy one it reads far too much
 FILES = {"poem.txt": [f"Line {n}: the tide comes in, the tide goes out." for n in range(1, 401)]}
