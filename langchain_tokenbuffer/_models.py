@@ -107,7 +107,7 @@ def pricing_of(counter: object, exact: Exact) -> Pricing:
         return _of_encoding(counter)
     if isinstance(counter, BaseLanguageModel):
         return _of_model(counter, exact)
-    if not isinstance(counter, type) and hasattr(counter, "encode") and hasattr(counter, "decode"):
+    if all(hasattr(type(counter), method) for method in ("encode", "decode")):
         return _of_encoder(counter)
     name = _shown(counter)
     if not callable(counter) or isinstance(counter, (type, Runnable)):

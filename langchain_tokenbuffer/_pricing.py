@@ -88,22 +88,27 @@ _PARALLEL = 2
 class ChatFormat:
     """What a chat format costs beside its texts, in tokens. The defaults are GPT-4's and GPT-4o's.
 
+    Published are `constant`, `per_message` and `per_name` (OpenAI cookbook), and `result` is what
+    langchain-openai takes. The others are fitted on recorded requests, those of gpt-4o and gpt-4.1
+    here, those of reasoning models where their format is made; "residual" is bill less count.
+
     Attributes:
-        constant: Once, for the reply's beginning. Published (OpenAI cookbook).
-        per_message: Published.
-        per_name: For a message's name, beside its text. Published.
-        result: For a tool result's call id. As langchain-openai has it; the bills agree.
-        call: For a tool call beside its name, said twice, and its arguments. Fitted: 10 calls in 7
+        constant: Once, for the reply's beginning.
+        per_message: For each message, beside role and content.
+        per_name: For a message's name, beside its text.
+        result: For a tool result's call id.
+        call: For a tool call beside its name, said twice, and its arguments. 11 calls in 8
             requests, residual 0.
-        tools: For binding tools, beside what `as_typescript` shows. Fitted: the cookbook's example,
-            14 validated cases and 20 billed requests, residual 0.
+        tools: For binding tools, beside what `as_typescript` shows. The cookbook's example, 14
+            validated cases and 19 requests, residual 0.
         merged: What the tools cost less when the first message is a system message, which they
-            share. As above.
-        billed: What is billed more than the constant. Fitted: 6 requests, residual 0.
-        response_format: For a response format beside what `as_format` shows. Fitted: 2 requests,
+            share. Of these, the 20 with a system message.
+        billed: What is billed beside the constant; for reasoning models one less. 12 requests,
             residual 0.
-        parallel: Whether several calls of one message are sent as one. Fitted: 1 request,
-            residual 0. Else each is charged as a message of its own.
+        response_format: For a response format beside what `as_format` shows. 2 requests, residual
+            0; without tools and a system message it opens one, which rounds up.
+        parallel: Whether several calls of one message are sent as one. 1 request, residual -1.
+            Else each is charged as a message of its own, which rounds up.
         typescript: Whether tools are shown as TypeScript, else as JSON.
         images: What images cost.
     """

@@ -1,9 +1,9 @@
 """Tools, tool calls and response formats as the texts that OpenAI puts before its models.
 
-Tools are shown to the model as TypeScript. That, and every constant of `ChatFormat`, was published
-by nobody; the rules here reproduce OpenAI's own example (cookbook, "How to count tokens with
-tiktoken": 105 tokens on gpt-4, 101 on gpt-4o), the 14 validated cases of
-openai-messages-token-helper, and the requests of `billed_usage.jsonl`, all without a residual.
+Tools are shown to the model as TypeScript, which OpenAI never published. The rules here reproduce
+its own example (cookbook, "How to count tokens with tiktoken": 105 tokens on gpt-4, 101 on gpt-4o)
+and the 14 validated cases of openai-messages-token-helper without a residual, and 29 recorded
+requests with tools, tool calls or a response format: 28 exactly, one with a token too many.
 """
 
 from __future__ import annotations
