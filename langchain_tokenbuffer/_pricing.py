@@ -261,6 +261,17 @@ class RemotePricing(CalledPricing):
     def _probed(self) -> tuple[bool, int]:
         return False, 0
 
+    def beside(
+        self, tools: Sequence[Any], response_format: Any, messages: Sequence[BaseMessage]
+    ) -> int:
+        """What the provider says the tools cost; it is not asked about a response format."""
+        del response_format
+        if not tools:
+            return 0
+        count: Any = self._count
+        with_tools = checked(count(list(messages), tools=list(tools)), self.what)
+        return max(0, with_tools - self.whole(messages))
+
 
 _REPORT: Any = {
     "response_metadata": {"model_provider": "openai"},

@@ -99,12 +99,18 @@ def _object(schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
     needed = required if isinstance(required, (list, tuple)) else ()
     shown = {
         name: f"{name}{'' if name in needed else '?'}: {_type(value, root, depth + 1)}"
+        + _default(value)
         for name, value in properties.items()
     }
     if not any(value.get("description") for value in properties.values()):
         return "{ " + ", ".join(shown.values()) + " }"
     lines = (f"{_comment(properties[name])}{text},\n" for name, text in shown.items())
     return "{\n" + "".join(lines) + "}"
+
+
+def _default(schema: dict[str, Any]) -> str:
+    """Whether models see a default is not known, so it counts."""
+    return "" if schema.get("default") is None else f" // default: {as_json(schema['default'])}"
 
 
 def _type(schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
@@ -135,6 +141,9 @@ def _named(schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
         return f"{_type(items if isinstance(items, dict) else {}, root, depth + 1)}[]"
     if _properties(schema):
         return _object(schema, root, depth)
+    values = schema.get("additionalProperties")
+    if isinstance(values, dict):  # how models see a mapping is not known; this rounds up
+        return f"{{ [key: string]: {_type(values, root, depth + 1)} }}"
     return as_text(kind) or "any"
 
 

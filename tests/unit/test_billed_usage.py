@@ -253,6 +253,21 @@ def test_any_tool_costs_more_than_none(tool: Any, model: str) -> None:
     assert counter.count("Hi", tools=[tool]) > counter.count("Hi")
 
 
+UNKNOWN: dict[str, dict[str, Any]] = {
+    "a default": {**STRING, "default": "bread"},
+    "a mapping": {"type": "object", "additionalProperties": {"type": "number"}},
+}
+
+
+@pytest.mark.parametrize("value", UNKNOWN.values(), ids=UNKNOWN)
+def test_what_models_may_not_see_of_a_tool_rounds_up(value: dict[str, Any]) -> None:
+    counter = openai("gpt-4o")
+    less = {"type": value["type"]}
+    assert counter.count("Hi", tools=[one("a", "b", "c", value)]) > counter.count(
+        "Hi", tools=[one("a", "b", "c", less)]
+    )
+
+
 def test_a_callable_counts_tools_as_text() -> None:
     counter = TokenCounter(lambda messages: sum(len(message.text) for message in messages))
     assert counter.count("Hi", tools=[WEATHER]) > counter.count("Hi") + 100

@@ -194,7 +194,7 @@ class Asked(Chat):
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
         self.asked += 1
-        return 10 + 7 * len(messages)
+        return 10 + 7 * len(messages) + 100 * len(tools or ())
 
 
 class AskedForTexts(Chat):
@@ -283,6 +283,11 @@ def test_a_remote_counter_that_is_asked_for_is_asked_once_a_count() -> None:
 def test_a_remote_counter_that_is_asked_for_is_what_counts() -> None:
     counter = TokenCounter(of("langchain_anthropic", Asked), exact="remote")
     assert counter([*SAID, *SAID]) == 24
+
+
+def test_a_remote_counter_that_is_asked_for_counts_the_tools() -> None:
+    counter = TokenCounter(of("langchain_anthropic", Asked), exact="remote")
+    assert counter.count(SAID, tools=[{"name": "a", "description": "b"}]) == 117
 
 
 def test_a_remote_counter_of_texts_that_is_asked_for_is_what_counts() -> None:
