@@ -78,13 +78,13 @@ class Database:
         self._async: AsyncEngine | None = None
         self._engine: sa.Engine | None = None
         if isinstance(connection, sa.Engine):
-            _refuse_forgetful(connection)
+            _refuse_unsafe(connection)
             _prepare_sqlite(connection)
             self._engine = connection
         elif isinstance(connection, (str, URL, os.PathLike)):
             self._engine = _shared(_url_of(connection))
         elif _is_async(connection):
-            _refuse_forgetful(connection.sync_engine)
+            _refuse_unsafe(connection.sync_engine)
             _prepare_sqlite(connection.sync_engine)
             self._async = connection
         else:
@@ -249,12 +249,23 @@ def _is_in_memory(url: URL) -> bool:
     return ":memory:" in database or "mode=memory" in database or url.query.get("mode") == "memory"
 
 
-def _refuse_forgetful(engine: sa.Engine) -> None:
-    """Refuse an engine whose threads would not see one database, or would share one transaction."""
-    if engine.dialect.name != "sqlite" or not _is_in_memory(engine.url):
-        return
-    if isinstance(engine.pool, (pool.SingletonThreadPool, pool.StaticPool, pool.NullPool)) or (
-        type(engine.pool).__name__ == "StaticPool"
+def _refuse_unsafe(engine: sa.Engine) -> None:
+    """Refuse an engine without transactions, or whose threads would not see one database."""
+    levels = (
+        engine.get_execution_options().get("isolation_level"),
+        getattr(engine.dialect, "_on_connect_isolation_level", None),
+    )
+    if "AUTOCOMMIT" in levels:
+        msg = (
+            "An engine with isolation_level='AUTOCOMMIT' would store half turns. Pass one without, "
+            "or the URL."
+        )
+        raise TypeError(msg)
+    forgetful = (pool.SingletonThreadPool, pool.StaticPool, pool.NullPool)
+    if (
+        engine.dialect.name == "sqlite"
+        and _is_in_memory(engine.url)
+        and isinstance(engine.pool, forgetful)
     ):
         msg = (
             f"An in-memory SQLite engine on {type(engine.pool).__name__} is not safe here: threads "
@@ -290,8 +301,8 @@ def _executor(engine: sa.Engine) -> ThreadPoolExecutor:
     with _lock:
         executor = _executors.get(engine)
         if executor is None:
-            size = engine.pool.size() if isinstance(engine.pool, pool.QueuePool) else _THREADS
-            executor = ThreadPoolExecutor(max(size, 1), thread_name_prefix="tokenbuffer-sql")
+            size = engine.pool.size() if isinstance(engine.pool, pool.QueuePool) else 0
+            executor = ThreadPoolExecutor(size or _THREADS, thread_name_prefix="tokenbuffer-sql")
             _executors[engine] = executor
         return executor
 

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from langchain_core.messages import BaseMessage, messages_from_dict
 
 from langchain_tokenbuffer._sql_schema import checked_name
-from langchain_tokenbuffer._sql_session import PAGE, AlreadyImportedError, Imported
+from langchain_tokenbuffer._sql_session import AlreadyImportedError, Imported
+from langchain_tokenbuffer._sql_window import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langchain_core.messages import messages_from_dict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._window import Sized
@@ -21,6 +23,13 @@ logger = logging.getLogger(__name__)
 _SPLIT = re.compile("[\\ud800-\\udbff][\\udc00-\\udfff]")
 """The two halves of a character as two: as ASCII JSON they would come back as the one character."""
 _AS_BYTES = "base64:"
+
+
+class Stored(NamedTuple):
+    """A message as it was read, with its place."""
+
+    seq: int
+    payload: str
 
 
 class New(NamedTuple):
@@ -55,6 +64,20 @@ def decode(text: str) -> BaseMessage:
         raw = base64.b64decode(text.removeprefix(_AS_BYTES))
         text = raw.decode("utf-8", "surrogatepass")
     return messages_from_dict([json.loads(text)])[0]
+
+
+def read(rows: Sequence[Stored], session_id: str) -> Iterator[tuple[int, BaseMessage]]:
+    """Yield the messages of rows; one that cannot be read is named and left out."""
+    for seq, payload in rows:
+        try:
+            yield seq, decode(payload)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the others can be read
+            logger.error(  # noqa: TRY400  # a traceback would quote the message
+                "Message %d of session %r cannot be read: %s",
+                seq,
+                session_id,
+                type(error).__name__,
+            )
 
 
 def _is_plain(value: object) -> bool:

@@ -1,27 +1,24 @@
 """One session of the SQL history: what is done to it, each operation once, over a `Connection`.
 
 Every operation that changes a session begins with the UPDATE of its row. That is the lock, on
-every database, and what takes sequence numbers. What the window came to is kept with the session
-as the state of its replay (`Replay.state`), written only when the budget was passed; up to then a
-new message only adds to the sum. So an append costs the new messages, and the window when it moves.
+every database, and what takes sequence numbers. An append costs the new messages, and the window
+only when that moves (see `_sql_window`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from sqlalchemy import exc
 
 from langchain_tokenbuffer._sql_engines import RacedError
-from langchain_tokenbuffer._sql_rows import New, decode, key_of
+from langchain_tokenbuffer._sql_rows import New, Stored, key_of, read
 from langchain_tokenbuffer._sql_schema import Mark, Tables
-from langchain_tokenbuffer._window import Replay, Sized
+from langchain_tokenbuffer._sql_window import PAGE, Move, Settings, seen_of
 from langchain_tokenbuffer.errors import TokenBudgetError
 from langchain_tokenbuffer.order import repair
 
@@ -31,18 +28,6 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer.buffer import TokenBuffer
-
-logger = logging.getLogger(__name__)
-
-PAGE = 1000
-"""Rows a statement reads, changes or deletes at once."""
-
-
-class Stored(NamedTuple):
-    """A message as it was read, with its place."""
-
-    seq: int
-    payload: str
 
 
 class Seen(NamedTuple):
@@ -95,27 +80,7 @@ class Session:
         self._key = key_of(session_id)
         self._name = json.dumps(session_id)
         self.buffer = buffer
-        self._identified: tuple[str, str] | None = None
-
-    # --- settings ---
-
-    @property
-    def counter(self) -> str:
-        """What tells whether stored counts are this counter's."""
-        return self._identify()[0]
-
-    @property
-    def settings(self) -> str:
-        """What tells whether a stored window was computed under these settings."""
-        return self._identify()[1]
-
-    def _identify(self) -> tuple[str, str]:
-        if self._identified is None:
-            counter = _identity(self.buffer)
-            budget = self.buffer.budget()
-            settings = (budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize)
-            self._identified = counter, _digest([counter, *settings])
-        return self._identified
+        self.settings = Settings(buffer)
 
     # --- reading ---
 
@@ -163,29 +128,16 @@ class Session:
             return []
         buffer = self.buffer
         if not buffer.token_counter.additive:
-            return buffer.trim([message for _, message in self.read(seen.rows)])
+            return buffer.trim([message for _, message in read(seen.rows, self.session_id)])
         if seen.shortage is not None:
             raise TokenBudgetError(**seen.shortage)
         messages = [
             buffer.clamped(message, seen.sizes[seq]) if seq in seen.sizes else message
-            for seq, message in self.read(seen.rows)
+            for seq, message in read(seen.rows, self.session_id)
         ]
         if len(messages) < len(seen.rows):  # one that is missing must not poison the rest
             messages = buffer.trim(repair(messages)[0])
         return messages
-
-    def read(self, rows: Sequence[Stored]) -> Iterator[tuple[int, BaseMessage]]:
-        """Yield the messages of rows; one that cannot be read is named and left out."""
-        for seq, payload in rows:
-            try:
-                yield seq, decode(payload)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the others can be read
-                logger.error(  # noqa: TRY400  # a traceback would quote the message
-                    "Message %d of session %r cannot be read: %s",
-                    seq,
-                    self.session_id,
-                    type(error).__name__,
-                )
 
     def page(self, connection: sa.Connection, after: int, size: int) -> list[Stored]:
         """Read the messages behind a sequence number, oldest first."""
@@ -249,9 +201,9 @@ class Session:
             positions[imported.source] = imported.upto
             self._update(connection, row.id, imported=json.dumps(positions))
         marks: dict[int, int] = {}
-        is_same = row.settings == self.settings
+        is_same = row.settings == self.settings.digest
         if not (is_same and row.steady and row.tokens <= self.buffer.max_tokens):
-            marks = self._move(connection, row, new, is_same=is_same)
+            marks = self._move(connection, row).through(new)
         connection.execute(
             sa.insert(self._tables.messages), self._rows(row.id, first, new, key, marks)
         )
@@ -272,7 +224,7 @@ class Session:
                 "calls": sized.calls,
                 "pinned": int(sized.pinned),
                 "tokens": sized.cost,
-                "counter": self.counter,
+                "counter": self.settings.counter,
                 "mark": marks.get(seq),
                 "payload": payload,
             }
@@ -323,8 +275,8 @@ class Session:
                     cut=0,
                     tokens=self.buffer.budget().fixed,
                     steady=0,
-                    settings=self.settings,
-                    seen=_seen(None),
+                    settings=self.settings.digest,
+                    seen=seen_of(None),
                     epoch=0,
                     created_at=now,
                     updated_at=now,
@@ -337,144 +289,14 @@ class Session:
         update = sa.update(self._tables.sessions).where(self._s.id == session)
         connection.execute(update.values(**values))
 
-    # --- the window ---
-
-    def _move(
-        self, connection: sa.Connection, row: sa.Row[Any], new: Sequence[New], *, is_same: bool
-    ) -> dict[int, int]:
-        """Live through the new messages, keep what the window came to, return the new marks."""
-        first = row.next_seq - len(new)
-        texts = {first + n: each.message for n, each in enumerate(new)}
-        moving = _Moving(self, connection, row.id, texts)
-        if is_same:
-            replay = self._resumed(connection, row)
-            marked = dict.fromkeys(replay.held, int(Mark.STAYS))
-            since: Iterator[tuple[int, Sized]] = self._sized(
-                connection, row.id, replay.count, first
-            )
-        else:
-            replay = Replay(self.buffer.budget())
-            marked = self._marked(connection, row.id)
-            since = self._recounted(connection, row.id, first)
-        left = moving.push(replay, since)
-        left += moving.push(replay, ((first + n, each.sized) for n, each in enumerate(new)))
-        replay.count = row.next_seq
-        cut = replay.cut
-        out = {seq for seq in left if seq >= cut}
-        marks = _marks(marked, set(replay.held), out, cut)
-        self._mark(connection, row.id, {seq: marks[seq] for seq in marks if seq < first})
-        values: dict[str, Any] = {}
-        if not is_same:
-            # What was acknowledged and is in the tail again is handed over when it leaves again.
-            # A batch that is in a consumer's hands was of another window.
-            values["epoch"] = row.epoch + 1
-            if row.acknowledged is not None:
-                values["acknowledged"] = min(row.acknowledged, cut - 1)
-        self._update(
-            connection,
-            row.id,
-            cut=cut,
-            tokens=replay.tokens,
-            steady=int(replay.steady),
-            settings=self.settings,
-            seen=_seen(replay),
-            state=json.dumps(replay.state(), separators=(",", ":")),
-            **values,
-        )
-        return {seq: mark for seq, mark in marks.items() if seq >= first and mark is not None}
-
-    def _resumed(self, connection: sa.Connection, row: sa.Row[Any]) -> Replay:
-        """Return the replay as it was stored."""
-        budget = self.buffer.budget()
-        state = connection.scalar(sa.select(self._s.state).where(self._s.id == row.id))
-        if state is not None:
-            return Replay.from_state(budget, json.loads(state))
-        replay = Replay(budget)
-        replay.count = row.cut  # a session that was cleared does not begin at 0
-        return replay
-
-    def _sized(
-        self, connection: sa.Connection, session: int, start: int, stop: int
-    ) -> Iterator[tuple[int, Sized]]:
-        """Yield messages in numbers, as they were counted when they were stored."""
-        m = self._m
-        while start < stop:
-            found = connection.execute(
-                sa.select(m.seq, m.kind, m.tokens, m.calls, m.pinned)
-                .where(m.session_id == session, m.seq >= start, m.seq < stop)
-                .order_by(m.seq)
-                .limit(PAGE)
-            ).all()
-            if not found:
-                return
-            for seq, kind, tokens, calls, pinned in found:
-                yield seq, Sized(kind, tokens, calls, bool(pinned))
-            start = found[-1].seq + 1
-
-    def _recounted(
-        self, connection: sa.Connection, session: int, stop: int
-    ) -> Iterator[tuple[int, Sized]]:
-        """Yield all messages in numbers; what another counter counted is counted anew."""
-        m = self._m
-        start = 0
-        payload = sa.case((m.counter == self.counter, None), else_=m.payload)
-        while True:
-            found = connection.execute(
-                sa.select(m.seq, m.kind, m.tokens, m.calls, m.pinned, payload)
-                .where(m.session_id == session, m.seq >= start, m.seq < stop)
-                .order_by(m.seq)
-                .limit(PAGE)
-            ).all()
-            if not found:
-                return
-            others = [Stored(row.seq, row[5]) for row in found if row[5] is not None]
-            counted = self._counted(connection, session, others)
-            for seq, kind, tokens, calls, pinned, _ in found:
-                yield seq, Sized(kind, counted.get(seq, tokens), calls, bool(pinned))
-            start = found[-1].seq + 1
-
-    def _counted(
-        self, connection: sa.Connection, session: int, rows: Sequence[Stored]
-    ) -> dict[int, int]:
-        """Count messages anew and store it."""
-        known = dict(self.read(rows))
-        counter, messages = self.buffer.token_counter, list(known.values())
-        prices = counter.prices(messages, counter.keys(messages))
-        counted = dict(zip(known, prices, strict=True))
-        m = self._m
-        if counted:
-            connection.execute(
-                sa.update(self._tables.messages)
-                .where(m.session_id == session, m.seq == sa.bindparam("at"))
-                .values(tokens=sa.bindparam("price"), counter=self.counter),
-                [{"at": seq, "price": price} for seq, price in counted.items()],
-            )
-        return counted
-
-    def _marked(self, connection: sa.Connection, session: int) -> dict[int, int]:
-        m = self._m
-        found = connection.execute(
-            sa.select(m.seq, m.mark).where(m.session_id == session, m.mark.is_not(None))
-        )
-        return {seq: mark for seq, mark in found}  # noqa: C416  # rows are no pairs to mypy
-
-    def _mark(
-        self, connection: sa.Connection, session: int, marks: Mapping[int, int | None]
-    ) -> None:
-        m = self._m
-        if marks:
-            connection.execute(
-                sa.update(self._tables.messages)
-                .where(m.session_id == session, m.seq == sa.bindparam("at"))
-                .values(mark=sa.bindparam("as_")),
-                [{"at": seq, "as_": mark} for seq, mark in marks.items()],
-            )
+    def _move(self, connection: sa.Connection, row: sa.Row[Any]) -> Move:
+        return Move(connection, self._tables, self.settings, self.session_id, row)
 
     def settle(self, connection: sa.Connection) -> sa.Row[Any] | None:
         """Take the session; compute its window anew if the settings are others by now."""
         row = self._lock(connection)
-        if row is not None and row.settings != self.settings:
-            self._move(connection, row, (), is_same=False)
+        if row is not None and row.settings != self.settings.digest:
+            self._move(connection, row).through(())
             row = self._lock(connection)
         return row
 
@@ -487,7 +309,7 @@ class Session:
         row: sa.Row[Any] | None = connection.execute(known.where(s.key == self._key)).one_or_none()
         if row is None:
             return None
-        if row.settings != self.settings or row.acknowledged is None:
+        if row.settings != self.settings.digest or row.acknowledged is None:
             row = self.settle(connection)
             if row is None:
                 return None
@@ -567,8 +389,8 @@ class Session:
             cut=row.next_seq,
             tokens=self.buffer.budget().fixed,
             steady=0,
-            settings=self.settings,
-            seen=_seen(None),
+            settings=self.settings.digest,
+            seen=seen_of(None),
             state=None,
             epoch=row.epoch + 1,
             acknowledged=None if row.acknowledged is None else row.next_seq - 1,
@@ -589,106 +411,48 @@ class Session:
             self._lock(connection, metadata=text)
 
 
-class _Moving:
-    """Pushes messages through a replay and looks those up that must be clamped."""
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """What a list of sessions says about one.
 
-    def __init__(
-        self,
-        session: Session,
-        connection: sa.Connection,
-        session_row: int,
-        texts: Mapping[int, BaseMessage],
-    ) -> None:
-        self._session = session
-        self._connection = connection
-        self._row = session_row
-        self._texts = texts
+    Attributes:
+        session_id: Its id.
+        appended: How many messages were ever appended to it; its next sequence number.
+        tokens: What its window costs, as counted when it was last written.
+        created_at: When it was made, in UTC.
+        updated_at: When it was last written, in UTC.
+        metadata: What `set_metadata` kept with it.
+    """
 
-    def push(self, replay: Replay, sized: Iterator[tuple[int, Sized]]) -> list[int]:
-        left: list[int] = []
-        for seq, each in sized:
-            replay.count = seq  # what was purged leaves gaps
-            left += replay.push(each, self._floor)
-            if replay.left_out is not None:
-                self._session.buffer.left_out(replay.left_out)
-        return left
+    session_id: str
+    appended: int
+    tokens: int
+    created_at: datetime
+    updated_at: datetime
+    metadata: dict[str, Any]
 
-    def _floor(self, seq: int) -> int:
-        message = self._texts[seq] if seq in self._texts else self._look_up(seq)
-        return self._session.buffer.smallest(message) if message is not None else 1 << 62
 
-    def _look_up(self, seq: int) -> BaseMessage | None:
-        m = self._session._m  # noqa: SLF001  # one class in two parts
-        payload = self._connection.scalar(
-            sa.select(m.payload).where(m.session_id == self._row, m.seq == seq)
+def list_sessions(
+    connection: sa.Connection, tables: Tables, after: int
+) -> tuple[list[SessionInfo], int | None]:
+    """Read a page of sessions behind one, and where the next page begins."""
+    s = tables.sessions.c
+    page: sa.Select[Any] = sa.select(
+        s.id, s.name, s.next_seq, s.tokens, s.created_at, s.updated_at, s.metadata
+    )
+    rows = connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE)).all()
+    infos = [
+        SessionInfo(
+            json.loads(name),
+            appended,
+            tokens,
+            created.replace(tzinfo=UTC),
+            updated.replace(tzinfo=UTC),
+            json.loads(metadata) if metadata else {},
         )
-        found = dict(self._session.read([Stored(seq, payload or "")]))
-        return found.get(seq)
-
-
-def _marks(
-    marked: Mapping[int, int], held: set[int], out: set[int], cut: int
-) -> dict[int, int | None]:
-    """Return the marks that change: what was marked, what stays and what is left out.
-
-    What stayed before the cut and leaves now is handed over by its mark, wherever the consumers
-    have come to: between their reading and their acknowledging it would be passed by.
-    """
-    marks: dict[int, int | None] = {}
-    for seq in {*marked, *held, *out}:
-        before = marked.get(seq)
-        if seq in held:
-            after: int | None = Mark.STAYS
-        elif seq in out:
-            after = Mark.ACKNOWLEDGED if before == Mark.ACKNOWLEDGED else Mark.LEFT
-        elif seq >= cut or before == Mark.ACKNOWLEDGED:
-            after = None
-        else:
-            after = Mark.LEFT
-        if after != before:
-            marks[seq] = None if after is None else int(after)
-    return marks
-
-
-def _seen(replay: Replay | None) -> str:
-    """Return what a reader needs to know beside the rows: clamp sizes, and what does not fit."""
-    sizes: dict[int, int] = {}
-    shortage = None
-    if replay is not None:
-        try:
-            sizes = replay.kept()[1]
-        except TokenBudgetError as error:
-            shortage = {
-                "message": str(error),
-                "tokens": error.tokens,
-                "max_tokens": error.max_tokens,
-            }
-    return json.dumps({"sizes": sizes, "shortage": shortage})
-
-
-_SAMPLES = (
-    SystemMessage("Answer in one short sentence, please."),
-    HumanMessage("Où est la boulangerie la plus proche ? 안녕하세요, 1 + 1?"),
-    AIMessage("Two streets from here.", tool_calls=[{"name": "map", "args": {"n": 1}, "id": "1"}]),
-    HumanMessage("x" * 100),
-)
-
-
-def _identity(buffer: TokenBuffer) -> str:
-    """Return what two counters share only if they count the same.
-
-    Names are not enough where a function counts: the same name may count differently after the
-    next release, so what it makes of a few samples belongs to it.
-    """
-    counter = buffer.token_counter
-    basis: list[object] = [counter.describe(), counter.constant]
-    if counter.tokenizer is None:
-        basis += counter.prices(_SAMPLES, counter.keys(_SAMPLES))
-    return _digest(basis)
-
-
-def _digest(basis: Sequence[object]) -> str:
-    return hashlib.sha256(repr(basis).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        for _, name, appended, tokens, created, updated, metadata in map(tuple, rows)
+    ]
+    return infos, rows[-1][0] if rows else None
 
 
 def _pages(seqs: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -7,12 +7,10 @@ import inspect
 import json
 import logging
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import sqlalchemy as sa
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 from typing_extensions import override
@@ -20,16 +18,17 @@ from typing_extensions import override
 from langchain_tokenbuffer import _sql_import, _sql_schema
 from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer._sql_engines import Database
-from langchain_tokenbuffer._sql_rows import New, encode
+from langchain_tokenbuffer._sql_rows import New, Stored, encode, read
 from langchain_tokenbuffer._sql_session import (
-    PAGE,
     AlreadyStoredError,
     Batch,
     Imported,
     Seen,
     Session,
-    Stored,
+    SessionInfo,
+    list_sessions,
 )
+from langchain_tokenbuffer._sql_window import PAGE
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
         Sequence,
     )
 
+    import sqlalchemy as sa
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from langchain_tokenbuffer._window import Oversize
@@ -57,27 +57,6 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _ASYNC_HANDLER = "handler is a coroutine function, which aevicted awaits and evicted cannot."
-
-
-@dataclass(frozen=True, slots=True)
-class SessionInfo:
-    """What a list of sessions says about one.
-
-    Attributes:
-        session_id: Its id.
-        appended: How many messages were ever appended to it; its next sequence number.
-        tokens: What its window costs, as counted when it was last written.
-        created_at: When its first message came, in UTC.
-        updated_at: When it was last written, in UTC.
-        metadata: What `set_metadata` kept with it.
-    """
-
-    session_id: str
-    appended: int
-    tokens: int
-    created_at: datetime
-    updated_at: datetime
-    metadata: dict[str, Any]
 
 
 class SQLTokenBufferHistory(BaseChatMessageHistory):
@@ -189,7 +168,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     def _shown(self, seen: Seen | None) -> list[BaseMessage] | None:
         """Return the window, or None if it was computed under other settings."""
-        if seen is not None and seen.settings != self._session.settings:
+        if seen is not None and seen.settings != self._session.settings.digest:
             return None
         return self._session.show(seen)
 
@@ -245,7 +224,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
                 raise TypeError(msg)
         counter = self.buffer.token_counter
         prices = counter.prices(messages, counter.keys(messages))
-        _ = self._session.settings
+        _ = self._session.settings.digest
         return [
             New(self.buffer.sized(message, price), encode(message), message)
             for message, price in zip(messages, prices, strict=True)
@@ -316,7 +295,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
                 yield message
 
     def _read(self, rows: list[Stored]) -> tuple[list[BaseMessage], int | None]:
-        messages = [message for _, message in self._session.read(rows)]
+        messages = [message for _, message in read(rows, self.session_id)]
         return messages, rows[-1].seq if rows else None
 
     # --- what left the window ---
@@ -376,7 +355,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     def _batch(self, batch: Batch | None) -> tuple[Batch, list[BaseMessage]] | None:
         if batch is None:
             return None
-        return batch, [message for _, message in self._session.read(batch.rows)]
+        return batch, [message for _, message in read(batch.rows, self.session_id)]
 
     # --- retention ---
 
@@ -464,8 +443,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         database = Database(connection, _tables(prefix, schema), creates=True)
         after: int | None = 0
         while after is not None:
-            page = partial(_sessions, tables=database.tables, after=after)
-            infos, after = database.run(page, _infos)
+            page = partial(list_sessions, tables=database.tables, after=after)
+            infos, after = database.run(page, _same)
             yield from infos
 
     @staticmethod
@@ -476,8 +455,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         database = Database(connection, _tables(prefix, schema), creates=True)
         after: int | None = 0
         while after is not None:
-            page = partial(_sessions, tables=database.tables, after=after)
-            infos, after = await database.arun(page, _infos)
+            page = partial(list_sessions, tables=database.tables, after=after)
+            infos, after = await database.arun(page, _same)
             for info in infos:
                 yield info
 
@@ -511,15 +490,18 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         an import that was interrupted, or that runs twice at once, stores nothing twice.
 
         Args:
-            source: Any history, or messages.
+            source: Any history, or messages. Of a view of ours only its window is imported: pass
+                the history it wraps.
             name: What to call the source; by default its class.
             progress: Show a bar on a terminal, or call this with done and total.
 
         Returns:
             How many messages were imported now.
         """
-        messages = list(source.messages if isinstance(source, BaseChatMessageHistory) else source)
         name = name or type(source).__name__
+        if isinstance(source, SQLTokenBufferHistory):
+            source = source.all_messages()
+        messages = list(source.messages if isinstance(source, BaseChatMessageHistory) else source)
         return _sql_import.messages(_importing(self), messages, name, progress)
 
     @classmethod
@@ -592,7 +574,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     async def _identified(self) -> None:
         """Know the settings, which may need counting, before an event loop waits for them."""
-        await self._database.in_thread(lambda: self._session.settings)
+        await self._database.in_thread(lambda: self._session.settings.digest)
 
     def __repr__(self) -> str:
         """Show the session and the settings: no address, no messages."""
@@ -623,26 +605,3 @@ def _bound(before: int | datetime) -> int | datetime:
         msg = f"before must be a sequence number or a datetime, got {before!r}"
         raise TypeError(msg)
     return before
-
-
-def _sessions(
-    connection: sa.Connection, tables: _sql_schema.Tables, after: int
-) -> list[sa.Row[Any]]:
-    s = tables.sessions.c
-    page = sa.select(s.id, s.name, s.next_seq, s.tokens, s.created_at, s.updated_at, s.metadata)
-    return list(connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE)))
-
-
-def _infos(rows: list[sa.Row[Any]]) -> tuple[list[SessionInfo], int | None]:
-    infos = [
-        SessionInfo(
-            json.loads(name),
-            appended,
-            tokens,
-            created.replace(tzinfo=UTC),
-            updated.replace(tzinfo=UTC),
-            json.loads(metadata) if metadata else {},
-        )
-        for _, name, appended, tokens, created, updated, metadata in map(tuple, rows)
-    ]
-    return infos, rows[-1][0] if rows else None

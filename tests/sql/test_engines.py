@@ -105,6 +105,17 @@ def test_an_in_memory_async_engine_is_refused() -> None:
         history(create_async_engine("sqlite+aiosqlite://"))
 
 
+def test_an_engine_without_transactions_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'chats.db'}"
+    plain = sa.create_engine(url)
+    for engine in (
+        sa.create_engine(url, isolation_level="AUTOCOMMIT"),
+        plain.execution_options(isolation_level="AUTOCOMMIT"),
+    ):
+        with pytest.raises(TypeError, match="half turns"):
+            history(engine)
+
+
 @pytest.mark.parametrize("connection", [None, 7, object(), sqlite3])
 def test_what_is_no_connection_is_refused_with_what_to_pass(connection: object) -> None:
     with pytest.raises(TypeError, match="a URL, an Engine or an AsyncEngine"):
