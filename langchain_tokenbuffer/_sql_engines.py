@@ -173,10 +173,6 @@ class Database:
         with _lock:
             _prepared.setdefault(engine, set()).add(self.tables)
 
-    def create_tables(self) -> None:
-        """Create the tables where they are missing, in a transaction of its own."""
-        self.run(lambda connection: _sql_schema.create(connection, self.tables), lambda none: none)
-
 
 # --- engines ------------------------------------------------------------------------------------
 

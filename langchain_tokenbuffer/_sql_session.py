@@ -86,17 +86,9 @@ class Session:
 
     def seen(self, connection: sa.Connection) -> Seen | None:
         """Read the window: one statement, so one state of the session, that costs the window."""
-        s, m = self._s, self._m
-        mine = s.key == self._key
-
-        def own(column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
-            # Not a join: PostgreSQL expects a third of a session behind a cut that it is joined
-            # with, and between two numbers a two-hundredth, for which it uses the index.
-            return sa.select(column).where(mine).scalar_subquery()
-
-        session = sa.select(sa.literal(-1).label("seq"), s.seen.label("payload"), s.settings).where(
-            mine
-        )
+        s, m, own = self._s, self._m, self._own
+        seq = sa.literal(-1).label("seq")
+        session = sa.select(seq, s.seen.label("payload"), s.settings).where(s.key == self._key)
         row = sa.select(m.seq, m.payload, sa.literal("").label("settings"))
         tail = row.where(
             m.session_id == own(s.id),
@@ -110,9 +102,9 @@ class Session:
             m.seq < own(s.cut),
         )
         found = connection.execute(sa.union_all(session, held, tail)).all()
-        rows = [Stored(seq, payload) for seq, payload, _ in found if seq >= 0]
-        for seq, payload, settings in found:
-            if seq < 0:
+        rows = [Stored(place, payload) for place, payload, _ in found if place >= 0]
+        for place, payload, settings in found:
+            if place < 0:
                 said = json.loads(payload)
                 sizes = {int(index): size for index, size in said["sizes"].items()}
                 return Seen(settings, sorted(rows), sizes, said["shortage"])
@@ -141,15 +133,19 @@ class Session:
 
     def page(self, connection: sa.Connection, after: int, size: int) -> list[Stored]:
         """Read the messages behind a sequence number, oldest first."""
-        s, m = self._s, self._m
-        found = connection.execute(
-            sa.select(m.seq, m.payload)
-            .join(self._tables.sessions, s.id == m.session_id)
-            .where(s.key == self._key, m.seq > after)
-            .order_by(m.seq)
-            .limit(size)
+        m = self._m
+        rows = sa.select(m.seq, m.payload).where(
+            m.session_id == self._own(self._s.id), m.seq > after
         )
-        return [Stored(*row) for row in found]
+        return [Stored(*row) for row in connection.execute(rows.order_by(m.seq).limit(size))]
+
+    def _own(self, column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
+        """Return what the session's row says, as part of a statement on its messages.
+
+        Not a join: PostgreSQL expects a third of a session behind a cut that it is joined with,
+        and between two numbers a two-hundredth, for which it uses the index.
+        """
+        return sa.select(column).where(self._s.key == self._key).scalar_subquery()
 
     def metadata(self, connection: sa.Connection) -> dict[str, Any]:
         """Read what the session carries beside its messages."""
