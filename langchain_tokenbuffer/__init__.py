@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer.memory import ConversationTokenBufferMemory
     from langchain_tokenbuffer.middleware import TokenBufferMiddleware
     from langchain_tokenbuffer.order import Violation, repair, validate
+    from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ConversationTokenBufferMemory",
+    "SQLTokenBufferHistory",
     "TokenBudgetError",
     "TokenBuffer",
     "TokenBufferChatMessageHistory",
@@ -38,6 +40,7 @@ __all__ = [
 
 _HOMES = {
     "ConversationTokenBufferMemory": "memory",
+    "SQLTokenBufferHistory": "sql",
     "TokenBudgetError": "errors",
     "TokenBuffer": "buffer",
     "TokenBufferChatMessageHistory": "chat_history",
@@ -49,7 +52,7 @@ _HOMES = {
     "repair": "order",
     "validate": "order",
 }
-_EXTRAS = {"middleware": "agents"}
+_EXTRAS = {"middleware": "agents", "sql": "sql"}
 """Module to the extra that brings what it needs."""
 
 

@@ -85,11 +85,15 @@ def key_of(message: BaseMessage) -> int:
     extra = get("additional_kwargs")
     if extra and _PRICED_EXTRAS.isdisjoint(extra):
         extra = None  # such as the `refusal: None` of every reply
-    calls = get("tool_calls") or get("invalid_tool_calls") or get("tool_call_id")
-    if calls or extra or get("name") or get("role"):
-        more = [get(name) for name in _PRICED]
-        return hash((message.__class__, content, _frozen([more, extra])))
-    return hash((message.__class__, content))
+    calls, broken = get("tool_calls"), get("invalid_tool_calls")
+    answers, name, role = get("tool_call_id"), get("name"), get("role")
+    if calls or broken or extra:
+        nested = _frozen([calls, broken, extra])
+    elif answers is None and name is None and role is None:
+        return hash((message.__class__, content))
+    else:
+        nested = None
+    return hash((message.__class__, content, nested, answers, name, role))
 
 
 def whole_key_of(message: BaseMessage) -> int:
@@ -97,7 +101,6 @@ def whole_key_of(message: BaseMessage) -> int:
     return hash((message.__class__, _frozen([message.__dict__, message.__pydantic_extra__])))
 
 
-_PRICED = ("tool_calls", "invalid_tool_calls", "tool_call_id", "name", "role")
 _PRICED_EXTRAS = frozenset({"name", "tool_calls", "function_call", "audio", "__openai_role__"})
 
 _unfrozen = itertools.count()

@@ -65,6 +65,12 @@ class Trimmed(NamedTuple):
             thinned=self.thinned,
         )
 
+    @property
+    def changed(self) -> int:
+        """The first index at which the request is not the last one, thinking left out included."""
+        newly = (index for index in self.thinned if index >= self.view.stale_then)
+        return min(self.view.changed, next(newly, self.view.changed))
+
     def reusable(self) -> int:
         """Return what this request and the last one have in common at their beginning, in tokens.
 
@@ -73,9 +79,7 @@ class Trimmed(NamedTuple):
         view, buffer = self.view, self.buffer
         if not view.seen:
             return 0
-        newly = (index for index in self.thinned if index >= view.stale_then)
-        end = min(view.changed, next(newly, view.changed))
-        common = self.shown[: bisect_left(view.kept, end)]
+        common = self.shown[: bisect_left(view.kept, self.changed)]
         prices = buffer.token_counter.prices(common, buffer.token_counter.keys(common))
         return buffer.fixed - buffer.reserved + sum(prices)
 

@@ -169,10 +169,13 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
     def keys(self, messages: Sequence[BaseMessage]) -> list[int]:
         """Return one hash for each message, of all that its place in the window depends on."""
         keys = self.token_counter.keys(messages)
-        if self.pin is None:
-            return keys
-        pins = map(self._is_pinned, messages)
-        return [~key if pinned else key for key, pinned in zip(keys, pins, strict=True)]
+        if self.pin is not None:
+            pins = map(self._is_pinned, messages)
+            return [~key if pinned else key for key, pinned in zip(keys, pins, strict=True)]
+        return [  # hot: most messages have no such extras
+            ~key if (extra := message.additional_kwargs) and extra.get("pinned") is True else key
+            for key, message in zip(keys, messages, strict=True)
+        ]
 
     def sized(self, message: BaseMessage, price: int) -> Sized:
         """Return a message in numbers."""

@@ -463,7 +463,7 @@ class _Call:
 
 def _event(trimmed: Trimmed, *, overflowed: bool) -> TrimEvent:
     view, window = trimmed.view, trimmed.window()
-    moved = view.changed < view.seen
+    moved = trimmed.changed < view.seen
     reason: Reason = "held" if window.dropped or window.clamped or window.thinned else "fits"
     if overflowed:
         reason = "overflow"

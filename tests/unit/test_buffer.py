@@ -530,3 +530,11 @@ def test_the_concatenated_sessions_of_a_real_user_hold_their_prefix(shared_data:
     cuts = [buffer.window(messages[:n]).cut for n in range(2, len(messages), 2)]
     # Half of the budget leaves at once, so the cut moves far less often than the turns come.
     assert len(set(cuts)) < len(cuts) / 5
+
+
+def test_a_pin_set_later_on_a_message_is_seen() -> None:
+    messages = chat(20)
+    buffer = TokenBuffer(120, token_counter="o200k_base")
+    dropped = buffer.window(messages).dropped
+    messages[dropped[0]].additional_kwargs["pinned"] = True
+    assert dropped[0] in buffer.window(messages).kept

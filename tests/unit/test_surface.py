@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "langchain_tokenbuffer"
 SURFACE = [
     "ConversationTokenBufferMemory",
+    "SQLTokenBufferHistory",
     "TokenBudgetError",
     "TokenBuffer",
     "TokenBufferChatMessageHistory",
@@ -129,7 +130,11 @@ except ImportError as error:
 
 
 @pytest.mark.parametrize(
-    ("name", "host", "extra"), [("TokenBufferMiddleware", "langchain", "agents")]
+    ("name", "host", "extra"),
+    [
+        ("TokenBufferMiddleware", "langchain", "agents"),
+        ("SQLTokenBufferHistory", "sqlalchemy", "sql"),
+    ],
 )
 def test_without_its_extra_a_name_says_what_to_install(name: str, host: str, extra: str) -> None:
     done = subprocess.run(
