@@ -148,6 +148,26 @@ def test_while_nothing_is_clamped_purging_leaves_the_window_as_it_is(
 
 
 @many
+@given(anything, budgets, budgets, st.data())
+def test_after_purging_a_window_computed_anew_is_that_of_what_is_left(
+    messages: list[BaseMessage],
+    budget: dict[str, Any],
+    other: dict[str, Any],
+    data: st.DataObject,
+) -> None:
+    session_id = uuid.uuid4().hex
+    for portion in portions(data, messages):
+        history = in_memory(session_id, **budget)
+        history.add_messages(portion)
+        history.delete_before(data.draw(st.integers(0, len(messages))))
+    left = in_memory(session_id, **other).all_messages()
+    for changed in (other, budget):
+        history = in_memory(session_id, **changed)
+        if changed != budget or other != budget:
+            assert outcome(lambda: history.messages) == expected(left, **changed)  # noqa: B023
+
+
+@many
 @given(anything, budgets, st.data())
 def test_what_was_handed_over_is_what_the_window_dropped(
     messages: list[BaseMessage], budget: dict[str, Any], data: st.DataObject

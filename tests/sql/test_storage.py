@@ -178,7 +178,8 @@ def test_a_lost_commit_is_found_and_stored_once(place: Place, session_id: str, t
     place.history(session_id).add_messages(turn(0))
     engine = place.engine()
     losing(engine, times)
-    place.history(session_id, connection=engine).add_messages(turn(1))
+    history = place.history(session_id, connection=engine, create_tables=False)
+    history.add_messages(turn(1))
     engine.dispose()
     assert place.history(session_id).all_messages() == [*turn(0), *turn(1)]
 
@@ -187,7 +188,8 @@ def test_a_repeated_append_leaves_no_gap(place: Place, session_id: str) -> None:
     place.history(session_id).add_messages(turn(0))
     engine = place.engine()
     losing(engine, 1)
-    place.history(session_id, connection=engine).add_messages(turn(1))
+    history = place.history(session_id, connection=engine, create_tables=False)
+    history.add_messages(turn(1))
     engine.dispose()
     place.history(session_id).add_messages(turn(2))
     assert place.sequence(session_id) == [0, 1, 2, 3, 4, 5]
@@ -455,6 +457,47 @@ def test_a_batch_of_a_window_computed_anew_is_not_acknowledged(lite: Place) -> N
     assert {m.content for m in handed} == {m.content for m in messages} - {
         m.content for m in window
     }
+
+
+LONG_TURN = [HumanMessage("the question"), *(AIMessage(f"step {n} la la") for n in range(20))]
+
+
+def test_a_question_that_stayed_is_handed_over_when_its_turn_leaves(lite: Place) -> None:
+    lite.history("s").add_messages(LONG_TURN)
+    handed: list[BaseMessage] = []
+    lite.history("s").evicted(handed.extend)
+    assert LONG_TURN[0] not in handed
+    fill(lite, "s", 9)
+    lite.history("s").evicted(handed.extend)
+    assert LONG_TURN[0] in handed
+
+
+def test_a_question_that_came_back_into_the_tail_is_handed_over_when_it_leaves(
+    lite: Place,
+) -> None:
+    lite.history("s").add_messages(LONG_TURN)
+    lite.history("s").evicted(lambda _: None)
+    handed: list[BaseMessage] = []
+    for n in range(60):
+        lite.history("s", max_tokens=400).add_messages(turn(n))
+    lite.history("s", max_tokens=400).evicted(handed.extend)
+    assert LONG_TURN[0] in handed
+
+
+def test_an_acknowledgement_that_comes_after_the_window_was_computed_anew_counts_for_nothing(
+    lite: Place,
+) -> None:
+    history = lite.history("s")
+    history.add_messages(LONG_TURN)
+    batch = history._database.run(partial(history._session.left, limit=100), lambda same: same)
+    assert batch is not None
+    _ = lite.history("s", max_tokens=400).messages
+    history._database.run(partial(history._session.acknowledge, batch=batch), lambda same: same)
+    handed: list[BaseMessage] = []
+    for n in range(60):
+        lite.history("s", max_tokens=400).add_messages(turn(n))
+    lite.history("s", max_tokens=400).evicted(handed.extend)
+    assert LONG_TURN[0] in handed
 
 
 # --- retention ----------------------------------------------------------------------------------
