@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._pricing import Tokenizer
+    from langchain_tokenbuffer._counting.pricing import Tokenizer
     from langchain_tokenbuffer.counters import TokenCounter
 
 

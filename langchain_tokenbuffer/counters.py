@@ -18,8 +18,8 @@ from langchain_core.messages import (
 )
 from langchain_core.prompt_values import PromptValue
 
-from langchain_tokenbuffer._anchoring import anchored, reports
-from langchain_tokenbuffer._models import Exact, name_of, pricing_of
+from langchain_tokenbuffer._counting.anchoring import anchored, reports
+from langchain_tokenbuffer._counting.models import Exact, name_of, pricing_of
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
-    from langchain_tokenbuffer._pricing import CountMessages, Tokenizer
-    from langchain_tokenbuffer._texts import Encoder
+    from langchain_tokenbuffer._counting.pricing import CountMessages, Tokenizer
+    from langchain_tokenbuffer._counting.texts import Encoder
 
 
 CountedBy: TypeAlias = (

@@ -31,7 +31,7 @@ from pydantic import (
 )
 from typing_extensions import override
 
-from langchain_tokenbuffer._pricing import CountMessages
+from langchain_tokenbuffer._counting.pricing import CountMessages
 from langchain_tokenbuffer._window import Oversize
 from langchain_tokenbuffer.buffer import (
     Lived,

@@ -39,8 +39,9 @@ from langchain_core.runnables import RunnableLambda
 from langchain_openai import ChatOpenAI, OpenAI
 from pydantic import SecretStr
 
-from langchain_tokenbuffer import TokenCounter, _remembering, counters
-from langchain_tokenbuffer._remembering import memory_of
+from langchain_tokenbuffer import TokenCounter, counters
+from langchain_tokenbuffer._counting import remembering as _remembering
+from langchain_tokenbuffer._counting.remembering import memory_of
 from langchain_tokenbuffer.counters import as_messages
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenCounter
-from langchain_tokenbuffer._images import Area, Patches, Squares, Tiles, size_of
+from langchain_tokenbuffer._counting.images import Area, Patches, Squares, Tiles, size_of
 
 
 def png(width: int, height: int) -> bytes:

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_openai import ChatOpenAI
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenCounter, Window
-from langchain_tokenbuffer._texts import TiktokenText
+from langchain_tokenbuffer._counting.texts import TiktokenText
 from tests.oracle import breaches, current_question, head_length
 from tests.strategies import (
     OVERSIZES,

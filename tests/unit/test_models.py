@@ -12,7 +12,8 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_openai import AzureChatOpenAI, ChatOpenAI, OpenAI
 from pydantic import SecretStr
 
-from langchain_tokenbuffer import TokenCounter, _models
+from langchain_tokenbuffer import TokenCounter
+from langchain_tokenbuffer._counting import models as _models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

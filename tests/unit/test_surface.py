@@ -34,22 +34,35 @@ BELOW: dict[str, set[str]] = {
     "order": set(),
     "vocabularies": {"errors"},
     "_window": {"errors", "order"},
-    "_remembering": set(),
-    "_texts": {"vocabularies"},
-    "_tools": set(),
-    "_images": set(),
-    "_content": {"_images", "_tools"},
-    "_pricing": {"_content", "_images", "_remembering", "_texts", "_tools"},
-    "_models": {"_images", "_pricing", "_remembering", "_texts", "errors", "vocabularies"},
-    "_anchoring": set(),
-    "counters": {"_anchoring", "_models", "_pricing", "_texts"},
-    "_clamp": {"_pricing", "counters"},
+    "_counting.remembering": set(),
+    "_counting.texts": {"vocabularies"},
+    "_counting.tools": set(),
+    "_counting.images": set(),
+    "_counting.content": {"_counting.images", "_counting.tools"},
+    "_counting.pricing": {
+        "_counting.content",
+        "_counting.images",
+        "_counting.remembering",
+        "_counting.texts",
+        "_counting.tools",
+    },
+    "_counting.models": {
+        "_counting.images",
+        "_counting.pricing",
+        "_counting.remembering",
+        "_counting.texts",
+        "errors",
+        "vocabularies",
+    },
+    "_counting.anchoring": set(),
+    "counters": {"_counting.anchoring", "_counting.models", "_counting.pricing", "_counting.texts"},
+    "_clamp": {"_counting.pricing", "counters"},
     "buffer": {"_clamp", "_window", "counters", "errors", "order"},
     "_run_view": set(),
     "_request_view": {"_window", "buffer", "counters", "order"},
     "_overflow": set(),
     "chat_history": {"_run_view", "_window", "buffer", "counters"},
-    "memory": {"_pricing", "_window", "buffer", "counters", "errors"},
+    "memory": {"_counting.pricing", "_window", "buffer", "counters", "errors"},
     "middleware": {"_overflow", "_request_view", "_window", "buffer", "counters", "errors"},
 }
 """What each module may import of the package: imports run one way, and no adapter knows another."""
@@ -59,14 +72,14 @@ HOSTS: dict[str, set[str]] = {
     "order": CORE,  # only where it makes messages, not when it is imported
     "vocabularies": {"tiktoken"},
     "_window": set(),
-    "_remembering": CORE,
-    "_texts": CORE,
-    "_tools": CORE,
-    "_images": set(),
-    "_content": set(),
-    "_pricing": CORE,
-    "_models": CORE | {"tiktoken", "tokenizers"},
-    "_anchoring": CORE,
+    "_counting.remembering": CORE,
+    "_counting.texts": CORE,
+    "_counting.tools": CORE,
+    "_counting.images": set(),
+    "_counting.content": set(),
+    "_counting.pricing": CORE,
+    "_counting.models": CORE | {"tiktoken", "tokenizers"},
+    "_counting.anchoring": CORE,
     "counters": CORE,
     "_clamp": CORE,
     "buffer": CORE,
@@ -78,6 +91,7 @@ HOSTS: dict[str, set[str]] = {
     "middleware": CORE | {"langchain", "langgraph"},
 }
 """What each module may import from outside."""
+FOLDERS = {f"langchain_tokenbuffer.{folder}".rstrip(".") for folder in ("", "_counting", "_sql")}
 
 
 def test_all_is_the_surface() -> None:
@@ -205,15 +219,16 @@ def imports_of(module: str) -> tuple[set[str], set[str]]:
     """Return the modules of the package, and the packages outside, that a module imports."""
     inside: set[str] = set()
     outside: set[str] = set()
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative import"
             found = [node.module or ""]
-            if node.module == "langchain_tokenbuffer":
-                found = [f"langchain_tokenbuffer.{alias.name}" for alias in node.names]
+            if found[0] in FOLDERS:
+                found = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
         for name in found:
@@ -225,7 +240,11 @@ def imports_of(module: str) -> tuple[set[str], set[str]]:
     return inside, outside
 
 
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    for path in PACKAGE.rglob("*.py")
+    if path.stem != "__init__"
+)
 
 
 def test_every_module_has_its_place() -> None:

@@ -17,11 +17,11 @@ from langchain_core.messages import (
     get_buffer_string,
 )
 
-from langchain_tokenbuffer._content import content_tokens
-from langchain_tokenbuffer._images import Images, Tiles
-from langchain_tokenbuffer._remembering import Memory, key_of, whole_key_of
-from langchain_tokenbuffer._texts import TiktokenText, Tokenizer, checked
-from langchain_tokenbuffer._tools import (
+from langchain_tokenbuffer._counting.content import content_tokens
+from langchain_tokenbuffer._counting.images import Images, Tiles
+from langchain_tokenbuffer._counting.remembering import Memory, key_of, whole_key_of
+from langchain_tokenbuffer._counting.texts import TiktokenText, Tokenizer, checked
+from langchain_tokenbuffer._counting.tools import (
     as_format,
     as_json,
     as_parallel,
@@ -31,7 +31,7 @@ from langchain_tokenbuffer._tools import (
 )
 
 if TYPE_CHECKING:
-    from langchain_tokenbuffer._texts import CountText
+    from langchain_tokenbuffer._counting.texts import CountText
 
 __all__ = [
     "CalledPricing",

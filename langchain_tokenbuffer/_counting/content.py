@@ -21,13 +21,13 @@ import binascii
 import re
 from typing import TYPE_CHECKING, Any
 
-from langchain_tokenbuffer._images import image_tokens
-from langchain_tokenbuffer._tools import as_json
+from langchain_tokenbuffer._counting.images import image_tokens
+from langchain_tokenbuffer._counting.tools import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from langchain_tokenbuffer._images import Images
+    from langchain_tokenbuffer._counting.images import Images
 
 _TEXTS = {
     "text": "text",

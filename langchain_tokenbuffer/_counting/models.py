@@ -20,8 +20,8 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableWithFall
 from langchain_core.runnables.configurable import DynamicRunnable
 
 from langchain_tokenbuffer import vocabularies
-from langchain_tokenbuffer._images import Area, Patches, Squares, Tiles
-from langchain_tokenbuffer._pricing import (
+from langchain_tokenbuffer._counting.images import Area, Patches, Squares, Tiles
+from langchain_tokenbuffer._counting.pricing import (
     CalledPricing,
     ChatFormat,
     ChatPricing,
@@ -29,8 +29,13 @@ from langchain_tokenbuffer._pricing import (
     RemotePricing,
     TextPricing,
 )
-from langchain_tokenbuffer._remembering import memory_named, memory_of, memory_of_callable
-from langchain_tokenbuffer._texts import EncoderText, FunctionText, ScaledText, TiktokenText
+from langchain_tokenbuffer._counting.remembering import memory_named, memory_of, memory_of_callable
+from langchain_tokenbuffer._counting.texts import (
+    EncoderText,
+    FunctionText,
+    ScaledText,
+    TiktokenText,
+)
 from langchain_tokenbuffer.errors import TokenBufferError
 
 if TYPE_CHECKING:
