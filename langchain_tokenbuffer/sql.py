@@ -15,11 +15,12 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 from typing_extensions import override
 
-from langchain_tokenbuffer import _sql_import, _sql_schema
 from langchain_tokenbuffer._run_view import RunView
-from langchain_tokenbuffer._sql_engines import Database
-from langchain_tokenbuffer._sql_rows import New, Stored, encode, read
-from langchain_tokenbuffer._sql_session import (
+from langchain_tokenbuffer._sql import importing
+from langchain_tokenbuffer._sql import schema as sql_schema
+from langchain_tokenbuffer._sql.engines import Database
+from langchain_tokenbuffer._sql.rows import New, Stored, encode, read
+from langchain_tokenbuffer._sql.session import (
     AlreadyStoredError,
     Batch,
     Imported,
@@ -28,7 +29,7 @@ from langchain_tokenbuffer._sql_session import (
     SessionInfo,
     list_sessions,
 )
-from langchain_tokenbuffer._sql_window import PAGE
+from langchain_tokenbuffer._sql.window import PAGE
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     URL. Engines made of a URL are shared per process; after a fork they connect anew. A cancelled
     append may still be stored, never half.
 
-    The tables and their columns are described in `langchain_tokenbuffer._sql_schema`. On SQLite
+    The tables and their columns are described in `langchain_tokenbuffer._sql.schema`. On SQLite
     connections wait 30 s for each other and use WAL.
 
     Args:
@@ -473,7 +474,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         await self._database.arun(self._create, _same)
 
     def _create(self, connection: sa.Connection) -> None:
-        _sql_schema.create(connection, self._database.tables)
+        sql_schema.create(connection, self._database.tables)
 
     # --- moving in ---
 
@@ -502,7 +503,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         if isinstance(source, SQLTokenBufferHistory):
             source = source.all_messages()
         messages = list(source.messages if isinstance(source, BaseChatMessageHistory) else source)
-        return _sql_import.messages(_importing(self), messages, name, progress)
+        return importing.messages(_importing(self), messages, name, progress)
 
     @classmethod
     def import_message_store(
@@ -546,7 +547,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
             How many messages were imported now.
         """
 
-        def target(session_id: str) -> _sql_import.Target:
+        def target(session_id: str) -> importing.Target:
             return _importing(
                 cls(
                     session_id,
@@ -561,8 +562,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
             )
 
         database = Database(source, _tables(prefix, schema), creates=False)
-        old = _sql_import.OldTable(database, table, session_column)
-        return _sql_import.table(old, target, name, progress)
+        old = importing.OldTable(database, table, session_column)
+        return importing.table(old, target, name, progress)
 
     def imported(self, source: str) -> int | None:
         """Return how far the import from a source came: a count of messages, or a row's id."""
@@ -587,14 +588,14 @@ def _same(value: T) -> T:
     return value
 
 
-def _importing(history: SQLTokenBufferHistory) -> _sql_import.Target:
-    return _sql_import.Target(history.imported, history._import)  # noqa: SLF001  # our own
+def _importing(history: SQLTokenBufferHistory) -> importing.Target:
+    return importing.Target(history.imported, history._import)  # noqa: SLF001  # our own
 
 
-def _tables(prefix: object, schema: object) -> _sql_schema.Tables:
-    return _sql_schema.tables(
-        _sql_schema.checked_name(prefix, "prefix"),
-        None if schema is None else _sql_schema.checked_name(schema, "schema"),
+def _tables(prefix: object, schema: object) -> sql_schema.Tables:
+    return sql_schema.tables(
+        sql_schema.checked_name(prefix, "prefix"),
+        None if schema is None else sql_schema.checked_name(schema, "schema"),
     )
 
 

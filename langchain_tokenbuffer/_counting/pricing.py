@@ -1,6 +1,6 @@
 """How messages are priced with one tokenizer.
 
-A `Pricing` knows what one message costs; `counters` sums, `_models` chooses which pricing it is.
+A `Pricing` knows what one message costs; `counters` sums, `models` chooses which pricing it is.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_tokenbuffer import TokenBuffer
-from langchain_tokenbuffer._sql_schema import tables
+from langchain_tokenbuffer._sql.schema import tables
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from langchain_tokenbuffer import _sql_engines, _sql_schema
-from langchain_tokenbuffer._sql_rows import key_of
+from langchain_tokenbuffer._sql import engines as _sql_engines
+from langchain_tokenbuffer._sql import schema as sql_schema
+from langchain_tokenbuffer._sql.rows import key_of
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.strategies import words
 
@@ -49,8 +50,8 @@ class Place:
         )
 
     @property
-    def tables(self) -> _sql_schema.Tables:
-        return _sql_schema.tables(self.prefix, None)
+    def tables(self) -> sql_schema.Tables:
+        return sql_schema.tables(self.prefix, None)
 
     def engine(self, **options: Any) -> sa.Engine:
         return sa.create_engine(self.url, **options)

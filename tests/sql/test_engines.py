@@ -16,8 +16,8 @@ from langchain_core.messages import HumanMessage
 from sqlalchemy import pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from langchain_tokenbuffer import _sql_engines
-from langchain_tokenbuffer._sql_engines import RacedError, may_pass
+from langchain_tokenbuffer._sql import engines as _sql_engines
+from langchain_tokenbuffer._sql.engines import RacedError, may_pass
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.strategies import words
 

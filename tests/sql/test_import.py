@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from langchain_tokenbuffer import TokenBuffer, _sql_import
+from langchain_tokenbuffer import TokenBuffer
+from langchain_tokenbuffer._sql import importing
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.strategies import words
 
@@ -91,7 +92,7 @@ class StopError(Exception):
 def test_an_interrupted_import_goes_on_where_it_stopped(
     lite: Place, old: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sql_import, "PAGE", 3)
+    monkeypatch.setattr(importing, "PAGE", 3)
 
     def stop(done: int, _total: int) -> None:
         if done > 9:
@@ -107,7 +108,7 @@ def test_an_interrupted_import_goes_on_where_it_stopped(
 def test_two_imports_at_once_bring_everything_once(
     lite: Place, old: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sql_import, "PAGE", 3)
+    monkeypatch.setattr(importing, "PAGE", 3)
     inner: list[int] = []
 
     def meanwhile(done: int, _total: int) -> None:
@@ -185,7 +186,7 @@ def test_a_long_import_shows_a_bar_on_a_terminal(
 ) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(_sql_import, "_BAR_AFTER", 0.0)
+    monkeypatch.setattr(importing, "_BAR_AFTER", 0.0)
     lite.history("s").import_messages(ANN)
     assert "100% 12 of 12 messages" in terminal.getvalue()
 
@@ -200,6 +201,6 @@ def test_a_short_import_shows_no_bar(lite: Place, monkeypatch: pytest.MonkeyPatc
 def test_no_bar_is_shown_where_there_is_no_terminal(
     lite: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sql_import, "_BAR_AFTER", 0.0)
+    monkeypatch.setattr(importing, "_BAR_AFTER", 0.0)
     lite.history("s").import_messages(ANN)
     assert capsys.readouterr().err == ""

@@ -25,8 +25,8 @@ from langchain_core.messages import (
 )
 
 from langchain_tokenbuffer import TokenBufferError
-from langchain_tokenbuffer._sql_rows import decode, encode
-from langchain_tokenbuffer._sql_schema import VERSION
+from langchain_tokenbuffer._sql.rows import decode, encode
+from langchain_tokenbuffer._sql.schema import VERSION
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.strategies import words
 
@@ -230,9 +230,9 @@ def failing(engine: sa.Engine, what: str) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    from langchain_tokenbuffer import _sql_engines  # noqa: PLC0415
+    from langchain_tokenbuffer._sql import engines  # noqa: PLC0415
 
-    monkeypatch.setitem(_sql_engines._RETRIES, "wait", lambda _: 0)
+    monkeypatch.setitem(engines._RETRIES, "wait", lambda _: 0)
 
 
 @pytest.mark.usefixtures("impatient")

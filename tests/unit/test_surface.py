@@ -64,6 +64,32 @@ BELOW: dict[str, set[str]] = {
     "chat_history": {"_run_view", "_window", "buffer", "counters"},
     "memory": {"_counting.pricing", "_window", "buffer", "counters", "errors"},
     "middleware": {"_overflow", "_request_view", "_window", "buffer", "counters", "errors"},
+    "_sql.schema": {"errors"},
+    "_sql.engines": {"_sql.schema"},
+    "_sql.rows": {"_window"},
+    "_sql.window": {"_sql.rows", "_sql.schema", "_window", "buffer", "errors"},
+    "_sql.session": {
+        "_sql.engines",
+        "_sql.rows",
+        "_sql.schema",
+        "_sql.window",
+        "buffer",
+        "errors",
+        "order",
+    },
+    "_sql.importing": {"_sql.engines", "_sql.schema", "_sql.session", "_sql.window"},
+    "sql": {
+        "_run_view",
+        "_sql.engines",
+        "_sql.importing",
+        "_sql.rows",
+        "_sql.schema",
+        "_sql.session",
+        "_sql.window",
+        "_window",
+        "buffer",
+        "counters",
+    },
 }
 """What each module may import of the package: imports run one way, and no adapter knows another."""
 CORE = {"langchain_core", "typing_extensions"}
@@ -89,6 +115,13 @@ HOSTS: dict[str, set[str]] = {
     "chat_history": CORE,
     "memory": CORE | {"langchain_classic", "pydantic"},
     "middleware": CORE | {"langchain", "langgraph"},
+    "_sql.schema": {"sqlalchemy"},
+    "_sql.engines": {"sqlalchemy", "tenacity"},
+    "_sql.rows": CORE,
+    "_sql.window": CORE | {"sqlalchemy"},
+    "_sql.session": CORE | {"sqlalchemy"},
+    "_sql.importing": CORE | {"sqlalchemy"},
+    "sql": CORE | {"sqlalchemy"},
 }
 """What each module may import from outside."""
 FOLDERS = {f"langchain_tokenbuffer.{folder}".rstrip(".") for folder in ("", "_counting", "_sql")}

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import sqlalchemy as sa
 from langchain_core.messages import BaseMessage, messages_from_dict
 
-from langchain_tokenbuffer._sql_schema import checked_name
-from langchain_tokenbuffer._sql_session import AlreadyImportedError, Imported
-from langchain_tokenbuffer._sql_window import PAGE
+from langchain_tokenbuffer._sql.schema import checked_name
+from langchain_tokenbuffer._sql.session import AlreadyImportedError, Imported
+from langchain_tokenbuffer._sql.window import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from langchain_tokenbuffer._sql_engines import Database
+    from langchain_tokenbuffer._sql.engines import Database
 
     Progress: TypeAlias = bool | Callable[[int, int], None]
 

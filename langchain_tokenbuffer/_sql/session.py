@@ -2,7 +2,7 @@
 
 Every operation that changes a session begins with the UPDATE of its row. That is the lock, on
 every database, and what takes sequence numbers. An append costs the new messages, and the window
-only when that moves (see `_sql_window`).
+only when that moves (see `window`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from langchain_tokenbuffer._sql_engines import RacedError
-from langchain_tokenbuffer._sql_rows import New, Stored, key_of, read
-from langchain_tokenbuffer._sql_schema import Mark, Tables
-from langchain_tokenbuffer._sql_window import PAGE, Move, Settings, seen_of
+from langchain_tokenbuffer._sql.engines import RacedError
+from langchain_tokenbuffer._sql.rows import New, Stored, key_of, read
+from langchain_tokenbuffer._sql.schema import Mark, Tables
+from langchain_tokenbuffer._sql.window import PAGE, Move, Settings, seen_of
 from langchain_tokenbuffer.errors import TokenBudgetError
 from langchain_tokenbuffer.order import repair
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
-from langchain_tokenbuffer._sql_rows import New, Stored, read
-from langchain_tokenbuffer._sql_schema import Mark, Tables
+from langchain_tokenbuffer._sql.rows import New, Stored, read
+from langchain_tokenbuffer._sql.schema import Mark, Tables
 from langchain_tokenbuffer._window import Replay, Sized
 from langchain_tokenbuffer.errors import TokenBudgetError
 

@@ -24,14 +24,14 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from langchain_tokenbuffer import _sql_schema
+from langchain_tokenbuffer._sql import schema as sql_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from langchain_tokenbuffer._sql_schema import Tables
+    from langchain_tokenbuffer._sql.schema import Tables
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -130,7 +130,7 @@ class Database:
             with attempt, _hidden():
                 if self._is_unprepared(engine):
                     with engine.begin() as connection:
-                        _sql_schema.create(connection, self.tables)
+                        sql_schema.create(connection, self.tables)
                     self._is_prepared(engine)
                 with engine.connect() as connection, connection.begin() as transaction:
                     result = operation(connection)
@@ -152,7 +152,7 @@ class Database:
             with attempt, _hidden():
                 if self._is_unprepared(engine.sync_engine):
                     async with engine.begin() as connection:
-                        await connection.run_sync(_sql_schema.create, self.tables)
+                        await connection.run_sync(sql_schema.create, self.tables)
                     self._is_prepared(engine.sync_engine)
                 async with engine.connect() as connection, connection.begin() as transaction:
                     result = await connection.run_sync(operation)

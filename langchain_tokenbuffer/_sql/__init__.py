@@ -1,0 +1,1 @@
+"""The SQL history's rooms: tables, rows, engines, sessions, how a window moves, imports."""
