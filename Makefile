@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint type format bench clean
+.PHONY: help demo test coverage lint type format bench clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,7 +19,10 @@ demo: $(VENV)/.ready ## Run the main job: a chat kept within 60 tokens (LIVE=1 t
 	$(RUN)/python examples/conversation_chain.py
 
 test: $(VENV)/.ready ## Run the tests
-	$(RUN)/python -m pytest --cov --cov-report=term:skip-covered -m "not bench"
+	$(RUN)/python -m pytest
+
+coverage: $(VENV)/.ready ## Run the tests and show which branches they miss (slower)
+	$(RUN)/python -m pytest --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.ready ## Check style
 	$(RUN)/ruff check .

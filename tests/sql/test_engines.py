@@ -202,6 +202,7 @@ def test_a_forked_process_connects_anew(place: Place, session_id: str) -> None:
         text=True,
         check=False,
         cwd=ROOT,
+        timeout=120,
     )
     wanted = "{0} ['child 0', 'child 1', 'child 2', 'parent', 'parent again']\n"
     assert done.stdout + done.stderr == wanted
@@ -246,6 +247,7 @@ def test_async_calls_do_not_block_the_event_loop(tmp_path: Path, scheme: str) ->
         text=True,
         check=False,
         cwd=ROOT,
+        timeout=120,
     )
     assert done.stdout + done.stderr[-500:] == "not blocked\n"
 
