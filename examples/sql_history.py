@@ -14,7 +14,7 @@ from pathlib import Path
 
 from langchain_core.messages import AIMessage, HumanMessage
 
-from langchain_tokenbuffer.sql import SQLTokenBufferHistory
+from langchain_tokenbuffer import SQLTokenBufferHistory
 
 TURNS = 10
 
