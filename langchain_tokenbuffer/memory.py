@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import compress
@@ -32,6 +30,7 @@ from pydantic import (
 from typing_extensions import override
 
 from langchain_tokenbuffer._counting.pricing import CountMessages
+from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
 from langchain_tokenbuffer._window import Oversize
 from langchain_tokenbuffer.buffer import (
     Lived,
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._window import Budget
 
-OnEvict: TypeAlias = Callable[[list[BaseMessage]], Awaitable[None] | None]
 StartOn: TypeAlias = Literal["human"] | None
 
 _ASYNC_ON_EVICT = (
@@ -57,13 +55,6 @@ _ASYNC_ON_EVICT = (
 )
 _OUTPUT_KEYS = ("answer", "result", "response", "text")
 """Where LangChain's own chains put their reply, when `output` is not among several keys."""
-
-
-def _is_async(function: object) -> bool:
-    """Tell whether calling it returns a coroutine, as far as that can be known before."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004  # an object with an async one
-    )
 
 
 class _OwnStore(InMemoryChatMessageHistory):
@@ -274,7 +265,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
                 is called, such as a lambda around one, raises after the turn was stored; nothing is
                 deleted.
         """
-        if self.on_evict is not None and _is_async(self.on_evict):
+        if self.on_evict is not None and is_async(self.on_evict):
             msg = f"{_ASYNC_ON_EVICT} Nothing was stored."
             raise TypeError(msg)
         turn = self._turn(inputs, outputs)
@@ -288,12 +279,8 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         following.catch_up()
         with following.letting_go() as gone:
             if gone and self.on_evict is not None:
-                returned = self.on_evict(gone)
-                if inspect.isawaitable(returned):
-                    if inspect.iscoroutine(returned):
-                        returned.close()
-                    msg = f"{_ASYNC_ON_EVICT} The turn was stored, nothing was deleted."
-                    raise TypeError(msg)
+                msg = f"{_ASYNC_ON_EVICT} The turn was stored, nothing was deleted."
+                hand_over(self.on_evict, gone, msg)
 
     @override
     async def asave_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
@@ -310,9 +297,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         await run_in_executor(None, following.catch_up)
         with following.letting_go() as gone:
             if gone and self.on_evict is not None:
-                returned = self.on_evict(gone)
-                if inspect.isawaitable(returned):
-                    await returned
+                await ahand_over(self.on_evict, gone)
 
     def _turn(self, inputs: dict[str, Any], outputs: dict[str, str]) -> list[BaseMessage]:
         question, reply = self._get_input_output(inputs, outputs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,6 +33,7 @@ from langchain_core.runnables.config import run_in_executor
 from langgraph.types import Command
 from typing_extensions import override
 
+from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
 from langchain_tokenbuffer._overflow import overflow_of
 from langchain_tokenbuffer._request_view import Followed, Known, RequestBuffer, Trimmed, View, thin
 from langchain_tokenbuffer.buffer import (
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MaxTokens: TypeAlias = int | tuple[Literal["fraction"], float] | None
-OnEvict: TypeAlias = Callable[[list[BaseMessage]], Awaitable[None] | None]
 Request: TypeAlias = ModelRequest[Any]
 _F = TypeVar("_F")
 Reason: TypeAlias = Literal["fits", "held", "moved", "clamped", "overflow"]
@@ -184,7 +183,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         self.on_trim = _checked_function("on_trim", on_trim)
         self.evict_from_state = evict_from_state
         self.on_evict = _checked_function("on_evict", on_evict)
-        if inspect.iscoroutinefunction(on_trim):
+        if is_async(on_trim):
             msg = "on_trim must be a plain function: it is called while a request is made"
             raise TypeError(msg)
         if on_evict is not None and not evict_from_state:
@@ -337,15 +336,12 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             self.on_trim(event)
 
     def _hand_over(self, messages: list[BaseMessage]) -> None:
-        returned = self.on_evict(messages) if messages and self.on_evict is not None else None
-        if inspect.iscoroutine(returned):
-            returned.close()
-            raise TypeError(_NEEDS_ASYNC)
+        if messages and self.on_evict is not None:
+            hand_over(self.on_evict, messages, _NEEDS_ASYNC)
 
     async def _ahand_over(self, messages: list[BaseMessage]) -> None:
-        returned = self.on_evict(messages) if messages and self.on_evict is not None else None
-        if returned is not None:
-            await returned
+        if messages and self.on_evict is not None:
+            await ahand_over(self.on_evict, messages)
 
     # --- the budget and what it is spent on ---
 
@@ -570,7 +566,7 @@ _NEEDS_ASYNC = "on_evict is a coroutine function, which async runs await and syn
 
 
 def _refuse_coroutine_function(on_evict: object) -> None:
-    if inspect.iscoroutinefunction(on_evict):
+    if is_async(on_evict):
         raise TypeError(_NEEDS_ASYNC)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import logging
 import uuid
@@ -15,6 +14,7 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 from typing_extensions import override
 
+from langchain_tokenbuffer._handlers import ahand_over, hand_over, is_async
 from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer._sql import importing
 from langchain_tokenbuffer._sql import schema as sql_schema
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import (
         AsyncIterator,
-        Awaitable,
         Callable,
         Iterable,
         Iterator,
@@ -47,11 +46,11 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from langchain_tokenbuffer._handlers import OnEvict
     from langchain_tokenbuffer._window import Oversize
     from langchain_tokenbuffer.counters import CountedBy
 
     Connection: TypeAlias = str | os.PathLike[str] | sa.URL | sa.Engine | AsyncEngine
-    OnEvicted: TypeAlias = Callable[[list[BaseMessage]], Awaitable[None] | None]
 
 T = TypeVar("T")
 
@@ -301,7 +300,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     # --- what left the window ---
 
-    def evicted(self, handler: OnEvicted, *, batch_size: int = PAGE) -> int:
+    def evicted(self, handler: OnEvict, *, batch_size: int = PAGE) -> int:
         """Hand over what left the window since the last time, oldest first.
 
         Law: every message that left is handed over at least once, and not again after the handler
@@ -322,33 +321,25 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         Raises:
             TypeError: If the handler is a coroutine function; nothing is acknowledged.
         """
-        if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-            getattr(handler, "__call__", None)  # noqa: B004  # an object with async __call__
-        ):
+        if is_async(handler):
             raise TypeError(_ASYNC_HANDLER)
         left = partial(self._session.left, limit=batch_size)
         count = 0
         while (batch := self._database.run(left, self._batch)) is not None:
             if batch[1]:
-                returned = handler(batch[1])
-                if inspect.isawaitable(returned):
-                    if inspect.iscoroutine(returned):
-                        returned.close()
-                    raise TypeError(_ASYNC_HANDLER)
+                hand_over(handler, batch[1], _ASYNC_HANDLER)
             self._database.run(partial(self._session.acknowledge, batch=batch[0]), _same)
             count += len(batch[1])
         return count
 
-    async def aevicted(self, handler: OnEvicted, *, batch_size: int = PAGE) -> int:
+    async def aevicted(self, handler: OnEvict, *, batch_size: int = PAGE) -> int:
         """`evicted`, without blocking the event loop; awaits the handler if need be."""
         await self._identified()
         left = partial(self._session.left, limit=batch_size)
         count = 0
         while (batch := await self._database.arun(left, self._batch)) is not None:
             if batch[1]:
-                returned = handler(batch[1])
-                if inspect.isawaitable(returned):
-                    await returned
+                await ahand_over(handler, batch[1])
             await self._database.arun(partial(self._session.acknowledge, batch=batch[0]), _same)
             count += len(batch[1])
         return count

@@ -364,6 +364,28 @@ def test_a_sync_run_refuses_a_coroutine_function_before_the_model_is_called() ->
     assert model.seen == []
 
 
+def test_a_sync_run_refuses_an_object_with_an_async_call_before_the_model_is_called() -> None:
+    class Keep:
+        async def __call__(self, messages: list[BaseMessage]) -> None: ...
+
+    model = Scripted(replies=looking(1))
+    with pytest.raises(TypeError, match="on_evict is a coroutine function"):
+        evicting(model, on_evict=Keep())
+    assert model.seen == []
+
+
+async def test_an_async_run_takes_what_a_plain_handler_returns_for_no_awaitable() -> None:
+    handed: list[BaseMessage] = []
+
+    def keep(messages: list[BaseMessage]) -> Any:
+        handed.extend(messages)
+        return len(messages)
+
+    agent = agent_of(Scripted(replies=looking(50)), evict_from_state=True, on_evict=keep)
+    await agent.ainvoke({"messages": [HumanMessage("Look.")]}, FOREVER)
+    assert len(handed) > 50
+
+
 def test_a_sync_run_refuses_what_turns_out_to_be_a_coroutine() -> None:
     async def keep(messages: list[BaseMessage]) -> None: ...
 

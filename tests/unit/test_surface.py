@@ -30,6 +30,7 @@ SURFACE = [
     "validate",
 ]
 BELOW: dict[str, set[str]] = {
+    "_handlers": set(),
     "errors": set(),
     "order": set(),
     "vocabularies": {"errors"},
@@ -62,8 +63,16 @@ BELOW: dict[str, set[str]] = {
     "_request_view": {"_window", "buffer", "counters", "order"},
     "_overflow": set(),
     "chat_history": {"_run_view", "_window", "buffer", "counters"},
-    "memory": {"_counting.pricing", "_window", "buffer", "counters", "errors"},
-    "middleware": {"_overflow", "_request_view", "_window", "buffer", "counters", "errors"},
+    "memory": {"_handlers", "_counting.pricing", "_window", "buffer", "counters", "errors"},
+    "middleware": {
+        "_handlers",
+        "_overflow",
+        "_request_view",
+        "_window",
+        "buffer",
+        "counters",
+        "errors",
+    },
     "_sql.schema": {"errors"},
     "_sql.engines": {"_sql.schema"},
     "_sql.rows": {"_window"},
@@ -79,6 +88,7 @@ BELOW: dict[str, set[str]] = {
     },
     "_sql.importing": {"_sql.engines", "_sql.schema", "_sql.session", "_sql.window"},
     "sql": {
+        "_handlers",
         "_run_view",
         "_sql.engines",
         "_sql.importing",
@@ -94,6 +104,7 @@ BELOW: dict[str, set[str]] = {
 """What each module may import of the package: imports run one way, and no adapter knows another."""
 CORE = {"langchain_core", "typing_extensions"}
 HOSTS: dict[str, set[str]] = {
+    "_handlers": CORE,
     "errors": set(),
     "order": CORE,  # only where it makes messages, not when it is imported
     "vocabularies": {"tiktoken"},
