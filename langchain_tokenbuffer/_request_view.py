@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
 
+from langchain_tokenbuffer._counting.anchoring import (
+    NO_ANCHOR,
+    Anchor,
+    Report,
+    is_by,
+    is_plausible,
+    report_of,
+)
 from langchain_tokenbuffer._window import Budget, Oversize, Sized, Window
 from langchain_tokenbuffer.buffer import Lived, TokenBuffer
+from langchain_tokenbuffer.errors import TokenBudgetError
 from langchain_tokenbuffer.order import call_ids, kind_of
 
 if TYPE_CHECKING:
@@ -36,7 +45,8 @@ class View(NamedTuple):
     clamped: dict[int, int]
     cut: int
     tokens: int
-    total: int  # what all messages cost, in tokens
+    total: int  # what the request would cost with all messages, in tokens
+    anchor: Anchor
     seen: int  # how many messages the last call saw: those before the newest AI message
     changed: int  # the first index at which the window is not the one of the last call
     running: int  # where the running step begins; the end when there is none
@@ -81,7 +91,7 @@ class Trimmed(NamedTuple):
             return 0
         common = self.shown[: bisect_left(view.kept, self.changed)]
         prices = buffer.token_counter.prices(common, buffer.token_counter.keys(common))
-        return buffer.fixed - buffer.reserved + sum(prices)
+        return buffer.billed(view.anchor, sum(prices)) - buffer.reserved
 
     def evictable(self, state: Sequence[BaseMessage]) -> list[BaseMessage]:
         """Return the state's messages that left the window for good, whole steps only.
@@ -118,6 +128,22 @@ class Trimmed(NamedTuple):
         """Return whose thinking was left out, for calls that cannot find it out themselves."""
         thinned = [message.id for message in map(self.messages.__getitem__, self.thinned)]
         return {"thinned": thinned} if thinned else {}
+
+    def remembered_anchor(self, known: Known, *, anew: bool) -> dict[str, Any]:
+        """Return under which settings replies reported their usage, and from which one on.
+
+        Args:
+            known: What was remembered so far.
+            anew: Whether replays cannot find this anchor themselves from now on.
+        """
+        basis, anchor = self.buffer.basis, self.view.anchor
+        held = known.held.get("anchored") if known.held.get("basis") == basis else None
+        if held is not None and not anew:
+            return {"basis": basis, "anchored": held}
+        is_later = bool(self.messages) and (anew or "anchored" in known.held)
+        newest = self.messages[-1].id if is_later else None
+        found = None if anchor is NO_ANCHOR else list(anchor)
+        return {"basis": basis, "anchored": [newest, found]}
 
     def remembered_sizes(self, evicted: Sequence[BaseMessage]) -> dict[str, Any]:
         """Return what the evicted messages would tell a replay that no longer sees them."""
@@ -157,6 +183,10 @@ class RequestBuffer(TokenBuffer):
         self.reserved = reserved
         self.sizes: dict[int, int] = {}  # by index, of messages clamped by an earlier replay
         self._sizes: dict[int, int] = {}  # the same by identity
+        self.believes = False  # whether replies' reports are anchors, ...
+        self.model: str | None = None  # ... by this model
+        self.reports: list[Report | None] = []  # of each message, if so
+        self.anchor = NO_ANCHOR  # before the first of these reports
         step = max(1, max_tokens // ROUNDS)
         rounded = -(-fixed // step) * step
         self._budget = replace(super().budget(), fixed=rounded, slack=rounded - fixed)
@@ -172,10 +202,58 @@ class RequestBuffer(TokenBuffer):
         settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize]
         return [*settings, self.token_counter.describe()]
 
-    def remember(self, sizes: dict[int, int], messages: Sequence[BaseMessage]) -> None:
-        """Take over the sizes, by index, to which an earlier replay clamped messages."""
-        self.sizes = sizes
-        self._sizes = {id(messages[index]): size for index, size in sizes.items()}
+    @property
+    def beside(self) -> int:
+        """What is counted beside the messages, rounded up, so that replays agree on it."""
+        return self._budget.fixed - self.reserved
+
+    def billed(self, anchor: Anchor, window: int) -> int:
+        """Return what a request costs whose messages are counted to so many tokens."""
+        if anchor is NO_ANCHOR:
+            return self.fixed + window
+        return self.reserved + anchor.tokens(window, self.beside)
+
+    def budget_by(self, anchor: Anchor) -> Budget:
+        """Return the budget in counted tokens.
+
+        Replays go on in these. A report only changes how many of them `max_tokens` is worth.
+        """
+        if anchor is NO_ANCHOR:
+            return self._budget
+        room = anchor.room(self.max_tokens - self.reserved, self.beside)
+        return replace(self._budget, max_tokens=self._budget.fixed + room, slack=0)
+
+    def anchored(self, anchor: Anchor, reply: BaseMessage, report: Report, window: int) -> Anchor:
+        """Return the anchor after a reply to a window that is counted to so many tokens.
+
+        A report that cannot be this window's bill is stale: of a request with other tools, under
+        other settings, or with messages that are deleted since.
+        """
+        counter = self.token_counter
+        stale = not is_plausible(report, self.beside + window) or not is_by(reply, self.model)
+        if stale:
+            return anchor
+        (price,) = counter.prices([reply], counter.keys([reply]))
+        if counter.is_estimate:
+            return anchor.moved(reply, report, window, price)
+        return anchor.beside(report, window, price, self.beside)
+
+    def remember(self, known: Known, messages: Sequence[BaseMessage]) -> None:
+        """Take over what an earlier replay came to, of messages that are deleted since."""
+        self.sizes = known.sizes(messages, self.basis)
+        self._sizes = {id(messages[index]): size for index, size in self.sizes.items()}
+
+    def believe(self, known: Known, model: str | None, messages: Sequence[BaseMessage]) -> None:
+        """Take the usage that replies report as anchors, where they answer requests like this."""
+        self.believes = True
+        self.model = model
+        since, self.anchor = known.anchor(messages, self.basis)
+        self.reports = [*([None] * since), *map(report_of, messages[since:])]
+
+    def settle(self, anchor: Anchor) -> None:
+        """Count as another replay of the same conversation came to, and learn no more."""
+        self.anchor = anchor
+        self.reports = []
 
     @override
     def sized(self, message: BaseMessage, price: int) -> Sized:
@@ -198,10 +276,28 @@ class RequestBuffer(TokenBuffer):
 class Followed(Lived):
     """A replay that knows what the last model call saw: what came before the newest AI message."""
 
-    __slots__ = ("_changed", "_running", "_seen", "_sizes", "_stale", "_stale_then", "_total")
+    __slots__ = (
+        "_anchor",
+        "_begun",
+        "_buffer",
+        "_changed",
+        "_reports",
+        "_running",
+        "_seen",
+        "_sizes",
+        "_stale",
+        "_stale_then",
+        "_total",
+    )
 
-    def __init__(self, buffer: TokenBuffer, budget: Budget | None = None) -> None:
+    def __init__(self, buffer: RequestBuffer, budget: Budget) -> None:
         super().__init__(buffer, budget)
+        self._buffer = buffer
+        self._begun = budget, buffer.anchor
+        self._anchor = buffer.anchor
+        self._reports: list[Report | None] = []
+        if self._anchor is not NO_ANCHOR:
+            self.replay.budget = buffer.budget_by(self._anchor)
         self._total = 0
         self._seen = self._changed = 0
         self._stale = self._stale_then = 0
@@ -211,13 +307,22 @@ class Followed(Lived):
     def goes_on(self, buffer: RequestBuffer, keys: Sequence[int]) -> bool:
         """Tell whether this is the beginning of a conversation, lived through as it would be."""
         known = len(self.keys)
+        budget, anchor = self._begun
         if not self.replay.strained:  # the slack made no difference so far
-            self.replay.budget = replace(self.replay.budget, slack=buffer.budget().slack)
-        return (
-            self.is_of(buffer)
-            and self.keys == keys[:known]
-            and self._sizes == {i: size for i, size in buffer.sizes.items() if i < known}
-        )
+            budget = replace(budget, slack=buffer.budget().slack)
+        if (
+            self._counter is not buffer.token_counter
+            or (budget, anchor) != (buffer.budget(), buffer.anchor)
+            or self.keys != keys[:known]
+            or self._reports != buffer.reports[:known]
+            or self._sizes != {i: size for i, size in buffer.sizes.items() if i < known}
+        ):
+            return False
+        self._begun = budget, anchor
+        self._buffer = buffer
+        if self._anchor is NO_ANCHOR:
+            self.replay.budget = budget
+        return True
 
     @override
     def push(
@@ -229,12 +334,15 @@ class Followed(Lived):
     ) -> list[int]:
         left: list[int] = []
         self._total += sum(buffer.token_counter.prices(messages, keys))
+        reports = self._buffer.reports[self.replay.count :][: len(messages)]
         for message, key in zip(messages, keys, strict=True):
             index, kind = self.replay.count, kind_of(message)
             if kind == "ai":
                 self._seen = self._changed = index
                 self._stale_then = self._stale
                 self._running = index if call_ids(message) else None
+                if reports and (report := self._buffer.reports[index]) is not None:
+                    self._learn(message, report)
             elif kind == "human":
                 self._running = None
             left += super().push(buffer, [message], [key], look)
@@ -243,8 +351,28 @@ class Followed(Lived):
                 # A step that is running goes on with its thinking; a reply ends its own.
                 over = index + (kind == "ai")
                 self._stale = over if self._running is None else self._running
-        self._sizes = getattr(buffer, "sizes", self._sizes)
+        self._reports += reports
+        self._sizes = self._buffer.sizes
         return left
+
+    def _learn(self, reply: BaseMessage, report: Report) -> None:
+        """From this message on the budget is worth what its report says, and no sooner."""
+        window = self.replay.tokens - self.replay.budget.fixed
+        anchor = self._buffer.anchored(self._anchor, reply, report, window)
+        if anchor is not self._anchor:
+            self._anchor = anchor
+            self.replay.budget = self._buffer.budget_by(anchor)
+
+    @override
+    def told(self, error: TokenBudgetError) -> TokenBudgetError:
+        if self._anchor is NO_ANCHOR:
+            return error
+        window = error.tokens - self.replay.budget.fixed
+        tokens = self._buffer.billed(self._anchor, window)
+        made_of = {name: n * tokens // error.tokens for name, n in error.made_of.items()}
+        made_of["the fixed part of the request"] += tokens - sum(made_of.values())
+        clamped = self.replay.budget.oversize == "clamp"
+        return TokenBudgetError.of(made_of, self._buffer.max_tokens, clamped=clamped)
 
     def view(self) -> View:
         """Return what it has come to.
@@ -252,14 +380,18 @@ class Followed(Lived):
         Raises:
             TokenBudgetError: If the last message does not fit and nothing allowed makes it fit.
         """
-        replay = self.replay
-        kept, clamped = replay.kept()
+        replay, bill = self.replay, self._buffer.billed
+        try:
+            kept, clamped = replay.kept()
+        except TokenBudgetError as error:
+            raise self.told(error) from None
         return View(
             kept=kept,
             clamped=clamped,
             cut=replay.cut,
-            tokens=replay.tokens - replay.budget.slack,
-            total=self._total,
+            tokens=bill(self._anchor, replay.tokens - replay.budget.fixed),
+            total=bill(self._anchor, self._total),
+            anchor=self._anchor,
             seen=self._seen,
             changed=self._changed,
             running=replay.count if self._running is None else self._running,
@@ -277,6 +409,20 @@ class Known:
         self.limits: dict[str, int] = self.held.get("limits", {})
         self.limit = self.limits.get(model)
         self.thinned: set[str] = set(self.held.get("thinned", ()))
+
+    def anchor(self, messages: Sequence[BaseMessage], basis: list[Any]) -> tuple[int, Anchor]:
+        """Return the index from which on reports are of requests like this, and what held before.
+
+        What is not known is taken to be like this.
+        """
+        held = self.held.get("anchored")
+        if held is None:
+            return 0, NO_ANCHOR
+        if self.held["basis"] != basis:
+            return len(messages), NO_ANCHOR
+        newest, found = held
+        since = next((i + 1 for i, each in enumerate(messages) if newest and each.id == newest), 0)
+        return since, NO_ANCHOR if found is None else Anchor(*found)
 
     def sizes(self, messages: Sequence[BaseMessage], basis: list[Any]) -> dict[int, int]:
         """Return the clamp sizes by index, where all up to the message is as it was."""
