@@ -64,6 +64,9 @@ PROFILE_SHARE = 0.95
 """Of a profile's `max_input_tokens`; the rest is for what a provider adds and nobody can count."""
 OVERFLOW_SHARE = 0.8
 """Of what a provider refused as too long, what is tried instead."""
+CHOICE = 10
+"""Tokens for naming the tool to call, or forbidding all: OpenAI bills its name and 4, or 1."""
+_LEFT_OPEN = (None, "auto", "any", "required")
 FOLLOWED = 32
 """How many conversations' replays are held, so that a call lives through its new messages only."""
 
@@ -415,6 +418,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         """Count what the request costs beside its messages; once for the same objects."""
         system = [] if request.system_message is None else [request.system_message]
         tools, wanted = request.tools, request.response_format
+        is_chosen = request.tool_choice not in _LEFT_OPEN
         # A dict may be changed in place, so it is known by what it says; others by identity, which
         # is theirs alone as long as they are held.
         key = (
@@ -422,6 +426,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             *counter.keys(system),
             *(repr(tool) if isinstance(tool, dict) else id(tool) for tool in tools),
             id(wanted),
+            is_chosen,
         )
         with self._lock:
             found = self._fixed_parts.get(key)
@@ -432,7 +437,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             for more, schema in _formats(wanted)
         )
         # Also as the counter counts the messages alone: a reasoning model's bill is one less.
-        tokens = max(counter(system), *wholes)
+        tokens = max(counter(system), *wholes) + is_chosen * CHOICE
         with self._lock:
             _hold(self._fixed_parts, key, (tokens, (counter, *tools, wanted)))
         return tokens
