@@ -140,9 +140,10 @@ class Trimmed(NamedTuple):
         held = known.held.get("anchored") if known.held.get("basis") == basis else None
         if held is not None and not anew:
             return {"basis": basis, "anchored": held}
+        # What is not known yet is taken to be as it is now, from the beginning on.
         is_later = bool(self.messages) and (anew or "anchored" in known.held)
         newest = self.messages[-1].id if is_later else None
-        found = None if anchor is NO_ANCHOR else list(anchor)
+        found = None if newest is None or anchor is NO_ANCHOR else list(anchor)
         return {"basis": basis, "anchored": [newest, found]}
 
     def remembered_sizes(self, evicted: Sequence[BaseMessage]) -> dict[str, Any]:

@@ -191,6 +191,12 @@ def test_what_the_provider_knows_to_be_too_long_leaves_at_once() -> None:
     assert (len(silent), len(dear) < len(silent)) == (6, True)
 
 
+def test_a_thread_from_before_is_believed_from_its_beginning() -> None:
+    state = [*live(chat(30), share(0.7), max_tokens=1200).state, HumanMessage("And?", id="last")]
+    first, known = windows(state, None)
+    assert (windows(state, known)[0], known["anchored"]) == (first, [None, None])
+
+
 # --- what is no anchor ------------------------------------------------------------------------
 
 
