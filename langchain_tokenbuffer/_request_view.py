@@ -231,13 +231,16 @@ class RequestBuffer(TokenBuffer):
         other settings, or with messages that are deleted since.
         """
         counter = self.token_counter
-        stale = not is_plausible(report, self.beside + window) or not is_by(reply, self.model)
-        if stale:
+        if not is_plausible(report, self.beside + window) or not is_by(reply, self.model):
             return anchor
+        counter = self.token_counter
         (price,) = counter.prices([reply], counter.keys([reply]))
         if counter.is_estimate:
             return anchor.moved(reply, report, window, price)
-        return anchor.beside(report, window, price, self.beside)
+        if report.input <= self.beside + window:
+            return NO_ANCHOR
+        # Messages are counted as they are billed: the rest stands beside them.
+        return Anchor(window + price, report.input + price)
 
     def remember(self, known: Known, messages: Sequence[BaseMessage]) -> None:
         """Take over what an earlier replay came to, of messages that are deleted since."""

@@ -81,20 +81,6 @@ class Anchor(NamedTuple):
         rate = Fraction(_PRIOR + self.more_billed, _PRIOR + self.more_counted)
         return min(_MOST, max(_LEAST, rate))
 
-    def beside(self, report: Report, window: int, reply: int, fixed: int) -> Anchor:
-        """Return the anchor that a reply's report makes where messages are counted exactly.
-
-        It can say only what stands beside the messages, and only that it is more than counted.
-
-        Args:
-            report: What was billed for the reply.
-            window: What the messages it answers were counted to.
-            reply: What it is counted to itself.
-            fixed: What is counted beside them.
-        """
-        billed = max(report.input, fixed + window) + reply
-        return Anchor(window + reply, billed)
-
     def tokens(self, window: int, fixed: int) -> int:
         """Return what a request is billed, by what its messages are counted to.
 

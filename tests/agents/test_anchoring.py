@@ -294,7 +294,12 @@ def test_tools_that_are_billed_higher_than_counted_take_their_room() -> None:
 
 def test_tools_that_are_billed_lower_than_counted_change_nothing() -> None:
     life = live(chat(40), billed_by_openai(-10), **OPENAI)
-    assert unchanged(life, chat(40), **OPENAI)
+    silent = live(chat(40), None, **OPENAI)
+    told = [event.tokens_after for event in life.events]
+    assert (life.said(), told) == (
+        silent.said(),
+        [event.tokens_after for event in silent.events],
+    )
 
 
 # --- the laws ---------------------------------------------------------------------------------
