@@ -1,4 +1,4 @@
-"""One model call: its messages as a window, and what has to outlive the process for the next.
+"""One model call: its messages as a window.
 
 A view is taken of a replay that may have followed the conversation from call to call; what is held
 is only a cache. Needs langchain-core alone.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
@@ -21,16 +20,18 @@ from langchain_tokenbuffer._counting.anchoring import (
     is_plausible,
     report_of,
 )
+from langchain_tokenbuffer._thread_state import fingerprints
 from langchain_tokenbuffer._window import Budget, Oversize, Sized, Window
 from langchain_tokenbuffer.buffer import Lived, TokenBuffer
 from langchain_tokenbuffer.errors import TokenBudgetError
 from langchain_tokenbuffer.order import call_ids, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._thread_state import Known
     from langchain_tokenbuffer.counters import TokenCounter
 
 ROUNDS = 64
@@ -152,7 +153,7 @@ class Trimmed(NamedTuple):
         sizes = {ids[i]: size for i, size in self.view.clamped.items() if i in ids}
         left = {message.id for message in evicted}
         stay = [message for message in self.messages if message.id not in left]
-        marks = _fingerprints(stay, sizes)
+        marks = fingerprints(stay, sizes)
         if not sizes:
             return {}
         marked = {each: [size, marks[each]] for each, size in sizes.items()}
@@ -402,61 +403,6 @@ class Followed(Lived):
             stale=self._stale,
             stale_then=self._stale_then,
         )
-
-
-class Known:
-    """What the private state knows of a thread."""
-
-    def __init__(self, state: Mapping[str, Any], model: str) -> None:
-        self.held: dict[str, Any] = state.get("token_buffer") or {}
-        self.model = model
-        self.limits: dict[str, int] = self.held.get("limits", {})
-        self.limit = self.limits.get(model)
-        self.thinned: set[str] = set(self.held.get("thinned", ()))
-
-    def anchor(self, messages: Sequence[BaseMessage], basis: list[Any]) -> tuple[int, Anchor]:
-        """Return the index from which on reports are of requests like this, and what held before.
-
-        What is not known is taken to be like this.
-        """
-        held = self.held.get("anchored")
-        if held is None:
-            return 0, NO_ANCHOR
-        if self.held["basis"] != basis:
-            return len(messages), NO_ANCHOR
-        newest, found = held
-        since = next((i + 1 for i, each in enumerate(messages) if newest and each.id == newest), 0)
-        return since, NO_ANCHOR if found is None else Anchor(*found)
-
-    def sizes(self, messages: Sequence[BaseMessage], basis: list[Any]) -> dict[int, int]:
-        """Return the clamp sizes by index, where all up to the message is as it was."""
-        known = self.held.get("sizes")
-        if not known or self.held["basis"] != basis:
-            return {}
-        marks = _fingerprints(messages, known)
-        return {
-            index: known[message.id][0]
-            for index, message in enumerate(messages)
-            if message.id in marks and known[message.id][1] == marks[message.id]
-        }
-
-
-def _fingerprints(messages: Sequence[BaseMessage], ids: Iterable[str | None]) -> dict[str, str]:
-    """Return, for messages with these ids, a fingerprint of the conversation up to them.
-
-    The same in every process, unlike a hash.
-    """
-    wanted = set(ids)
-    marks: dict[str, str] = {}
-    if not wanted:
-        return marks
-    digest = blake2b(digest_size=12)
-    for message in messages:
-        said = (kind_of(message), message.content, getattr(message, "tool_calls", None))
-        digest.update(repr(said).encode(errors="backslashreplace"))
-        if message.id is not None and message.id in wanted:
-            marks[message.id] = digest.hexdigest()
-    return marks
 
 
 def _units(messages: Sequence[BaseMessage]) -> Iterator[list[BaseMessage]]:

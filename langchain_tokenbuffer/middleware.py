@@ -37,7 +37,8 @@ from typing_extensions import override
 from langchain_tokenbuffer._counting.anchoring import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
 from langchain_tokenbuffer._overflow import overflow_of
-from langchain_tokenbuffer._request_view import Followed, Known, RequestBuffer, Trimmed, View, thin
+from langchain_tokenbuffer._request_view import Followed, RequestBuffer, Trimmed, View, thin
+from langchain_tokenbuffer._thread_state import Known
 from langchain_tokenbuffer.buffer import (
     Lock,
     checked_max_tokens,
