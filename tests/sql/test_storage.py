@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import sqlalchemy as sa
+import tenacity
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import (
@@ -232,7 +233,7 @@ def failing(engine: sa.Engine, what: str) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     from langchain_tokenbuffer._sql import engines  # noqa: PLC0415
 
-    monkeypatch.setitem(engines._RETRIES, "wait", lambda _: 0)
+    monkeypatch.setitem(engines._RETRIES, "wait", tenacity.wait_none())
 
 
 @pytest.mark.usefixtures("impatient")
