@@ -8,18 +8,12 @@ import math
 import pickle
 import threading
 import tracemalloc
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from langchain.agents import create_agent
-from langchain.agents.middleware import (
-    ClearToolUsesEdit,
-    ContextEditingMiddleware,
-    SummarizationMiddleware,
-)
-from langchain_core.language_models import FakeListChatModel, FakeMessagesListChatModel
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -813,62 +807,6 @@ def test_it_counts_for_trim_messages() -> None:
     messages = talk(20)
     trimmed = trim_messages(messages, max_tokens=60, token_counter=counter)
     assert trimmed == trim_messages(messages, max_tokens=60, token_counter=CHAT)
-
-
-def state(messages: list[BaseMessage]) -> Any:
-    return {"messages": messages}
-
-
-def test_it_counts_for_the_summarization_middleware() -> None:
-    model = FakeMessagesListChatModel(responses=[AIMessage("A summary."), AIMessage("Done.")])
-    middleware = SummarizationMiddleware(
-        model=model,
-        trigger=("tokens", 100),
-        keep=("messages", 2),
-        token_counter=TokenCounter("o200k_base"),
-    )
-    agent = create_agent(model, middleware=[middleware])
-    messages = agent.invoke(state([*talk(20), HumanMessage("And now?")]))["messages"]
-    assert "A summary." in messages[0].text
-
-
-def test_below_its_trigger_the_summarization_middleware_keeps_all() -> None:
-    model = FakeMessagesListChatModel(responses=[AIMessage("Done.")])
-    middleware = SummarizationMiddleware(
-        model=model,
-        trigger=("tokens", 1000),
-        keep=("messages", 2),
-        token_counter=TokenCounter("o200k_base"),
-    )
-    agent = create_agent(model, middleware=[middleware])
-    asked = [*talk(20), HumanMessage("And now?")]
-    assert len(agent.invoke(state(asked))["messages"]) == len(asked) + 1
-
-
-class Recording(FakeMessagesListChatModel):
-    """A model that keeps what it was asked."""
-
-    asked: ClassVar[list[BaseMessage]] = []
-
-    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
-        self.asked[:] = messages
-        return super()._generate(messages, *args, **kwargs)
-
-
-@pytest.mark.parametrize(("trigger", "kept"), [(100, "[cleared]"), (100_000, "found " * 200)])
-def test_it_counts_for_the_context_editing_middleware(trigger: int, kept: str) -> None:
-    model = Recording(responses=[AIMessage("Done.")])
-    middleware = ContextEditingMiddleware(
-        edits=[ClearToolUsesEdit(trigger=trigger, keep=0)],
-        token_counter=TokenCounter("o200k_base"),
-    )
-    steps: list[BaseMessage] = [
-        HumanMessage("Look it up."),
-        AIMessage("", tool_calls=[call()]),
-        ToolMessage("found " * 200, tool_call_id="1"),
-    ]
-    create_agent(model, middleware=[middleware]).invoke(state(steps))
-    assert model.asked[-1].text == kept
 
 
 # --- what a list of messages may be ---------------------------------------------------------------
