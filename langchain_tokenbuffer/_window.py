@@ -413,7 +413,7 @@ class Replay:
                 rest += unit.cost
                 if unit.human is not None and unit.human is not held:
                     held = unit.human
-                    if not (unit.is_human or held.pinned):
+                    if not unit.is_human:
                         rest += held.parts[0].cost
 
         for unit in self._rest:
@@ -421,8 +421,8 @@ class Replay:
         for position, unit in enumerate(self._tail):
             if position:
                 human = unit.human
-                owes = not (unit.is_human or human is None or human.pinned or human is held)
-                extra = human.parts[0].cost if owes and human is not None else 0
+                owed = None if unit.is_human or human is held else human
+                extra = owed.parts[0].cost if owed is not None else 0
                 yield _Place(position, unit, rest + extra, tail)
             passed(unit)
             tail -= unit.cost
