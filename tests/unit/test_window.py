@@ -337,6 +337,14 @@ def test_a_pin_holds_the_step_that_its_own_is_joined_with() -> None:
     assert kept("H1 A1:1! A1:1 T4 T4 A5 A5", 17) == [0, 1, 2, 3, 4, 6]
 
 
+def test_a_pinned_question_and_a_pin_of_its_turn_cost_what_they_are() -> None:
+    assert kept("H3! A3! A9 H1 A9", 16) == [0, 1, 3, 4]
+
+
+def test_a_question_that_a_pin_holds_already_costs_no_more() -> None:
+    assert kept("H3 A3! A9 A9", 15) == [0, 1, 3]
+
+
 def test_a_pinned_question_holds_no_more_than_itself() -> None:
     assert kept("H1! A9 H9 A1", 12) == [0, 2, 3]
 
@@ -377,6 +385,15 @@ def test_a_system_message_is_never_clamped() -> None:
 def test_a_late_system_message_is_never_clamped() -> None:
     seen = window(conversation("H20? S9?"), Budget(20, 1.0))
     assert seen.clamped == {0: 11}
+
+
+@pytest.mark.parametrize(("clamped", "tokens", "sizes"), [(9, 9, {0: 9}), (50, 30, {})])
+def test_a_message_clamped_by_an_earlier_replay_costs_what_that_left(
+    clamped: int, tokens: int, sizes: dict[int, int]
+) -> None:
+    replay = Replay(Budget(40))
+    replay.push(Sized("human", 30, clamped=clamped), lambda _: 1)
+    assert (replay.tokens, replay.window().clamped) == (tokens, sizes)
 
 
 def test_a_clamp_size_stands_while_the_budget_holds() -> None:
@@ -477,6 +494,11 @@ def test_a_window_does_not_count_the_slack() -> None:
 # --- what a push tells ----------------------------------------------------------------------------
 
 
+def test_before_the_first_push_there_is_nothing_to_tell() -> None:
+    replay = Replay(Budget(10))
+    assert (replay.changed, replay.left_out, replay.strained) == (0, None, False)
+
+
 @pytest.mark.parametrize(
     ("text", "changed"),
     [
@@ -529,6 +551,12 @@ def test_an_error_says_both_numbers_and_what_they_are_made_of(
         f"What must stay needs {tokens} tokens{even} ({made_of}, the fixed part of the request 3);"
         f" max_tokens is 20. Raise max_tokens, shorten or unpin what must stay{otherwise}."
     )
+
+
+def test_an_error_does_not_hope_to_clamp_a_late_system_message() -> None:
+    error = shortage(conversation("H20? S19?"), Budget(10))
+    assert error is not None
+    assert error.tokens == 20
 
 
 def test_an_error_pickles_with_its_numbers() -> None:
