@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import json
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +32,17 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from langchain_tokenbuffer.order import validate
-from tests.agents.scripted import ENCODING, FOREVER, Scripted, call, look, looking, request, sent_by
+from tests.agents.scripted import (
+    ENCODING,
+    FOREVER,
+    Scripted,
+    call,
+    look,
+    looking,
+    request,
+    sent_by,
+    texts,
+)
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -500,6 +513,45 @@ def test_threads_that_share_a_conversation_see_the_same_windows() -> None:
     with ThreadPoolExecutor(8) as pool:
         windows = list(pool.map(window, lengths))
     assert windows == list(map(alone, lengths))
+
+
+async def test_agents_that_run_at_once_under_one_middleware_see_what_each_would_alone() -> None:
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
+
+    async def seen(name: str, shared: TokenBufferMiddleware) -> list[list[str]]:
+        model = Scripted(replies=looking(20, id_=name))
+        agent: Any = create_agent(model, [look()], middleware=[shared])
+        await agent.ainvoke({"messages": [HumanMessage(f"Look for {name}.")]}, FOREVER)
+        return [texts(sent) for sent in model.seen]
+
+    names = [f"thing {n}" for n in range(8)]
+    together = await asyncio.gather(*(seen(name, middleware) for name in names))
+    alone = [await seen(name, TokenBufferMiddleware(600, token_counter=ENCODING)) for name in names]
+    assert together == alone
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))]
+)
+def test_a_copied_middleware_sends_the_same_windows(again: Any) -> None:
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
+    sent_by(middleware, request(loop(20)))
+    want = sent_by(middleware, request(loop(60))).messages
+    assert sent_by(again(middleware), request(loop(60))).messages == want
+
+
+def test_a_pickled_middleware_carries_no_conversation() -> None:
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
+    before = len(pickle.dumps(middleware))
+    sent_by(middleware, request(loop(60)))
+    assert len(pickle.dumps(middleware)) == before
+
+
+def test_what_a_trim_tells_pickles() -> None:
+    told: list[TrimEvent] = []
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, on_trim=told.append)
+    sent_by(middleware, request(loop(60)))
+    assert pickle.loads(pickle.dumps(told)) == told
 
 
 def test_going_back_in_time_the_windows_are_the_same() -> None:
