@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import math
@@ -765,9 +766,12 @@ def test_the_memory_of_an_object_is_found_again() -> None:
 # --- pickling, comparing, showing -----------------------------------------------------------------
 
 
-def test_a_pickled_counter_counts_the_same() -> None:
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda counter: pickle.loads(pickle.dumps(counter))]
+)
+def test_a_copied_counter_counts_the_same(again: Callable[[TokenCounter], TokenCounter]) -> None:
     counter = TokenCounter("o200k_base")
-    assert pickle.loads(pickle.dumps(counter))(TALK) == counter(TALK)
+    assert again(counter)(TALK) == counter(TALK)
 
 
 def test_a_pickled_counter_carries_no_counts() -> None:
