@@ -36,6 +36,7 @@ from tests.agents.scripted import (
     ENCODING,
     FOREVER,
     Scripted,
+    answers_invalid_calls,
     call,
     look,
     looking,
@@ -433,6 +434,7 @@ def test_half_a_step_is_never_removed() -> None:
     assert removed.isdisjoint({"m1", "m2"})
 
 
+@answers_invalid_calls
 def test_an_error_langchain_added_to_a_step_is_not_left_behind() -> None:
     broken = InvalidToolCall(
         type="invalid_tool_call", name="look", args="{", id="broken", error="no JSON"
