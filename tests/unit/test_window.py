@@ -487,6 +487,11 @@ def test_what_is_clamped_into_the_slack_is_at_its_smallest() -> None:
     assert window(conversation("H16 A1:1 T9?"), Budget(20, fixed=5, slack=3)).clamped == {2: 1}
 
 
+def test_what_takes_all_of_the_slack_needs_no_clamping() -> None:
+    strict = Budget(20, fixed=5, slack=3, oversize="raise")
+    assert window(conversation("H18"), strict).kept == (0,)
+
+
 def test_a_window_does_not_count_the_slack() -> None:
     assert window(conversation("H18"), Budget(20, fixed=5, slack=3)).tokens == 20
 
