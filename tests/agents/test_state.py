@@ -400,6 +400,14 @@ async def test_an_async_run_takes_what_a_plain_handler_returns_for_no_awaitable(
     assert len(handed) > 50
 
 
+def test_a_sync_run_refuses_what_turns_out_to_be_awaitable_without_a_coroutine() -> None:
+    class Later:
+        def __await__(self) -> Any: ...
+
+    with pytest.raises(TypeError, match="on_evict is a coroutine function"):
+        evicting(Scripted(replies=looking(50)), on_evict=lambda _: Later())
+
+
 def test_a_sync_run_refuses_what_turns_out_to_be_a_coroutine() -> None:
     async def keep(messages: list[BaseMessage]) -> None: ...
 

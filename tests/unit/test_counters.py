@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import functools
 import gc
+import inspect
 import math
 import pickle
 import threading
@@ -237,10 +239,11 @@ NOT_ADDITIVE: dict[str, Callable[[Any], int]] = {
     "at least one": lambda messages: max(60, characters(messages)),
     "each text once": lambda messages: len("".join({m.type for m in messages})),
     "quadratic": lambda messages: len(messages) ** 2,
-    "scaled by usage": functools.partial(
-        count_tokens_approximately, use_usage_metadata_scaling=True
-    ),
 }
+if "use_usage_metadata_scaling" in inspect.signature(count_tokens_approximately).parameters:
+    NOT_ADDITIVE["scaled by usage"] = functools.partial(
+        count_tokens_approximately, use_usage_metadata_scaling=True
+    )
 
 
 @pytest.mark.parametrize("counts", NOT_ADDITIVE.values(), ids=NOT_ADDITIVE)
@@ -453,6 +456,22 @@ def test_a_tool_call_in_content_and_in_tool_calls_counts_once() -> None:
 def test_a_chinese_text_in_an_unknown_block_is_no_encoded_file() -> None:
     block = {"type": "tool_result", "content": "你好世界" * 500}
     assert TokenCounter(CHAT)([HumanMessage([block])]) > 1000
+
+
+PAGE = "A line of a text file, said as it is. " * 9
+
+
+@pytest.mark.parametrize(
+    "data",
+    [PAGE, base64.b64encode(PAGE.encode() * 9).decode(), PAGE.encode()],
+    ids=["as it is", "encoded", "bytes"],
+)
+def test_a_text_file_costs_its_text(data: str | bytes) -> None:
+    counter = TokenCounter("o200k_base")
+    empty = counter([HumanMessage("")])
+    text = PAGE * 9 if isinstance(data, str) and " " not in data else PAGE
+    block = {"type": "file", "mime_type": "text/plain", "data": data}
+    assert counter([HumanMessage([block])]) - empty == counter([HumanMessage(text)]) - empty
 
 
 def test_an_encoded_file_does_not_cost_its_letters() -> None:
@@ -690,6 +709,7 @@ def test_whatever_changes_is_seen_with_a_callable() -> None:
 def test_the_counts_of_a_callable_go_with_it() -> None:
     counting = Counting()
     TokenCounter(counting)(talk(5))
+    gc.collect()  # what other tests left
     before = len(_remembering._by_owner)
     del counting
     gc.collect()
