@@ -434,6 +434,11 @@ def test_drop_raises_where_the_head_alone_does_not_fit() -> None:
         kept("S21 H1", 20, oversize="drop")
 
 
+def test_what_is_held_before_the_cut_is_the_head_and_the_question() -> None:
+    replay = lived(conversation("S1 H4 A9 A9 H1"), Budget(21, 1.0))
+    assert (replay.held, replay.cut) == ([0, 1], 3)
+
+
 def test_the_cut_of_an_empty_tail_is_the_length_of_the_conversation() -> None:
     assert window(conversation("S1 H30"), Budget(20, oversize="drop")).cut == 2
 
