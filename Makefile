@@ -71,4 +71,4 @@ bench: $(VENV)/.ready ## Measure, as ratios within one run
 	$(RUN)/python -m tests.benchmarks
 
 clean: ## Remove what was built
-	rm -rf $(VENV) $(VENV)-* dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-* dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
