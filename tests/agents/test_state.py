@@ -26,8 +26,10 @@ from langchain_core.messages import (
     InvalidToolCall,
     ToolMessage,
 )
+from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from pydantic import SecretStr
 
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
@@ -44,6 +46,7 @@ from tests.agents.scripted import (
     sent_by,
     texts,
 )
+from tests.strategies import rounded
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -538,6 +541,20 @@ async def test_agents_that_run_at_once_under_one_middleware_see_what_each_would_
     together = await asyncio.gather(*(seen(name, middleware) for name in names))
     alone = [await seen(name, TokenBufferMiddleware(600, token_counter=ENCODING)) for name in names]
     assert together == alone
+
+
+def test_a_count_that_is_no_sum_keeps_every_request_within_the_budget() -> None:
+    middleware = TokenBufferMiddleware(100, token_counter=rounded)
+    sent = [sent_by(middleware, request(loop(60)[:length])).messages for length in range(1, 121, 2)]
+    assert max(rounded([*messages]) for messages in sent) <= 100
+
+
+def test_a_model_is_asked_once_how_it_counts() -> None:
+    middleware = TokenBufferMiddleware(600)
+    model = ChatOpenAI(model="gpt-4o", api_key=SecretStr("unused"))
+    for _ in range(2):
+        sent_by(middleware, request(loop(2), model=model))
+    assert len(middleware._counters) == 1
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from langchain_tokenbuffer import TokenBuffer, TokenBufferError, TokenCounter, vocabularies
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 LETTERS = {chr(code): code for code in range(32, 127)}
@@ -39,6 +40,20 @@ COST = 3 + 3 + len("user") + len("abc") + 3 + len("assistant") + len("de")
 
 def test_a_tokenizer_object_counts_texts_in_openais_chat_format() -> None:
     assert TokenCounter(by_letter())(SAID) == COST
+
+
+class Plain:
+    """A tokenizer that knows no special tokens, nor the option to leave them out."""
+
+    def encode(self, text: str) -> list[int]:
+        return list(map(ord, text))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(map(chr, ids))
+
+
+def test_a_tokenizer_without_special_tokens_counts_as_well() -> None:
+    assert TokenCounter(Plain())(SAID) == COST
 
 
 def test_the_path_of_a_file_counts_as_its_tokenizer(path: Path) -> None:
