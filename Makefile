@@ -1,9 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint type format bench clean
+.PHONY: help demo test test_oldest test_wheel coverage mutants lint type format bench clean
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
+OLDEST := $(VENV)-oldest
+PIP := pip install --quiet --disable-pip-version-check
 
 help: ## Show this list
 	@grep -E '^[a-z_]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -11,18 +13,49 @@ help: ## Show this list
 # One virtualenv for all; made anew when the dependencies change.
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(RUN)/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(RUN)/pip install --quiet --disable-pip-version-check --editable ".[all]" --group dev
+	$(RUN)/$(PIP) --upgrade "pip>=25.1"
+	$(RUN)/$(PIP) --editable ".[all]" --group dev
+	touch $@
+
+$(VENV)/.wheel: $(VENV)/.ready
+	$(RUN)/$(PIP) --group wheel
+	touch $@
+
+$(VENV)/.mutation: $(VENV)/.ready
+	$(RUN)/$(PIP) --group mutation
+	touch $@
+
+# The oldest of all that pyproject.toml names, test tools included. langchain needs a newer
+# langchain-core than we do, so there is one without agents, too.
+LEAKS := -W ignore::pytest.PytestUnraisableExceptionWarning # old test tools leave event loops open
+$(OLDEST)/.ready: WANTED := --editable ".[offline,sql]" --group test
+$(OLDEST)-agents/.ready: WANTED := --editable ".[all]" --group test --group test-agents
+$(OLDEST)/.ready $(OLDEST)-agents/.ready: pyproject.toml
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/$(PIP) uv
+	$(@D)/bin/uv pip install --quiet --python $(@D) --resolution lowest-direct $(WANTED)
 	touch $@
 
 demo: $(VENV)/.ready ## Run the main job: a chat kept within 60 tokens (LIVE=1 talks to the real model)
 	$(RUN)/python examples/conversation_chain.py
 
-test: $(VENV)/.ready ## Run the tests
+test: $(VENV)/.ready ## Run the tests (PYTHON=python3.13 VENV=.venv-3.13: on another Python)
 	$(RUN)/python -m pytest
+
+test_oldest: $(OLDEST)/.ready $(OLDEST)-agents/.ready ## Run the tests on the oldest dependencies (slower)
+	$(OLDEST)/bin/python -m pytest $(LEAKS) --ignore=tests/agents
+	$(OLDEST)-agents/bin/python -m pytest $(LEAKS) tests/agents tests/unit/test_docs.py tests/unit/test_surface.py
+
+test_wheel: $(VENV)/.wheel ## Build the package and test it in virtualenvs of its own (slower)
+	$(RUN)/python -m pytest -m wheel tests/packaging
 
 coverage: $(VENV)/.ready ## Run the tests and show which branches they miss (slower)
 	$(RUN)/python -m pytest --cov --cov-report=term:skip-covered
+
+mutants: $(VENV)/.mutation ## Break the window's code in every small way and see that a test fails (10 minutes)
+	rm -rf mutants
+	$(RUN)/mutmut run --max-children 1
+	$(RUN)/mutmut results
 
 lint: $(VENV)/.ready ## Check style
 	$(RUN)/ruff check .
@@ -39,4 +72,4 @@ bench: $(VENV)/.ready ## Measure, as ratios within one run
 	$(RUN)/python -m tests.benchmarks
 
 clean: ## Remove what was built
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-* dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

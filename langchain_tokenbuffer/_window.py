@@ -115,7 +115,6 @@ class _Unit:
         self.parts.append(part)
         self.cost += part.cost
         self.pinned |= sized.pinned
-        self.calls += sized.calls
         self.results += part.kind == "tool"
 
     def empty(self) -> None:
@@ -287,15 +286,8 @@ class Replay:
 
         Costs the window, however long the conversation.
         """
+        # With the question of every turn they are of: one that was left out keeps its place.
         units = list(self._units())
-        humans = [unit.human for unit in units if unit.human is not None]
-        if self._human is not None:
-            humans.append(self._human)
-        known = {id(unit) for unit in units}
-        for human in humans:  # a left-out question may be nowhere else
-            if id(human) not in known:
-                known.add(id(human))
-                units.append(human)
         places = {id(unit): place for place, unit in enumerate(units)}
         return [
             self.count,
@@ -338,7 +330,7 @@ class Replay:
         elif self._dropping == "turn" or (self._dropping == "unit" and part.kind != "ai"):
             left.append(part.index)
             return
-        elif part.kind == "ai" or not self._tail or not self._tail[-1].parts:
+        elif part.kind == "ai" or not self._tail:
             self._dropping = ""
             self._tail.append(_Unit(part, sized, self._human))
         else:
@@ -421,7 +413,7 @@ class Replay:
                 rest += unit.cost
                 if unit.human is not None and unit.human is not held:
                     held = unit.human
-                    if not (unit.is_human or held.pinned):
+                    if not unit.is_human:
                         rest += held.parts[0].cost
 
         for unit in self._rest:
@@ -429,8 +421,8 @@ class Replay:
         for position, unit in enumerate(self._tail):
             if position:
                 human = unit.human
-                owes = not (unit.is_human or human is None or human.pinned or human is held)
-                extra = human.parts[0].cost if owes and human is not None else 0
+                owed = None if unit.is_human or human is held else human
+                extra = owed.parts[0].cost if owed is not None else 0
                 yield _Place(position, unit, rest + extra, tail)
             passed(unit)
             tail -= unit.cost
@@ -560,8 +552,8 @@ def shrink(costs: Sequence[int], floors: Sequence[int], excess: int) -> list[int
 
     total = sum(costs)
     # Savings fall as the level rises, so shortfalls rise: the first level that saves too little
-    # lies one above the one wanted.
+    # lies one above the one wanted. The biggest cost is such a level.
     level = bisect_left(
-        range(max(costs) + 1), 1, key=lambda level: int(total - sum(at(level)) < excess)
+        range(max(costs)), 1, key=lambda level: int(total - sum(at(level)) < excess)
     )
     return at(max(level - 1, 0))

@@ -206,10 +206,23 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         if on_evict is not None and not evict_from_state:
             msg = "on_evict is called for what leaves the state; it needs evict_from_state=True"
             raise ValueError(msg)
+        self._lock = Lock()
+        self._forget()
+
+    def _forget(self) -> None:
         self._counters: OrderedDict[int, tuple[object, TokenCounter]] = OrderedDict()
         self._fixed_parts: OrderedDict[object, tuple[int, object]] = OrderedDict()
         self._followed: OrderedDict[object, Followed] = OrderedDict()
-        self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the settings; what was followed and counted is only a cache."""
+        caches = {"_counters", "_fixed_parts", "_followed"}
+        return {name: value for name, value in vars(self).items() if name not in caches}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin with nothing followed."""
+        vars(self).update(state)
+        self._forget()
 
     @override
     def wrap_model_call(

@@ -33,6 +33,7 @@ from tests.agents.scripted import (
     ENCODING,
     FOREVER,
     Scripted,
+    answers_invalid_calls,
     call,
     look,
     looking,
@@ -157,6 +158,7 @@ def test_server_side_tool_blocks_stay_with_their_message() -> None:
     assert all(m.content == blocks for m in window if isinstance(m, AIMessage))
 
 
+@answers_invalid_calls
 def test_messages_langchain_inserts_without_an_id_are_windowed_too() -> None:
     broken = InvalidToolCall(
         type="invalid_tool_call", name="look", args="{", id="broken", error="no JSON"

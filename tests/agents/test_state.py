@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import json
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -23,13 +26,27 @@ from langchain_core.messages import (
     InvalidToolCall,
     ToolMessage,
 )
+from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from pydantic import SecretStr
 
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from langchain_tokenbuffer.order import validate
-from tests.agents.scripted import ENCODING, FOREVER, Scripted, call, look, looking, request, sent_by
+from tests.agents.scripted import (
+    ENCODING,
+    FOREVER,
+    Scripted,
+    answers_invalid_calls,
+    call,
+    look,
+    looking,
+    request,
+    sent_by,
+    texts,
+)
+from tests.strategies import rounded
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -386,6 +403,14 @@ async def test_an_async_run_takes_what_a_plain_handler_returns_for_no_awaitable(
     assert len(handed) > 50
 
 
+def test_a_sync_run_refuses_what_turns_out_to_be_awaitable_without_a_coroutine() -> None:
+    class Later:
+        def __await__(self) -> Any: ...
+
+    with pytest.raises(TypeError, match="on_evict is a coroutine function"):
+        evicting(Scripted(replies=looking(50)), on_evict=lambda _: Later())
+
+
 def test_a_sync_run_refuses_what_turns_out_to_be_a_coroutine() -> None:
     async def keep(messages: list[BaseMessage]) -> None: ...
 
@@ -420,6 +445,7 @@ def test_half_a_step_is_never_removed() -> None:
     assert removed.isdisjoint({"m1", "m2"})
 
 
+@answers_invalid_calls
 def test_an_error_langchain_added_to_a_step_is_not_left_behind() -> None:
     broken = InvalidToolCall(
         type="invalid_tool_call", name="look", args="{", id="broken", error="no JSON"
@@ -500,6 +526,59 @@ def test_threads_that_share_a_conversation_see_the_same_windows() -> None:
     with ThreadPoolExecutor(8) as pool:
         windows = list(pool.map(window, lengths))
     assert windows == list(map(alone, lengths))
+
+
+async def test_agents_that_run_at_once_under_one_middleware_see_what_each_would_alone() -> None:
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
+
+    async def seen(name: str, shared: TokenBufferMiddleware) -> list[list[str]]:
+        model = Scripted(replies=looking(20, id_=name))
+        agent: Any = create_agent(model, [look()], middleware=[shared])
+        await agent.ainvoke({"messages": [HumanMessage(f"Look for {name}.")]}, FOREVER)
+        return [texts(sent) for sent in model.seen]
+
+    names = [f"thing {n}" for n in range(8)]
+    together = await asyncio.gather(*(seen(name, middleware) for name in names))
+    alone = [await seen(name, TokenBufferMiddleware(600, token_counter=ENCODING)) for name in names]
+    assert together == alone
+
+
+def test_a_count_that_is_no_sum_keeps_every_request_within_the_budget() -> None:
+    middleware = TokenBufferMiddleware(100, token_counter=rounded)
+    sent = [sent_by(middleware, request(loop(60)[:length])).messages for length in range(1, 121, 2)]
+    assert max(rounded([*messages]) for messages in sent) <= 100
+
+
+def test_a_model_is_asked_once_how_it_counts() -> None:
+    middleware = TokenBufferMiddleware(600)
+    model = ChatOpenAI(model="gpt-4o", api_key=SecretStr("unused"))
+    for _ in range(2):
+        sent_by(middleware, request(loop(2), model=model))
+    assert len(middleware._counters) == 1
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))]
+)
+def test_a_copied_middleware_sends_the_same_windows(again: Any) -> None:
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
+    sent_by(middleware, request(loop(20)))
+    want = sent_by(middleware, request(loop(60))).messages
+    assert sent_by(again(middleware), request(loop(60))).messages == want
+
+
+def test_a_pickled_middleware_carries_no_conversation() -> None:
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
+    before = len(pickle.dumps(middleware))
+    sent_by(middleware, request(loop(60)))
+    assert len(pickle.dumps(middleware)) == before
+
+
+def test_what_a_trim_tells_pickles() -> None:
+    told: list[TrimEvent] = []
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, on_trim=told.append)
+    sent_by(middleware, request(loop(60)))
+    assert pickle.loads(pickle.dumps(told)) == told
 
 
 def test_going_back_in_time_the_windows_are_the_same() -> None:

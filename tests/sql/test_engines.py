@@ -288,3 +288,46 @@ def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.Operatio
 )
 def test_what_may_pass_is_told_from_what_will_not(error: BaseException, passes: bool) -> None:  # noqa: FBT001
     assert may_pass(error) is passes
+
+
+# --- URLs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("query", ["", "?timeout=1"])
+def test_a_url_object_connects_as_its_text(tmp_path: Path, query: str) -> None:
+    url = sa.make_url(f"sqlite:///{tmp_path / 'chats.db'}{query}")
+    history(url).add_messages(HELLO)
+    assert history(str(url)).messages == HELLO
+
+
+class Cursor:
+    """A connection's and its cursor, where switching to WAL fails a number of times."""
+
+    def __init__(self, error: str, times: int) -> None:
+        self.error, self.times, self.tries = error, times, 0
+
+    def cursor(self) -> Cursor:
+        return self
+
+    def execute(self, statement: str) -> None:
+        if "journal_mode" in statement:
+            self.tries += 1
+            if self.tries <= self.times:
+                raise sqlite3.OperationalError(self.error)
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("error", "times", "tries"),
+    [
+        pytest.param("database is locked", 2, 3, id="another process switches just now"),
+        pytest.param("attempt to write a readonly database", 9, 1, id="read-only"),
+    ],
+)
+def test_switching_to_wal_is_tried_again_only_where_it_may_pass(
+    error: str, times: int, tries: int
+) -> None:
+    cursor = Cursor(error, times)
+    _sql_engines._on_connect(cursor, None)
+    assert cursor.tries == tries

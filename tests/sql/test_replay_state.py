@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from langchain_tokenbuffer._window import Budget, Replay, Sized
 from langchain_tokenbuffer.errors import TokenBudgetError
+from tests.reference import M
 from tests.strategies import budgets, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from tests.reference import M
 
 
 def floors(messages: Sequence[M]) -> Callable[[int], int]:
@@ -66,3 +65,71 @@ def test_in_a_steady_replay_a_message_that_fits_changes_nothing_but_the_sum(
 def test_the_state_of_a_replay_that_saw_nothing_is_that_of_a_new_one(oversize: str) -> None:
     budget = Budget(10, oversize=oversize)  # type: ignore[arg-type]
     assert told(Replay.from_state(budget, Replay(budget).state())) == told(Replay(budget))
+
+
+def lived(messages: Sequence[M], budget: Budget) -> Replay:
+    replay = Replay(budget)
+    for m in messages:
+        replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+    return replay
+
+
+def test_without_a_human_message_a_replay_goes_on_from_its_state() -> None:
+    budget = Budget(12, 1.0, oversize="raise")
+    greeted = lived([M("system", 1), M("ai", 5), M("ai", 5)], budget)
+    again = Replay.from_state(budget, greeted.state())
+    again.push(Sized("ai", 5), lambda _: 5)
+    assert again.window().kept == (0, 2, 3)
+
+
+def test_a_replay_from_its_state_tells_no_change() -> None:
+    budget = Budget(10)
+    assert Replay.from_state(budget, lived([M("human", 1)] * 3, budget).state()).changed == 3
+
+
+def test_the_state_keeps_the_form_that_databases_hold() -> None:
+    messages = [
+        M("system", 1),
+        M("ai", 1),
+        M("human", 5),
+        M("ai", 3, 1, pinned=True),
+        M("tool", 4),
+        M("ai", 2),
+        M("ai", 20),
+        M("human", 30),
+        M("ai", 1),
+    ]
+    replay = lived(messages, Budget(40, 0.5, fixed=3, oversize="drop"))
+    question = [0, True, False, 0, 0, [[2, "human", 5, 5]]]
+    step = [0, False, True, 1, 1, [[3, "ai", 3, 3], [4, "tool", 4, 4]]]
+    left_out = [2, True, False, 0, 0, []]
+    assert replay.state() == [
+        9,
+        [[0], 1, False, False],
+        [2, 1],
+        2,
+        "turn",
+        [question, step, left_out],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "human", "unit"),
+    [
+        pytest.param("human", 0, [0, True, False, 0, 0, [[0, "human", 1, 1]]], id="question"),
+        pytest.param("ai", -1, [-1, False, False, 0, 0, [[0, "ai", 1, 1]]], id="greeting"),
+        pytest.param("tool", -1, [-1, False, False, 0, 1, [[0, "tool", 1, 1]]], id="result"),
+    ],
+)
+def test_the_state_of_one_message_keeps_its_form(kind: str, human: int, unit: list[object]) -> None:
+    state = lived([M(kind, 1)], Budget(10)).state()
+    assert state == [1, [[], 0, False, False], [0, 1], human, "", [unit]]
+
+
+def test_the_state_of_nothing_keeps_its_form() -> None:
+    assert Replay(Budget(10)).state() == [0, [[], 0, True, False], [0, 0], -1, "", []]
+
+
+@pytest.mark.parametrize("kinds", [["human"], ["human", "ai"]], ids=" ".join)
+def test_a_replay_is_steady_from_the_first_question_on(kinds: list[str]) -> None:
+    assert lived([M(kind, 1) for kind in kinds], Budget(10)).steady

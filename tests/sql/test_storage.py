@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 import sqlalchemy as sa
+import tenacity
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import (
@@ -232,7 +233,7 @@ def failing(engine: sa.Engine, what: str) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     from langchain_tokenbuffer._sql import engines  # noqa: PLC0415
 
-    monkeypatch.setitem(engines._RETRIES, "wait", lambda _: 0)
+    monkeypatch.setitem(engines._RETRIES, "wait", tenacity.wait_none())
 
 
 @pytest.mark.usefixtures("impatient")
@@ -553,6 +554,34 @@ async def test_purging_async(lite: Place) -> None:
     assert await lite.history("s").adelete_before(4) == 4
 
 
+async def test_purging_async_stops_at_the_limit(lite: Place) -> None:
+    fill(lite, "s", 9)
+    assert await lite.history("s").adelete_before(4, limit=2) == 2
+
+
+async def test_appending_nothing_async_stores_nothing(lite: Place) -> None:
+    await lite.history("s").aadd_messages([])
+    assert await lite.history("s").aall_messages() == []
+
+
+async def test_under_changed_settings_async_reading_computes_the_window_anew(lite: Place) -> None:
+    fill(lite, "s", 9)
+    wider = await lite.history("s", max_tokens=10_000).aget_messages()
+    assert wider == lite.history("s").all_messages()
+
+
+def test_a_history_is_imported_from_another_one_whole(lite: Place) -> None:
+    fill(lite, "old", 9)
+    source = lite.history("old")
+    assert lite.history("new").import_messages(source) == len(source.all_messages())
+
+
+def test_a_file_as_bytes_in_the_metadata_is_stored_as_text(lite: Place) -> None:
+    lite.history("s").add_messages([HumanMessage("Hi", response_metadata={"file": b"abc"})])
+    (found,) = lite.history("s").all_messages()
+    assert found.response_metadata == {"file": "YWJj"}
+
+
 @pytest.mark.parametrize("before", [True, "1", None, 1.5])
 def test_purging_wants_a_number_or_a_time(lite: Place, before: Any) -> None:
     with pytest.raises(TypeError, match="before must be"):
@@ -677,6 +706,12 @@ def test_no_session_id_reaches_the_rows_of_another_session(
 def test_a_name_that_is_not_plain_is_refused(lite: Place, argument: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"{argument} must be"):
         lite.history("s", **{argument: name})
+
+
+@pytest.mark.parametrize("argument", ["prefix", "schema"])
+def test_a_name_that_is_no_string_is_refused(lite: Place, argument: str) -> None:
+    with pytest.raises(TypeError, match=f"{argument} must be a string"):
+        lite.history("s", **{argument: 7})
 
 
 def test_a_session_id_that_is_no_string_is_refused(lite: Place) -> None:

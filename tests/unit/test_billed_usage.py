@@ -532,6 +532,23 @@ def test_a_reply_that_reports_nothing_is_no_anchor() -> None:
     assert CLAUDE.count(messages, anchor=True) == CLAUDE.count(messages)
 
 
+def test_a_report_of_no_input_is_no_anchor() -> None:
+    messages = [HumanMessage("Hi"), reply("Yes.", 0, 5)]
+    assert CLAUDE.count(messages, anchor=True) == CLAUDE.count(messages)
+
+
+def test_reports_between_which_the_prefix_shrank_say_nothing_of_the_estimate() -> None:
+    behind = CLAUDE([HumanMessage(LONG)]) - CLAUDE.constant
+    messages = [
+        HumanMessage(LONG),
+        reply("Yes.", 700, 5),
+        HumanMessage(LONG),
+        reply("Yes.", 600, 5),
+        HumanMessage(LONG),
+    ]
+    assert CLAUDE.count(messages, anchor=True) == 605 + behind
+
+
 def test_what_was_thought_and_is_not_in_the_reply_is_not_counted_again() -> None:
     messages = [HumanMessage("Hi"), reply("Yes.", 100, 5000)]
     assert CLAUDE.count(messages, anchor=True) < 200

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
+import pickle
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -475,3 +477,21 @@ def test_a_lost_turn_is_logged_although_the_run_swallows_it(
         answer = chain_over(lambda _: view(history), keyed=True).invoke({"q": "now"}, CONFIG)
     assert answer.content == "a:now"
     assert "Could not store 2 of 2 messages" in caplog.text
+
+
+# --- pickles and copies -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda history: pickle.loads(pickle.dumps(history))]
+)
+def test_a_copy_shows_the_same_window(
+    history: BaseChatMessageHistory, again: Callable[[Any], Any]
+) -> None:
+    history.add_messages(turns(5))
+    assert again(view(history)).messages == turns(5)[-4:]
+
+
+def test_a_deep_copy_writes_elsewhere(history: BaseChatMessageHistory) -> None:
+    copy.deepcopy(view(history)).add_messages(turns(1))
+    assert history.messages == []

@@ -67,6 +67,15 @@ def test_the_size_is_read_from_the_header(file: Any) -> None:
     assert size_of(file(1030, 515)) == (1030, 515)
 
 
+def test_a_jpeg_may_have_markers_without_a_length() -> None:
+    bare = b"\xff\xd8" + b"\xff\xd0" + jpeg(40, 30)[2:]
+    assert size_of(bare) == (40, 30)
+
+
+def test_a_jpeg_without_a_marker_where_one_has_to_be_says_nothing() -> None:
+    assert size_of(b"\xff\xd8\xff\xe2\x00\x02" + b"\0" * 40) is None
+
+
 @pytest.mark.parametrize("file", FILES.values(), ids=FILES)
 def test_a_header_that_is_cut_short_says_nothing(file: Any) -> None:
     assert size_of(file(1030, 515)[:14]) is None or file is gif

@@ -9,6 +9,7 @@ import pytest
 from langchain_core.language_models import BaseChatModel, BaseLLM, FakeListChatModel, FakeListLLM
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import ConfigurableField
 from langchain_openai import AzureChatOpenAI, ChatOpenAI, OpenAI
 from pydantic import SecretStr
 
@@ -284,6 +285,17 @@ def test_a_remote_counter_that_is_asked_for_is_asked_once_a_count() -> None:
 def test_a_remote_counter_that_is_asked_for_is_what_counts() -> None:
     counter = TokenCounter(of("langchain_anthropic", Asked), exact="remote")
     assert counter([*SAID, *SAID]) == 24
+
+
+def test_a_model_with_configurable_fields_counts_as_the_model() -> None:
+    model = ChatOpenAI(model="gpt-4", api_key=KEY)
+    chosen = model.configurable_fields(temperature=ConfigurableField(id="warm"))
+    assert TokenCounter(chosen).describe() == TokenCounter(model).describe()
+
+
+def test_a_remote_counter_that_is_asked_for_counts_no_tools_where_there_are_none() -> None:
+    counter = TokenCounter(of("langchain_anthropic", Asked), exact="remote")
+    assert counter.count(SAID) == counter(SAID)
 
 
 def test_a_remote_counter_that_is_asked_for_counts_the_tools() -> None:

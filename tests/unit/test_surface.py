@@ -217,6 +217,22 @@ def test_without_its_extra_a_name_says_what_to_install(name: str, host: str, ext
     assert f'pip install "langchain-tokenbuffer[{extra}]"' in done.stdout
 
 
+def test_a_name_without_an_extra_hides_no_import_error() -> None:
+    code = """
+import sys
+sys.modules["langchain_core"] = None
+import langchain_tokenbuffer
+try:
+    langchain_tokenbuffer.TokenBuffer
+except ImportError as error:
+    print(error.name)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.startswith("langchain_core")
+
+
 def test_dir_lists_the_surface() -> None:
     assert set(SURFACE) <= set(dir(langchain_tokenbuffer))
 

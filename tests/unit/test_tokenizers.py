@@ -20,6 +20,7 @@ from langchain_tokenbuffer import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 LETTERS = {chr(code): code for code in range(32, 127)}
@@ -45,6 +46,20 @@ COST = 5 + 4 + len("user") + len("abc") + 4 + len("assistant") + len("de")
 
 def test_a_tokenizer_object_counts_in_the_dearest_format_of_open_models() -> None:
     assert TokenCounter(by_letter())(SAID) == COST
+
+
+class Plain:
+    """A tokenizer that knows no special tokens, nor the option to leave them out."""
+
+    def encode(self, text: str) -> list[int]:
+        return list(map(ord, text))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(map(chr, ids))
+
+
+def test_a_tokenizer_without_special_tokens_counts_as_well() -> None:
+    assert TokenCounter(Plain())(SAID) == COST
 
 
 def test_the_path_of_a_file_counts_as_its_tokenizer(path: Path) -> None:

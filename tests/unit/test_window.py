@@ -270,6 +270,10 @@ def test_the_newest_unit_is_all_that_is_left_beside_the_question() -> None:
 # --- units and the head -------------------------------------------------------------------------
 
 
+def test_a_conversation_may_begin_with_a_result() -> None:
+    assert kept("T5 A5", 7) == [1]
+
+
 def test_a_greeting_leaves_when_the_first_human_message_comes() -> None:
     assert kept("S1 A1 H1", 50) == [0, 2]
 
@@ -306,11 +310,39 @@ def test_a_join_keeps_both_steps_while_they_fit() -> None:
     assert kept("H1 A1:1 A1:1 T4 T4 A1", 12) == [0, 1, 2, 3, 4, 5]
 
 
+def test_a_result_without_a_call_in_its_step_joins_it_to_the_step_before() -> None:
+    assert kept("H1 A5:2 T1 A1 T1 A5", 9) == [0, 5]
+
+
+def test_steps_are_joined_also_where_there_is_no_human_message() -> None:
+    assert kept("A5:1 A1:1 T1 T1 A5", 9) == [4]
+
+
+def test_a_join_takes_no_more_steps_than_hold_the_calls() -> None:
+    assert kept("H1 A5 A1:1 A1:1 T4 T4", 12) == [0, 2, 3, 4, 5]
+
+
+def test_a_join_goes_on_until_every_result_has_its_call() -> None:
+    assert kept("H1 A2:2 T2 A2:1 T2 A2:1 T2 T2 A1", 14) == [0, 8]
+
+
 # --- pins ---------------------------------------------------------------------------------------
 
 
 def test_a_pin_holds_its_step_and_the_question_of_its_turn() -> None:
     assert kept("H1 A2:1 T2! A2 H9 A9 H1 A9", 17) == [0, 1, 2, 6, 7]
+
+
+def test_a_pin_holds_the_step_that_its_own_is_joined_with() -> None:
+    assert kept("H1 A1:1! A1:1 T4 T4 A5 A5", 17) == [0, 1, 2, 3, 4, 6]
+
+
+def test_a_pinned_question_and_a_pin_of_its_turn_cost_what_they_are() -> None:
+    assert kept("H3! A3! A9 H1 A9", 16) == [0, 1, 3, 4]
+
+
+def test_a_question_that_a_pin_holds_already_costs_no_more() -> None:
+    assert kept("H3 A3! A9 A9", 15) == [0, 1, 3]
 
 
 def test_a_pinned_question_holds_no_more_than_itself() -> None:
@@ -355,6 +387,15 @@ def test_a_late_system_message_is_never_clamped() -> None:
     assert seen.clamped == {0: 11}
 
 
+@pytest.mark.parametrize(("clamped", "tokens", "sizes"), [(9, 9, {0: 9}), (50, 30, {})])
+def test_a_message_clamped_by_an_earlier_replay_costs_what_that_left(
+    clamped: int, tokens: int, sizes: dict[int, int]
+) -> None:
+    replay = Replay(Budget(40))
+    replay.push(Sized("human", 30, clamped=clamped), lambda _: 1)
+    assert (replay.tokens, replay.window().clamped) == (tokens, sizes)
+
+
 def test_a_clamp_size_stands_while_the_budget_holds() -> None:
     before = window(conversation("H50? A1"), Budget(30, 0.5))
     after = window(conversation("H50? A1 A5"), Budget(30, 0.5))
@@ -393,8 +434,92 @@ def test_drop_raises_where_the_head_alone_does_not_fit() -> None:
         kept("S21 H1", 20, oversize="drop")
 
 
+def test_what_is_held_before_the_cut_is_the_head_and_the_question() -> None:
+    replay = lived(conversation("S1 H4 A9 A9 H1"), Budget(21, 1.0))
+    assert (replay.held, replay.cut) == ([0, 1], 3)
+
+
 def test_the_cut_of_an_empty_tail_is_the_length_of_the_conversation() -> None:
     assert window(conversation("S1 H30"), Budget(20, oversize="drop")).cut == 2
+
+
+# --- slack --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "strained"),
+    [
+        pytest.param("H15", False, id="what fits needs none"),
+        pytest.param("H16", True, id="what must stay takes some"),
+        pytest.param("H18", True, id="or all of it"),
+        pytest.param("H13 A1:1 T9?", False, id="clamped it needs none"),
+        pytest.param("H16 A1:1 T9?", True, id="not even clamped it fits without"),
+        pytest.param("H14 A1:1 T9?", True, id="clamping alone needs some"),
+        pytest.param("H16 H40?", True, id="once taken it stays taken"),
+    ],
+)
+def test_what_must_stay_may_take_the_slack(text: str, *, strained: bool) -> None:
+    assert lived(conversation(text), Budget(20, 0.5, fixed=5, slack=3)).strained is strained
+
+
+@pytest.mark.parametrize(
+    ("text", "strained"),
+    [
+        pytest.param("S14 H30", False, id="what is left fits without"),
+        pytest.param("S15 H30", False, id="and just so"),
+        pytest.param("S16 H30", True, id="what is left takes some"),
+    ],
+)
+def test_when_something_is_left_out_the_rest_may_take_the_slack(
+    text: str, *, strained: bool
+) -> None:
+    replay = lived(conversation(text), Budget(20, fixed=5, slack=3, oversize="drop"))
+    assert (replay.kept()[0], replay.strained) == ([0], strained)
+
+
+def test_an_error_does_not_count_the_slack() -> None:
+    error = shortage(conversation("H19"), Budget(20, fixed=5, slack=3))
+    assert error is not None
+    assert (error.tokens, "the fixed part of the request 2)" in str(error)) == (21, True)
+
+
+def test_what_the_slack_cannot_help_does_not_take_it() -> None:
+    replay = lived(conversation("H19"), Budget(20, fixed=5, slack=3))
+    assert (replay.strained, replay._shortage is None) == (False, False)
+
+
+def test_what_is_clamped_into_the_slack_is_at_its_smallest() -> None:
+    assert window(conversation("H16 A1:1 T9?"), Budget(20, fixed=5, slack=3)).clamped == {2: 1}
+
+
+def test_what_takes_all_of_the_slack_needs_no_clamping() -> None:
+    strict = Budget(20, fixed=5, slack=3, oversize="raise")
+    assert window(conversation("H18"), strict).kept == (0,)
+
+
+def test_a_window_does_not_count_the_slack() -> None:
+    assert window(conversation("H18"), Budget(20, fixed=5, slack=3)).tokens == 20
+
+
+# --- what a push tells ----------------------------------------------------------------------------
+
+
+def test_before_the_first_push_there_is_nothing_to_tell() -> None:
+    replay = Replay(Budget(10))
+    assert (replay.changed, replay.left_out, replay.strained) == (0, None, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        pytest.param("H5 A5", 2, id="nothing"),
+        pytest.param("H5 A5 H5 A5 H1", 0, id="what left"),
+        pytest.param("H5 A1:1 T30?", 2, id="what was resized, not all that could be"),
+        pytest.param("H5? A1:3 T9 T9? T30?", 3, id="the first of what was resized"),
+    ],
+)
+def test_a_push_tells_the_first_index_it_took_out_or_resized(text: str, changed: int) -> None:
+    assert lived(conversation(text), Budget(20, 1.0)).changed == changed
 
 
 # --- the error ----------------------------------------------------------------------------------
@@ -436,6 +561,12 @@ def test_an_error_says_both_numbers_and_what_they_are_made_of(
         f"What must stay needs {tokens} tokens{even} ({made_of}, the fixed part of the request 3);"
         f" max_tokens is 20. Raise max_tokens, shorten or unpin what must stay{otherwise}."
     )
+
+
+def test_an_error_does_not_hope_to_clamp_a_late_system_message() -> None:
+    error = shortage(conversation("H20? S19?"), Budget(10))
+    assert error is not None
+    assert error.tokens == 20
 
 
 def test_an_error_pickles_with_its_numbers() -> None:
