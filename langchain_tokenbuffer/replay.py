@@ -21,10 +21,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import langchain_tokenbuffer
 from langchain_tokenbuffer._replay.advice import SPEND, TRIM_TOS, advise
 from langchain_tokenbuffer._replay.files import read
 from langchain_tokenbuffer._replay.measuring import (
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version",
         action="version",
-        version=f"langchain-tokenbuffer {langchain_tokenbuffer.__version__}",
+        version=f"langchain-tokenbuffer {version('langchain-tokenbuffer')}",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_replay(

@@ -110,7 +110,7 @@ def _budgets(measured: Iterable[Measured], context: int | None) -> list[int]:
 
 def _round(value: float) -> int:
     """Round to two digits, down."""
-    unit = 10 ** max(0, len(str(int(value))) - 2)
+    unit: int = 10 ** max(0, len(str(int(value))) - 2)
     return int(value) // unit * unit
 
 

@@ -70,7 +70,9 @@ def _threads(path: str) -> Iterator[dict[str, Any]]:
     try:
         from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer  # noqa: PLC0415
     except ImportError as error:
-        msg = 'Reading a checkpoint file needs LangGraph: pip install "langchain-tokenbuffer[agents]"'
+        msg = (
+            'Reading a checkpoint file needs LangGraph: pip install "langchain-tokenbuffer[agents]"'
+        )
         raise TokenBufferError(msg) from error
     serde = JsonPlusSerializer(allowed_msgpack_modules=None)
     newest = (

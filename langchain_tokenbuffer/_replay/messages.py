@@ -6,6 +6,7 @@ Nothing is loaded or unpickled: a dump names a class, and the name is looked up 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import (
@@ -131,13 +132,13 @@ def _calls(raw: Sequence[Any]) -> tuple[list[dict[str, Any]], list[InvalidToolCa
             calls.append(call)  # LangChain's own form
             continue
         name, args, id_ = function.get("name"), function.get("arguments"), call.get("id")
-        try:
+        with suppress(ValueError):
             args = json.loads(args) if isinstance(args, str) else args
-        except ValueError:
-            pass
         if isinstance(args, dict):
             calls.append({"name": name, "args": args, "id": id_, "type": "tool_call"})
         else:
             said = None if args is None else str(args)
-            broken.append(InvalidToolCall(name=name, args=said, id=id_, error=None))
+            broken.append(
+                InvalidToolCall(type="invalid_tool_call", name=name, args=said, id=id_, error=None)
+            )
     return calls, broken

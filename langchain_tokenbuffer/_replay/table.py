@@ -101,9 +101,7 @@ def _cell(point: Point, advice: Advice) -> Text:
     return Text(f"{shown} ", style="bold" if point.on_frontier else "")
 
 
-def _calls(
-    report: Report, measured: Measured, calls: Sequence[Call], *, everything: bool
-) -> Table:
+def _calls(report: Report, measured: Measured, calls: Sequence[Call], *, everything: bool) -> Table:
     table = Table(title=_title(report), box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for name in ("call", "sees", "tokens", "of", "cut"):
         table.add_column(name, justify="right", no_wrap=True)

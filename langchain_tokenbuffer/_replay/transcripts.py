@@ -159,7 +159,11 @@ def _tools(value: dict[str, Any]) -> tuple[dict[str, Any], ...]:
 
 
 def _is_run(value: object) -> bool:
-    return isinstance(value, dict) and "inputs" in value and bool({"run_type", "outputs"} & value.keys())
+    return (
+        isinstance(value, dict)
+        and "inputs" in value
+        and bool({"run_type", "outputs"} & value.keys())
+    )
 
 
 def _in_runs(runs: Sequence[Any], name: str) -> Iterator[Transcript]:
