@@ -17,6 +17,18 @@ GREETINGS = [
     "Hello, this is {guest}. We are looking for a {kind}, on {day} if we can.",
     "A {kind} on {day}, is that possible? The name is {guest}.",
 ]
+CHECKLIST = (
+    "It is quiet now, so please go through all city bikes, one by one, before the season starts. "
+    "Brakes: the pads are worn when the groove is gone, and a cable that frays is worn too. Tyres: "
+    "look for cracks at the side, for glass in the tread, and press them with your thumb. Chain: "
+    "lay the gauge on it; if it drops in, the chain is worn, and so is the smallest sprocket. "
+    "Lights: front, rear, and the cable between them, also with the wheel turned slowly. Write "
+    "down what is good, what is worn and what is broken. Broken ones go to the back of the shop "
+    "today, worn ones get a yellow tag, and whatever is missing we order on Monday. Take your "
+    "time, do not guess, and put everything on one list for me at the end, the worst ones on top. "
+    "If two are equally bad, the older frame comes first; its number is on the seat tube."
+)
+STATES = ["good", "good", "good", "worn", "broken"]
 WEATHER = ["dry and calm", "a fresh wind from the west", "showers before noon", "fog until ten"]
 
 TOOLS = [
@@ -35,6 +47,7 @@ TOOLS = [
     for name, description, keys in [
         ("find_bikes", "List the bikes of a kind that are free on a day.", ["kind", "day"]),
         ("book", "Book a bike for a guest.", ["bike", "day", "guest"]),
+        ("inspect", "Look a bike over in the workshop.", ["bike"]),
     ]
 ]
 SYSTEM = (
@@ -79,7 +92,18 @@ def rental(guest: str) -> None:
     said("assistant", f"Booked for {day}, {guest}: number {number}.")
 
 
-for turn in range(56):
+def inspection() -> None:
+    """Play one long turn: a question that stays while the steps of its answer come and go."""
+    said("user", CHECKLIST)
+    for number in range(10, 70):
+        found = {part: random.choice(STATES) for part in ("brakes", "tyres", "chain", "lights")}
+        called("inspect", {"bike": f"city-{number}"}, found)
+    said("assistant", "Done: the list is on the workbench, the worst ones on top.")
+
+
+for turn in range(44):
+    if turn == 26:  # noqa: PLR2004  # somewhere in the middle
+        inspection()
     rental(GUESTS[turn % len(GUESTS)])
 said("user", "One more thing: who was the very first guest today, and what did they book?")
 

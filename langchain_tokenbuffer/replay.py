@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,20 +62,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        report = _report(options)
-        if options.plot is not None:
-            _draw(report, options.plot)
-        if options.json:
-            print(json.dumps(as_json(report), ensure_ascii=False))  # noqa: T201  # a command
-        else:
-            from langchain_tokenbuffer._replay.table import show  # noqa: PLC0415  # the extra's
-
-            show(report, everything=options.all)
-    except (OSError, TokenBufferError, ValueError) as error:
-        return _refused(f"{options.file}: {error}")
+        outputs = _outputs(options)
     except ImportError as error:
         return _refused(f"{_NEEDS_EXTRA} ({error})")
+    try:
+        report = _report(options)
+        for put_out in outputs:
+            put_out(report)
+    except (OSError, TokenBufferError, ValueError) as error:
+        return _refused(f"{options.file}: {error}")
     return 1 if report.totals.over else 0
+
+
+def _outputs(options: argparse.Namespace) -> list[Callable[[Report], None]]:
+    """Return what to do with a report; before there is one, so that a missing extra tells early."""
+    outputs: list[Callable[[Report], None]] = []
+    if options.json:
+        outputs.append(_print_json)
+    else:
+        from langchain_tokenbuffer._replay.table import show  # noqa: PLC0415  # the extra's
+
+        outputs.append(partial(show, everything=options.all))
+    if options.plot is not None:
+        if options.plot.suffix == ".html":
+            from langchain_tokenbuffer._replay.page import write  # noqa: PLC0415  # if asked for
+        else:
+            from langchain_tokenbuffer._replay.picture import write  # noqa: PLC0415  # the extra's
+        outputs.append(partial(write, path=options.plot))
+    return outputs
+
+
+def _print_json(report: Report) -> None:
+    print(json.dumps(as_json(report), ensure_ascii=False))  # noqa: T201  # a command
 
 
 def _refused(why: str) -> int:
@@ -146,7 +165,7 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     )
     add("--context", type=_TOKENS, metavar="N", help="what the model takes")
     add("--conversation", metavar="NAME", help="only this one of the file, by name or number")
-    add("--plot", type=Path, metavar="OUT", help="draw the window to OUT.png or OUT.html")
+    add("--plot", type=_picture, metavar="OUT", help="draw the window to OUT.png or OUT.html")
     add("--all", action="store_true", help="show calls before which nothing happened, too")
     add("--json", action="store_true", help="print one JSON object instead of tables")
     prices = parser.add_argument_group("prices of input tokens, as ratios or per million tokens")
@@ -185,6 +204,14 @@ def _number(
         return found
 
     return value
+
+
+def _picture(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in (".png", ".html"):
+        msg = f"must end in .png or .html, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return path
 
 
 _TOKENS = _number(int, "an int of at least 1", lambda found: found >= 1)
@@ -253,15 +280,3 @@ def _chosen(found: list[Transcript], wanted: str | None) -> list[Transcript]:
         msg = f"there is no conversation {wanted!r}; the {len(found)} are {names}{more}"
         raise TokenBufferError(msg)
     return named
-
-
-def _draw(report: Report, path: Path) -> None:
-    kind = path.suffix.lower()
-    if kind == ".html":
-        from langchain_tokenbuffer._replay.page import write  # noqa: PLC0415  # only if asked for
-    elif kind == ".png":
-        from langchain_tokenbuffer._replay.picture import write  # noqa: PLC0415  # the extra's
-    else:
-        msg = f"--plot draws to .png or .html, not to {path.name}"
-        raise TokenBufferError(msg)
-    write(report, path)

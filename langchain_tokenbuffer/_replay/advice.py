@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._replay.measuring import Measured, Prices, Totals
 
 TRIM_TOS = (0.4, 0.5, 0.6, 0.8, 1.0)
-BUDGETS = 8
+BUDGETS = 9
 """How many budgets are tried, between what the fixed part allows and the whole conversation."""
 _WIDEST = 16
 """The smallest budget is the whole conversation divided by this."""
@@ -28,7 +28,7 @@ COMFORTABLE = 0.8
 """Of a model's context, what a conversation may take that is still growing."""
 SPEND = 0.5
 """Of the cost of never trimming, what the setting to take may cost."""
-WORTH = 1 / 3
+WORTH = 1 / 4
 """Of the conversation, what the model has to see for a setting to be worth it."""
 
 
@@ -172,8 +172,8 @@ def _to_take(best: Point, frontier: Sequence[Point], spend: float) -> str:
 def _not_to_trim(
     never: Totals, frontier: Sequence[Point], spend: float, context: int | None
 ) -> str:
-    room = f" of the model's {context}" if context else ""
-    said = f"Do not trim: the longest request takes {never.peak}{room} tokens, and "
+    room = f" of the model's {context:,}" if context else ""
+    said = f"Do not trim: the longest request takes {never.peak:,}{room} tokens, and "
     paid = [point for point in frontier if point.cost <= spend]
     if paid:
         shown, cost = percent(paid[-1].totals.share), percent(spend)
@@ -188,8 +188,8 @@ def _not_to_trim(
     return f"{said}never trimming is cheapest."
 
 
-_OUTGROWN = "The longest request would take {} tokens, and the model {}. "
+_OUTGROWN = "The longest request would take {:,} tokens, and the model takes {:,}. "
 _TOO_SMALL = (
-    "No budget will do: the longest request takes {} tokens, the model {}, and what must stay "
+    "No budget will do: the longest request takes {:,} tokens, the model {:,}, and what must stay "
     "does not fit below that."
 )

@@ -154,6 +154,10 @@ class Measured:
         """What the last call costs with every message."""
         return self.fixed + self.upto[max(self.ends, default=0)]
 
+    def tokens_of(self, indices: Iterable[int]) -> int:
+        """Return what messages cost in full."""
+        return sum(self.sized[index].cost for index in indices)
+
     def floor(self, index: int) -> int:
         """Return the smallest size to which a message can be clamped."""
         known = self._floors.get(index)
@@ -276,7 +280,7 @@ class _Lived:
         if self._changed >= self._seen:
             return self.calls[-1].tokens
         measured, end = self._measured, self._changed
-        common = measured.fixed + sum(measured.sized[i].cost for i in held if i < end)
+        common = measured.fixed + measured.tokens_of(i for i in held if i < end)
         common += max(0, measured.upto[end] - measured.upto[cut])
         return common - measured.saved(each for each in self._clamped if each[0] < end)
 

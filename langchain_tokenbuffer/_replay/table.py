@@ -31,7 +31,7 @@ def show(report: Report, *, everything: bool) -> None:
         report: What was found out.
         everything: Whether calls before which nothing happened are shown too.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)  # names are the user's
     console.print(_opening(report), soft_wrap=True)
     if report.advice is not None:
         if report.advice.points:
@@ -149,8 +149,7 @@ def _rows(calls: Sequence[Call], *, everything: bool) -> Iterator[Call | int]:
 def _left(measured: Measured, call: Call) -> str:
     if not call.left:
         return ""
-    tokens = sum(measured.sized[index].cost for index in call.left)
-    return f"{len(call.left):,} ({tokens:,})"
+    return f"{len(call.left):,} ({measured.tokens_of(call.left):,})"
 
 
 def _conversations(report: Report, *, everything: bool) -> Table:
