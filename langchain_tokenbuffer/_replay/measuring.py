@@ -136,18 +136,24 @@ class Measured:
     def ends(self) -> list[int]:
         """How many messages each call had: those before an AI message, and all at an open end.
 
-        An AI message with nothing before it is a greeting that no model was asked for.
+        An AI message with nothing but system messages before it is a greeting that no model was
+        asked for.
         """
-        ends = [i for i, sized in enumerate(self.sized) if i and sized.kind == "ai"]
+        greeted = self.heads
+        ends = [i for i, sized in enumerate(self.sized) if i > greeted and sized.kind == "ai"]
         if self.sized and self.sized[-1].kind != "ai":
             ends.append(len(self.sized))
         return ends
 
     @property
+    def heads(self) -> int:
+        """How many system messages lead."""
+        return next((i for i, s in enumerate(self.sized) if s.kind != "system"), len(self.sized))
+
+    @property
     def head(self) -> int:
-        """What the leading system messages cost."""
-        size = next((i for i, s in enumerate(self.sized) if s.kind != "system"), len(self.sized))
-        return self.upto[size]
+        """What they cost."""
+        return self.upto[self.heads]
 
     @property
     def longest(self) -> int:

@@ -21,8 +21,8 @@ from langchain_core.messages import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_TYPES = {
-    # class in a constructor dict -> type in the other dumps
+_CLASSES = {
+    # class in a constructor dict -> type in the other dumps; a chunk is what it is a chunk of
     "HumanMessage": "human",
     "AIMessage": "ai",
     "SystemMessage": "system",
@@ -30,7 +30,7 @@ _TYPES = {
     "FunctionMessage": "function",
     "ChatMessage": "chat",
 }
-_CHUNKS = {f"{name}Chunk": kind for name, kind in _TYPES.items()}
+_CLASSES |= {f"{name}Chunk": kind for name, kind in _CLASSES.items()}
 
 
 def is_message(value: object) -> bool:
@@ -70,16 +70,17 @@ def _dumped(raw: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
     """
     if "role" in raw and raw.get("type") not in ("chat", "ChatMessageChunk"):
         return None
-    kind, data = raw.get("type"), raw
-    if kind == "constructor" and isinstance(raw.get("id"), list) and raw["id"]:
-        kind, data = raw["id"][-1], raw.get("kwargs", {})
+    kind, data = str(raw.get("type")), raw
+    if kind == "constructor":
+        id_, data = raw.get("id"), raw.get("kwargs", {})
+        kind = _CLASSES.get(str(id_[-1]), "") if isinstance(id_, list) and id_ else ""
     elif isinstance(raw.get("data"), dict):
         data = raw["data"]
-    kind = _TYPES.get(str(kind)) or _CHUNKS.get(str(kind)) or kind
-    if kind not in _TYPES.values() or not isinstance(data, dict):
+    kind = _CLASSES.get(kind, kind)  # a chunk's type is the name of its class
+    if kind not in _CLASSES.values() or not isinstance(data, dict):
         return None
     known = "content" in data or "tool_calls" in data
-    return (str(kind), {**data, "type": kind}) if known else None
+    return (kind, {**data, "type": kind}) if known else None
 
 
 def _of_role(raw: dict[str, Any]) -> list[BaseMessage]:

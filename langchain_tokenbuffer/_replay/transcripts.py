@@ -112,12 +112,12 @@ def _exchanges(asked: dict[str, Any], answer: Any, name: str) -> Iterator[Transc
     for number, (batch, reply) in enumerate(zip_longest(batches, _replies(answer)), 1):
         if batch is None:
             return
-        messages = [*head, *batch]
-        reply = reply or []  # noqa: PLW2901  # an exchange without one
+        messages, new = _built([*head, *batch]), _built(reply or [])
         # A graph answers with its whole state, a model with what is new.
-        whole = bool(messages) and any(map(_same(messages[-1]), reply))
-        said = [*reply] if whole else [*messages, *reply]
-        yield Transcript(name if len(batches) == 1 else f"{name} {number}", _built(said), tools)
+        last = _said(messages[-1]) if messages else None
+        whole = any(_said(message) == last for message in new)
+        said = new if whole else [*messages, *new]
+        yield Transcript(name if len(batches) == 1 else f"{name} {number}", said, tools)
 
 
 def _replies(answer: Any) -> list[list[Any]]:
@@ -140,12 +140,6 @@ def _chosen(choices: Any) -> list[Any]:
     first = choices[0] if isinstance(choices, list) and choices else None
     message = first.get("message") if isinstance(first, dict) else None
     return [message] if is_message(message) else []
-
-
-def _same(raw: Any) -> Any:
-    """Return a test for what says the same as a message; ids differ between dumps."""
-    said = [_said(message) for message in _built([raw])]
-    return lambda other: [_said(message) for message in _built([other])] == said
 
 
 def _tools(value: dict[str, Any]) -> tuple[dict[str, Any], ...]:
@@ -172,14 +166,11 @@ def _in_runs(runs: Sequence[Any], name: str) -> Iterator[Transcript]:
     A model call has what its graph does not show: the system message and the tools.
     """
     flat = [run for root in runs for run in _with_children(root)]
-    models = [run for run in flat if run.get("run_type") == "llm"]
-    for number, run in enumerate(models or flat, 1):
-        inputs, extra = run.get("inputs"), run.get("extra") or {}
-        asked = _asked(inputs)
-        if asked is None:
-            continue
-        params = {**(extra.get("invocation_params") or {}), **asked}
-        yield from _exchanges(params, run.get("outputs"), f"{name} {number}")
+    asking = [(run, asked) for run in flat if (asked := _asked(run.get("inputs"))) is not None]
+    models = [each for each in asking if each[0].get("run_type") == "llm"]
+    for number, (run, asked) in enumerate(models or asking, 1):
+        params = (run.get("extra") or {}).get("invocation_params") or {}
+        yield from _exchanges({**params, **asked}, run.get("outputs"), f"{name} {number}")
 
 
 def _with_children(run: Any) -> Iterator[dict[str, Any]]:
@@ -250,4 +241,4 @@ def _described(value: object) -> str:
         return f"an object with the keys {', '.join(map(str, [*value][:6])) or '(none)'}"
     if isinstance(value, list):
         return f"a list of {len(value)} that are no messages" if value else "an empty list"
-    return f"a {type(value).__name__}"
+    return "a text" if isinstance(value, str) else f"{value!r}"
