@@ -80,7 +80,7 @@ def advise(
     """
     never = untrimmed(measured, prices)
     points = []
-    for setting in starmap(Setting, product(_budgets(measured, context), trim_tos)):
+    for setting in starmap(Setting, product(_budgets(measured, prices, context), trim_tos)):
         played = ((each, calls_of(each, setting, prices)) for each in measured)
         totals = totals_of(played, prices)
         points.append(Point(setting, totals, totals.cost / (never.cost or 1)))
@@ -92,20 +92,20 @@ def advise(
     best = _best(frontier, spend, must=not comfortable)
     if best is None:
         said = "" if comfortable else _TOO_SMALL.format(never.peak, context)
-        said = said or _not_to_trim(never, frontier, spend, context)
+        said = said or _not_to_trim(never, tried, spend, context)
         return Advice(None, said, tried, never, context)
     said = "" if usable else _OUTGROWN.format(never.peak, context)
     return Advice(best.setting, said + _to_take(best, frontier, spend), tried, never, context)
 
 
-def _budgets(measured: Iterable[Measured], context: int | None) -> list[int]:
-    """Return round budgets, evenly spaced as ratios."""
+def _budgets(measured: Iterable[Measured], prices: Prices, context: int | None) -> list[int]:
+    """Return round budgets, evenly spaced as ratios; none that no cache would serve."""
     sizes = [(each.longest, each.fixed + each.head) for each in measured]
     longest, beside = (max(size) for size in zip(*sizes, strict=True))
     top = longest if context is None else min(longest, USABLE * context)
-    low = max(longest / _WIDEST, 1.5 * beside, 64)
+    low = max(longest / _WIDEST, 1.5 * beside, prices.floor, 10)
     steps = (low * (top / low) ** (n / BUDGETS) for n in range(BUDGETS))
-    return sorted({_round(step) for step in steps}) if low < top else []
+    return sorted({max(_round(step), prices.floor, 1) for step in steps}) if low < top else []
 
 
 def _round(value: float) -> int:
@@ -169,23 +169,26 @@ def _to_take(best: Point, frontier: Sequence[Point], spend: float) -> str:
     return f"{said}."
 
 
-def _not_to_trim(
-    never: Totals, frontier: Sequence[Point], spend: float, context: int | None
-) -> str:
+def _not_to_trim(never: Totals, points: Sequence[Point], spend: float, context: int | None) -> str:
     room = f" of the model's {context:,}" if context else ""
-    said = f"Do not trim: the longest request takes {never.peak:,}{room} tokens, and "
-    paid = [point for point in frontier if point.cost <= spend]
-    if paid:
-        shown, cost = percent(paid[-1].totals.share), percent(spend)
-        return f"{said}for {cost} of the cost the model would see only {shown} of the conversation."
+    said = f"Do not trim: the longest request takes {never.peak:,}{room} tokens"
+    frontier = [point for point in points if point.on_frontier]
+    shown = [point.totals.share for point in frontier if point.cost <= spend]
+    if not points:
+        return f"{said}."
+    if shown:
+        most = f"{percent(max(shown))} of the conversation"
+        return f"{said}, and for {percent(spend)} of the cost the model would see only {most}."
     if frontier:
-        cheapest = frontier[0]
+        cheapest = min(frontier, key=lambda point: point.cost)
         whole = "" if cheapest.totals.clamped else " that keeps messages whole"
         return (
-            f"{said}the cheapest setting{whole}, max_tokens={cheapest.setting.max_tokens}, still "
-            f"costs {percent(cheapest.cost)} and shows {percent(cheapest.totals.share)}."
+            f"{said}, and the cheapest setting{whole}, max_tokens={cheapest.setting.max_tokens}, "
+            f"still costs {percent(cheapest.cost)} and shows {percent(cheapest.totals.share)}."
         )
-    return f"{said}never trimming is cheapest."
+    if any(point.cost < 1 and not point.totals.over for point in points):
+        return f"{said}, and every setting that costs less shortens messages."
+    return f"{said}, and never trimming is cheapest."
 
 
 _OUTGROWN = "The longest request would take {:,} tokens, and the model takes {:,}. "
