@@ -79,7 +79,7 @@ def _conversations(value: Any, name: str) -> Iterator[Transcript]:
 
 
 def _in_dict(value: dict[str, Any], name: str) -> Iterator[Transcript]:
-    name = str(value.get("id") or name)
+    name = str(id_) if isinstance(id_ := value.get("id"), str | int) else name
     if _is_run(value):
         yield from _in_runs([value], name)
     elif isinstance(value.get("runs"), list):

@@ -9,6 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from langchain.agents import create_agent
 from langchain_core.load import dumpd
 from langchain_core.messages import (
@@ -199,6 +201,10 @@ def test_a_conversation_has_the_name_its_record_has() -> None:
     assert only({"id": "tau-1", "messages": OPENAI}).name == "tau-1"
 
 
+def test_a_dumped_prompts_class_is_no_name() -> None:
+    assert only(dumpd(ChatPromptValue(messages=TALK))).name == "conversation"
+
+
 def test_several_conversations_are_several() -> None:
     other = [{"role": "user", "content": "Hello."}]
     found = transcripts_of([{"messages": OPENAI}, other, {"values": {"messages": other + OPENAI}}])
@@ -345,6 +351,45 @@ def test_an_error_quotes_no_content(tmp_path: Path) -> None:
     with pytest.raises(UnreadableError) as caught:
         read(str(path))
     assert "hunter2" not in str(caught.value)
+
+
+KEYS = (
+    "messages role content type data kwargs id lc inputs outputs runs run_type child_runs extra "
+    "invocation_params tools tool_calls function name arguments args generations message choices "
+    "output values request channel_values checkpoint reply response system input tool_call_id text"
+)
+WORDS = (
+    "user assistant tool system human ai constructor AIMessage llm chain chat text tool_use "
+    "tool_result function ToolMessageChunk remove {}"
+)
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.sampled_from(WORDS.split())
+)
+JSONS = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.sampled_from(KEYS.split()), inner, max_size=5),
+    ),
+    max_leaves=30,
+)
+ROLES = st.sampled_from(["user", "assistant", "tool", "system", "developer", "function", "ai"])
+ALMOST = st.builds(
+    lambda role, rest: {"role": role, "content": "a", **rest},
+    ROLES,
+    st.dictionaries(st.sampled_from(KEYS.split()), JSONS, max_size=3),
+)
+
+
+@settings(max_examples=300)
+@given(st.one_of(JSONS, st.lists(ALMOST, max_size=3), st.dictionaries(st.just("messages"), JSONS)))
+def test_any_json_is_read_or_told_and_what_is_read_counts(value: Any) -> None:
+    try:
+        found = transcripts_of(value)
+    except UnreadableError:
+        return
+    for transcript in found:
+        assert COUNTER.count(transcript.messages, tools=transcript.tools) > 0
 
 
 # --- LangGraph's SQLite file ----------------------------------------------------------------------
