@@ -190,7 +190,7 @@ def _tell_errors(console: Console, calls: Sequence[Call]) -> None:
 
 def _cost(report: Report, cost: float) -> str:
     money = report.money(cost)
-    return f"{money:,.4f}" if report.in_money else f"{money:,.0f}"
+    return f"{money:,.5f}" if report.in_money else f"{money:,.0f}"
 
 
 def _closing(report: Report) -> str:

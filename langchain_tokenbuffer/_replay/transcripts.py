@@ -7,7 +7,7 @@ states and checkpoints.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._replay.messages import is_message, messages_of
@@ -109,10 +109,9 @@ def _exchanges(asked: dict[str, Any], answer: Any, name: str) -> Iterator[Transc
     system = asked.get("system")  # Anthropic's stands beside the messages
     head = [{"role": "system", "content": system}] if system else []
     tools = _tools(asked)
-    for number, (batch, reply) in enumerate(zip_longest(batches, _replies(answer)), 1):
-        if batch is None:
-            return
-        messages, new = _built([*head, *batch]), _built(reply or [])
+    replies = chain(_replies(answer), repeat([]))
+    for number, (batch, reply) in enumerate(zip(batches, replies, strict=False), 1):
+        messages, new = _built([*head, *batch]), _built(reply)
         # A graph answers with its whole state, a model with what is new.
         last = _said(messages[-1]) if messages else None
         whole = any(_said(message) == last for message in new)

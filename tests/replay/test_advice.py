@@ -90,6 +90,11 @@ def test_who_spends_more_sees_more() -> None:
     assert tight.setting.max_tokens < wide.setting.max_tokens
 
 
+def test_who_spends_all_is_told_of_nothing_dearer() -> None:
+    found = advise([LONG], Prices(), spend=1)
+    assert found.sentence.endswith("the most of all settings that cost at most 100 %.")
+
+
 def test_a_single_low_water_mark_is_kept_to() -> None:
     found = advise([LONG], Prices(), trim_tos=[0.7])
     assert {each.setting.trim_to for each in found.points} == {0.7}

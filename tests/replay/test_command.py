@@ -7,6 +7,7 @@ import re
 import runpy
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,27 @@ def test_where_trimming_is_not_worth_it_nothing_is_trimmed(talk: str, capsys: Ca
     assert "100 % of never trimming" in printed
 
 
+def test_a_chat_that_is_short_is_not_swept(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "short.json"
+    path.write_text(json.dumps(TALK[:5]))
+    assert replay(str(path)) == 0
+    printed = capsys.readouterr().out
+    assert "Do not trim: the longest request takes" in printed
+    assert "max_tokens" not in printed
+
+
+def test_the_sweep_tells_what_does_not_hold(hopeless: str, capsys: Captured) -> None:
+    replay(hopeless, "--cache-floor", "0")
+    assert re.search(r"\n +[\d,]+( +-)+ *\n", capsys.readouterr().out)
+
+
+def test_the_sweep_tells_what_shortens(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "long.json"
+    path.write_text(json.dumps([*TALK, {"role": "user", "content": "why " * 4000}]))
+    replay(str(path))
+    assert re.search(r" \d+, \d+\*", capsys.readouterr().out)
+
+
 def test_several_conversations_are_listed(tmp_path: Path, capsys: Captured) -> None:
     path = tmp_path / "many.jsonl"
     records = [{"id": f"[b]talk {n}", "messages": TALK[n:]} for n in range(1, 20)]
@@ -137,6 +159,9 @@ def test_several_conversations_are_listed(tmp_path: Path, capsys: Captured) -> N
     assert "19 conversations" in printed
     assert "[b]talk 1" in printed
     assert "the largest 12 of 19; --all shows every one" in printed
+    replay(str(path), "--max-tokens", "1000", "--all")
+    printed = capsys.readouterr().out
+    assert all(f"[b]talk {n} " in printed for n in range(1, 20))
 
 
 def test_names_are_no_markup(tmp_path: Path, capsys: Captured) -> None:
@@ -235,9 +260,10 @@ def test_a_picture_that_cannot_be_written_is_told(talk: str, capsys: Captured) -
     assert "nowhere" in capsys.readouterr().err
 
 
-def test_the_version_is_the_packages(capsys: Captured) -> None:
+def test_the_version_is_the_packages(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["langchain_tokenbuffer", "--version"])
     with pytest.raises(SystemExit) as caught:
-        main(["--version"])
+        runpy.run_module("langchain_tokenbuffer", run_name="__main__")
     assert caught.value.code == 0
     assert re.fullmatch(r"langchain-tokenbuffer \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
 
@@ -501,7 +527,13 @@ def test_a_model_known_by_name_counts_as_the_model_itself() -> None:
 
 def test_a_models_context_is_known_where_its_package_knows_it() -> None:
     assert (context_of("gpt-4o") or 0) >= 100_000
+    assert (context_of("claude-sonnet-4-5") or 0) >= 100_000
     assert context_of("my-model") is None
+
+
+def test_a_models_context_is_unknown_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "langchain_anthropic", None)
+    assert context_of("claude-sonnet-4-5") is None
 
 
 def test_a_models_context_can_be_given(talk: str, capsys: Captured) -> None:
@@ -551,6 +583,11 @@ def test_the_module_imports_neither_tables_nor_pictures() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout == "set()\n"
+
+
+def test_the_script_is_the_command() -> None:
+    (script,) = entry_points(group="console_scripts", name="langchain-tokenbuffer")
+    assert script.load() is main
 
 
 def test_the_package_runs_as_a_command_and_reads_its_input() -> None:

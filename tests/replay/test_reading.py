@@ -15,6 +15,7 @@ from langchain.agents import create_agent
 from langchain_core.load import dumpd
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     BaseMessage,
     ChatMessage,
     FunctionMessage,
@@ -100,6 +101,11 @@ SHAPES: dict[str, Callable[[list[BaseMessage]], object]] = {
         "inputs": {"input": list(map(plainly, talk[:-1]))},
         "outputs": {"output": plainly(talk[-1])},
     },
+    "a run on a state": lambda talk: {
+        "run_type": "chain",
+        "inputs": {"input": {"messages": list(map(plainly, talk))}},
+        "outputs": None,
+    },
     "a wrapped client's run": lambda talk: {
         "run_type": "llm",
         "inputs": {"messages": convert_to_openai_messages(talk[:-1]), "model": "gpt-4o"},
@@ -142,6 +148,18 @@ def test_openai_dicts_count_as_langchain_converts_them() -> None:
         {"role": "function", "name": "f", "content": "1"},
     ]
     assert COUNTER(convert_to_messages(raw)) == COUNTER(only(raw).messages)
+
+
+def test_a_chunk_is_what_it_is_a_chunk_of() -> None:
+    chunk = AIMessageChunk(content="Done.", tool_call_chunks=[])
+    for dumped in (dumpd(chunk), plainly(chunk), messages_to_dict([chunk])[0]):
+        assert [message.type for message in only([dumped]).messages] == ["ai"]
+
+
+def test_langchains_own_calls_are_read_in_a_dict_with_a_role() -> None:
+    calls = [{"name": "look", "args": {"at": 1}, "id": "call_1"}]
+    (message,) = only([{"role": "assistant", "content": "", "tool_calls": calls}]).messages
+    assert said([message]) == said([TALK[2]])
 
 
 @pytest.mark.parametrize("arguments", ["{not json", "[1]", None, 7])
@@ -195,6 +213,13 @@ def test_tools_of_a_run_are_those_its_model_was_called_with() -> None:
     run: Any = SHAPES["a model's run"](TALK)
     run["extra"] = {"invocation_params": {"tools": TOOLS}}
     assert (TOOLS[0],) == only(run).tools
+
+
+def test_the_model_calls_inside_a_run_are_found() -> None:
+    inner: Any = SHAPES["a model's run"](TALK)
+    step = {"run_type": "chain", "inputs": {"x": 1}, "outputs": {}, "child_runs": [inner]}
+    root = {"run_type": "chain", "inputs": {"messages": [plainly(TALK[1])]}, "child_runs": [step]}
+    assert said(only(root).messages) == said(TALK)
 
 
 def test_a_conversation_has_the_name_its_record_has() -> None:
@@ -332,6 +357,8 @@ DEEP = "[" * 100_000
         (b'{"messages": [{"role": "user", "content": "a"}, {"x": 1}]}', "keys x where message 2"),
         (b'[{"role": "wizard", "content": "a"}]', "a message 1 that cannot be built"),
         (b'[{"inputs": {"question": "a"}, "outputs": {}}]', "1 that are no messages"),
+        (b'[{"inputs": "a", "outputs": "b"}]', "1 that are no messages"),
+        (b'{"runs": [7]}', "an object with the keys runs"),
         (b"SQLite format 3\0", "a SQLite file that is no LangGraph checkpoint"),
     ],
 )
