@@ -603,6 +603,28 @@ def test_the_package_runs_as_a_command_and_reads_its_input() -> None:
     assert "40 model calls" in done.stdout
 
 
+# --- what the README shows ------------------------------------------------------------------------
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SESSION = re.compile(
+    r"```console\n\$ python -m langchain_tokenbuffer ([^\n]+)\n(.*?)```", re.DOTALL
+)
+
+
+def stripped(printed: str) -> list[str]:
+    lines = (line.rstrip() for line in printed.splitlines())
+    return [line for line in lines if line]
+
+
+@pytest.mark.parametrize(("arguments", "printed"), SESSION.findall(README))
+def test_a_command_of_the_readme_prints_what_the_readme_shows(
+    arguments: str, printed: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(arguments.split()) == 0
+    assert stripped(printed) == stripped(capsys.readouterr().out)
+
+
 # --- the sample -----------------------------------------------------------------------------------
 
 
