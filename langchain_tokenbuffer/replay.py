@@ -36,7 +36,7 @@ from langchain_tokenbuffer._replay.measuring import (
     untrimmed,
 )
 from langchain_tokenbuffer._replay.naming import context_of, counter_of
-from langchain_tokenbuffer._replay.report import Report, as_json, played
+from langchain_tokenbuffer._replay.report import Report, as_json, replayed
 from langchain_tokenbuffer._replay.transcripts import EXPECTED, UnreadableError
 from langchain_tokenbuffer.errors import TokenBufferError
 
@@ -163,7 +163,12 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="recommend what costs at most this share of never trimming (default: %(default)s)",
     )
-    add("--context", type=_TOKENS, metavar="N", help="what the model takes")
+    add(
+        "--context",
+        type=_TOKENS,
+        metavar="N",
+        help="how many tokens the model takes (default: what its installed package says)",
+    )
     add("--conversation", metavar="NAME", help="only this one of the file, by name or number")
     add("--plot", type=_picture, metavar="OUT", help="draw the window to OUT.png or OUT.html")
     add("--all", action="store_true", help="show calls before which nothing happened, too")
@@ -252,7 +257,7 @@ def _report(options: argparse.Namespace) -> Report:
         advice = advise(measured, prices, context=context, trim_tos=trim_tos, spend=options.spend)
         setting = setting or advice.setting
     never = untrimmed(measured, prices)
-    calls = played(measured, setting, prices, never)
+    calls = replayed(measured, setting, prices, never)
     return Report(
         file=options.file,
         model=options.model,

@@ -51,14 +51,12 @@ class Advice:
         sentence: The same in words, with its numbers.
         points: Every setting tried, in order.
         never: What never trimming comes to.
-        context: The model's context, in tokens, where it is known.
     """
 
     setting: Setting | None
     sentence: str
     points: tuple[Point, ...]
     never: Totals
-    context: int | None
 
 
 def advise(
@@ -90,22 +88,27 @@ def advise(
     frontier = [each for each in frontier if each.cost < 1 or not usable]
     tried = tuple(replace(each, on_frontier=each in frontier) for each in points)
     best = _best(frontier, spend, must=not comfortable)
-    if best is None:
-        said = "" if comfortable else _TOO_SMALL.format(never.peak, context)
-        said = said or _not_to_trim(never, tried, spend, context)
-        return Advice(None, said, tried, never, context)
-    said = "" if usable else _OUTGROWN.format(never.peak, context)
-    return Advice(best.setting, said + _to_take(best, frontier, spend), tried, never, context)
+    if best is not None:
+        said = _to_take(best, frontier, spend)
+        said = said if usable else _OUTGROWN.format(never.peak, context) + said
+        return Advice(best.setting, said, tried, never)
+    said = _not_to_trim(never, tried, spend, context)
+    said = said if usable else _TOO_SMALL.format(never.peak, context)
+    return Advice(None, said, tried, never)
 
 
 def _budgets(measured: Iterable[Measured], prices: Prices, context: int | None) -> list[int]:
-    """Return round budgets, evenly spaced as ratios; none that no cache would serve."""
+    """Return round budgets, evenly spaced as ratios.
+
+    None that no cache would serve, unless the model takes no others.
+    """
     sizes = [(each.longest, each.fixed + each.head) for each in measured]
     longest, beside = (max(size) for size in zip(*sizes, strict=True))
     top = longest if context is None else min(longest, USABLE * context)
-    low = max(longest / _WIDEST, 1.5 * beside, prices.floor, 10)
+    least = max(prices.floor, 1) if prices.floor < top or top == longest else 1
+    low = max(longest / _WIDEST, 1.5 * beside, least)
     steps = (low * (top / low) ** (n / BUDGETS) for n in range(BUDGETS))
-    return sorted({max(_round(step), prices.floor, 1) for step in steps}) if low < top else []
+    return sorted({max(_round(step), least) for step in steps}) if low < top else []
 
 
 def _round(value: float) -> int:

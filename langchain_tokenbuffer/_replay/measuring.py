@@ -104,7 +104,10 @@ class Call:
 
 
 class Measured:
-    """A transcript in numbers. Counts every message once, when it is made."""
+    """A transcript in numbers. Counts every message once, when it is made.
+
+    The counter has to be additive, as all are that are made of a name.
+    """
 
     def __init__(self, transcript: Transcript, counter: TokenCounter) -> None:
         messages, tools = transcript.messages, transcript.tools

@@ -58,7 +58,7 @@ class Report:
         return sizes.index(max(sizes))
 
 
-def played(
+def replayed(
     measured: Sequence[Measured], setting: Setting | None, prices: Prices, never: Totals
 ) -> list[tuple[Measured, list[Call]]]:
     """Replay conversations; without a setting under a budget that nothing can pass."""

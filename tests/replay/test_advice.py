@@ -35,6 +35,14 @@ def agent(*sizes: int, question: int = 1) -> Measured:
     return Measured(Transcript("agent", messages), COUNTER)
 
 
+def unshortened(*before: BaseMessage) -> Measured:
+    step = [
+        call(("look", {"at": "word " * 3000}, "1")),  # arguments are never shortened
+        ToolMessage("here", tool_call_id="1"),
+    ]
+    return Measured(Transcript("it", [*before, *step]), COUNTER)
+
+
 LONG = chat(300)
 
 
@@ -165,19 +173,26 @@ def test_a_conversation_that_outgrows_the_model_gets_a_budget_also_where_none_is
     assert found.sentence.startswith("The longest request would take ")
 
 
+def test_a_model_that_takes_less_than_a_cache_serves_gets_a_budget() -> None:
+    found = advise([chat(90)], Prices(), context=800)
+    assert found.setting is not None
+    assert found.setting.max_tokens <= 760
+
+
+def test_a_conversation_that_nearly_fills_the_model_need_not_be_trimmed() -> None:
+    found = advise([chat(50)], Prices(), context=round(chat(50).longest / 0.9))
+    assert found.setting is None
+    assert found.sentence.startswith("Do not trim")
+
+
 def test_where_what_must_stay_outgrows_the_model_that_is_told() -> None:
-    found = advise([agent(900, question=3000)], Prices(), context=1000)
+    found = advise([unshortened(HumanMessage("look"))], Prices(), context=1000)
     assert found.setting is None
     assert found.sentence.startswith("No budget will do")
 
 
 def test_a_setting_that_cannot_hold_is_never_recommended() -> None:
-    messages: list[BaseMessage] = [*LONG.transcript.messages, HumanMessage("look")]
-    messages += [
-        call(("look", {"at": "word " * 3000}, "1")),  # arguments are never shortened
-        ToolMessage("here", tool_call_id="1"),
-    ]
-    found = advise([Measured(Transcript("it", messages), COUNTER)], Prices())
+    found = advise([unshortened(*LONG.transcript.messages, HumanMessage("look"))], Prices())
     over = {each.setting for each in found.points if each.totals.over}
     assert over
     assert found.setting not in over
