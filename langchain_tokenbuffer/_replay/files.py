@@ -69,23 +69,31 @@ def _threads(path: str) -> Iterator[dict[str, Any]]:
     """
     try:
         from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer  # noqa: PLC0415
-    except ImportError as error:
+
+        serde = JsonPlusSerializer(allowed_msgpack_modules=None)
+    except (ImportError, TypeError) as error:  # an old one would make whatever is stored
         msg = (
-            'Reading a checkpoint file needs LangGraph: pip install "langchain-tokenbuffer[agents]"'
+            "Reading a checkpoint file needs a current LangGraph: "
+            'pip install --upgrade "langchain-tokenbuffer[agents]"'
         )
         raise TokenBufferError(msg) from error
-    serde = JsonPlusSerializer(allowed_msgpack_modules=None)
-    newest = (
-        "SELECT thread_id, type, checkpoint, max(checkpoint_id) FROM checkpoints "
-        "WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY thread_id"
-    )
     try:
         uri = Path(path).resolve().as_uri() + "?mode=ro"
         with closing(sqlite3.connect(uri, uri=True)) as connection:
-            rows = connection.execute(newest).fetchall()
+            rows = connection.execute(_NEWEST).fetchall()
     except sqlite3.Error as error:
         msg = f"a SQLite file that is no LangGraph checkpoint ({error})"
         raise UnreadableError(msg) from error
     for thread, kind, blob, _ in rows:
-        state = serde.loads_typed((kind, blob))
-        yield {"id": thread, "messages": state["channel_values"].get("messages", [])}
+        try:
+            values = serde.loads_typed((kind, blob))["channel_values"]
+        except Exception as error:
+            msg = f"a checkpoint of thread {thread!r} that LangGraph cannot load"
+            raise UnreadableError(msg) from error
+        yield {"id": thread, "messages": values.get("messages", [])}
+
+
+_NEWEST = (
+    "SELECT thread_id, type, checkpoint, max(checkpoint_id) FROM checkpoints "
+    "WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY thread_id"
+)

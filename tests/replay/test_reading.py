@@ -6,8 +6,10 @@ import io
 import json
 import sqlite3
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import ormsgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -457,11 +459,36 @@ def test_a_sqlite_file_of_something_else_is_told(tmp_path: Path) -> None:
         read(str(path))
 
 
+def test_a_broken_checkpoint_is_told(checkpoints: Path) -> None:
+    with closing(sqlite3.connect(checkpoints)) as connection, connection:
+        connection.execute("UPDATE checkpoints SET checkpoint = x'c1' WHERE thread_id = 'b'")
+    with pytest.raises(UnreadableError, match="a checkpoint of thread 'b' that LangGraph cannot"):
+        read(str(checkpoints))
+
+
+def test_a_checkpoint_makes_nothing_but_what_is_safe(
+    checkpoints: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # What an unrestricted loader would call: print("pwned"), as LangGraph stores a constructor.
+    call_print = ormsgpack.Ext(0, ormsgpack.packb(("builtins", "print", "pwned")))
+    blob = ormsgpack.packb({"channel_values": {"messages": [], "x": call_print}})
+    with closing(sqlite3.connect(checkpoints)) as connection, connection:
+        connection.execute("UPDATE checkpoints SET checkpoint = ? WHERE thread_id = 'b'", [blob])
+    assert [each.name for each in read(str(checkpoints))] == ["a"]
+    assert "pwned\n" not in capfd.readouterr().out
+
+
+def test_an_old_langgraph_is_not_used(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langgraph.checkpoint.serde.jsonplus.JsonPlusSerializer", object)
+    with pytest.raises(TokenBufferError, match="needs a current LangGraph"):
+        read(str(checkpoints))
+
+
 def test_a_checkpoint_file_without_langgraph_says_what_to_install(
     checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "langgraph.checkpoint.serde.jsonplus", None)
-    with pytest.raises(TokenBufferError, match=r'pip install "langchain-tokenbuffer\[agents\]"'):
+    with pytest.raises(TokenBufferError, match=r'"langchain-tokenbuffer\[agents\]"'):
         read(str(checkpoints))
 
 
