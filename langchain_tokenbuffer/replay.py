@@ -177,9 +177,8 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     prices.add_argument(
         "--prices",
         choices=sorted(_PRESETS),
-        default="openai",
         help="cached and written tokens as shares of the input price: openai 0.1 and 1, "
-        "anthropic 0.1 and 1.25 (default: openai)",
+        "anthropic 0.1 and 1.25 (default: anthropic for Claude models, else openai)",
     )
     prices.add_argument("--price-input", type=_PRICE, metavar="P", help="money per million tokens")
     prices.add_argument("--price-cached", type=_PRICE, metavar="P", help="one the cache serves")
@@ -227,7 +226,8 @@ _PRICE = _number(float, "a number of at least 0", lambda found: 0 <= found < flo
 
 def _prices(options: argparse.Namespace) -> Prices:
     full = 1.0 if options.price_input is None else options.price_input
-    cached, write = _PRESETS[options.prices]
+    provider = "anthropic" if "claude" in options.model.lower() else "openai"
+    cached, write = _PRESETS[options.prices or provider]
     return Prices(
         input=full,
         cached=cached * full if options.price_cached is None else options.price_cached,

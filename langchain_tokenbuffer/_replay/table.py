@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._replay.report import Report
 
 _STYLES = {"fits": "dim", "held": "", "moved": "yellow", "clamped": "magenta", "over": "bold red"}
+_SWEEP_LEGEND = (
+    "In percent; bold: nothing shows more for less, *: shortens messages, -: does not hold."
+)
+_CALLS_LEGEND = "sees: messages of all; left: messages (their tokens); clamped: how many."
+_NUMBERS = 66
+"""What the columns beside the name take, in characters."""
 _FEW = 12
 """Conversations that are listed without `--all`."""
 
@@ -36,13 +42,15 @@ def show(report: Report, *, everything: bool) -> None:
     if report.advice is not None:
         if report.advice.points:
             console.print(_sweep(report.advice))
+            console.print(_SWEEP_LEGEND, style="dim", soft_wrap=True)
         console.print(Text(report.advice.sentence, style="bold"), soft_wrap=True)
     if len(report.played) == 1:
         (measured, calls), *_ = report.played
         console.print(_calls(report, measured, calls, everything=everything))
+        console.print(_CALLS_LEGEND, style="dim", soft_wrap=True)
         _tell_errors(console, calls)
     else:
-        console.print(_conversations(report, everything=everything))
+        console.print(_conversations(report, console.width, everything=everything))
         for _, calls in report.played:
             _tell_errors(console, calls)
     console.print(_closing(report), soft_wrap=True)
@@ -75,7 +83,6 @@ def _sweep(advice: Advice) -> Table:
     """A row for each budget, a column for each low-water mark."""
     table = Table(
         title="Seen of the conversation, and its cost (never trimming: 100, 100)",
-        caption="bold: nothing sees more for less   *: clamps messages   -: does not hold",
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
     )
@@ -125,7 +132,6 @@ def _calls(report: Report, measured: Measured, calls: Sequence[Call], *, everyth
             _cost(report, row.cost),
             style=_STYLES[row.reason],
         )
-    table.caption = "sees: messages of all; left: messages (their tokens); clamped: how many"
     return table
 
 
@@ -152,16 +158,17 @@ def _left(measured: Measured, call: Call) -> str:
     return f"{len(call.left):,} ({measured.tokens_of(call.left):,})"
 
 
-def _conversations(report: Report, *, everything: bool) -> Table:
+def _conversations(report: Report, width: int, *, everything: bool) -> Table:
     table = Table(title=_title(report), box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    table.add_column("conversation", overflow="ellipsis", no_wrap=True, min_width=10)
+    table.add_column("conversation", no_wrap=True)
+    room = max(10, width - _NUMBERS)
     for name in ("messages", "calls", "largest", "sees", "moved", "clamped", "over", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     ordered = sorted(report.played, key=lambda each: -each[0].upto[-1])
     for measured, calls in ordered if everything else ordered[:_FEW]:
         totals = totals_of([(measured, calls)], report.prices)
         table.add_row(
-            Text(measured.name),
+            Text(_fitting(measured.name, room)),
             f"{len(measured.sized):,}",
             f"{totals.calls:,}",
             f"{totals.peak:,}",
@@ -174,6 +181,11 @@ def _conversations(report: Report, *, everything: bool) -> Table:
     if not everything and len(ordered) > _FEW:
         table.caption = f"the largest {_FEW} of {len(ordered)}; --all shows every one"
     return table
+
+
+def _fitting(name: str, room: int) -> str:
+    """Leave out how a long name begins: names that are alike tend to end differently."""
+    return name if len(name) <= room else f"…{name[1 - room :]}"
 
 
 def _title(report: Report) -> str:

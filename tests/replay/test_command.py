@@ -164,6 +164,14 @@ def test_several_conversations_are_listed(tmp_path: Path, capsys: Captured) -> N
     assert all(f"[b]talk {n} " in printed for n in range(1, 20))
 
 
+def test_a_long_name_shows_its_end(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "many.jsonl"
+    records = [{"id": f"{'x' * 99}-{n}", "messages": TALK[n:]} for n in (1, 3)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    replay(str(path), "--max-tokens", "1000")
+    assert re.findall(r"…x+-(\d) ", capsys.readouterr().out) == ["1", "3"]
+
+
 def test_names_are_no_markup(tmp_path: Path, capsys: Captured) -> None:
     path = tmp_path / "[red]:smile:.json"
     path.write_text(json.dumps(TALK))
@@ -391,6 +399,10 @@ def test_tools_of_the_file_count_into_the_fixed_part(capsys: Captured) -> None:
         ([], {"input": 1, "cached": 0.1, "write": 1, "floor": 1024, "in_money": False}),
         (
             ["--prices", "anthropic"],
+            {"input": 1, "cached": 0.1, "write": 1.25, "floor": 1024, "in_money": False},
+        ),
+        (
+            ["--model", "claude-sonnet-4-5"],
             {"input": 1, "cached": 0.1, "write": 1.25, "floor": 1024, "in_money": False},
         ),
         (
