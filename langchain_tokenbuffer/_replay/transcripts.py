@@ -236,6 +236,8 @@ def _is_list_of(value: object, test: Any) -> bool:
 
 def _described(value: object) -> str:
     """Name what was found by its shape: its content is nobody's business."""
+    if _is_list_of(value if isinstance(value, list) else [value], _is_run):
+        return "runs that carry no messages"
     if isinstance(value, dict):
         return f"an object with the keys {', '.join(map(str, [*value][:6])) or '(none)'}"
     if isinstance(value, list):
