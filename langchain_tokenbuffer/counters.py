@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
+    from langchain_tokenbuffer._counting.models import ModelName
     from langchain_tokenbuffer._counting.pricing import CountMessages, Tokenizer
     from langchain_tokenbuffer._counting.texts import Encoder
 
 
 CountedBy: TypeAlias = (
     "BaseLanguageModel[Any] | Runnable[Any, AIMessage] | str | PathLike[str] | Encoder "
-    "| CountMessages | TokenCounter"
+    "| CountMessages | TokenCounter | ModelName"
 )
 """What `token_counter` takes: a model, also one with bound tools or fallbacks, an encoding name,
 the path of a `tokenizer.json`, a tokenizer object, or a callable on a list of messages."""

@@ -11,7 +11,7 @@ import inspect
 import os
 import re
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -107,12 +107,21 @@ around a message, and open a conversation with at most five."""
 _warned: set[str] = set()
 
 
+@dataclass(frozen=True)
+class ModelName:
+    """A model of which only the name is known: nothing to ask, and no key."""
+
+    name: str
+
+
 def pricing_of(counter: object, exact: Exact) -> Pricing:
     counter = _unwrapped(counter)
     if isinstance(counter, os.PathLike) or (isinstance(counter, str) and counter.endswith(".json")):
         counter = _encoder_in(Path(counter))
     if isinstance(counter, str):
         return _of_encoding(counter)
+    if isinstance(counter, ModelName):
+        return _of_name(counter.name)
     if isinstance(counter, BaseLanguageModel):
         return _of_model(counter, exact)
     if all(hasattr(type(counter), method) for method in ("encode", "decode")):
@@ -242,12 +251,12 @@ def _chat(
     return ChatPricing(TiktokenText(name), memory, what, form, stands_in=stands_in)
 
 
-def _estimated(kind: type, name: str | None) -> Pricing:
+def _estimated(shown: str, *said: str) -> Pricing:
     """A model that cannot be asked here: its provider's format over a dearer encoding."""
-    said = " ".join([*(base.__module__ for base in kind.__mro__), name or ""]).lower()
-    form = next((form for part, form in _ESTIMATED if re.search(part, said)), ChatFormat())
+    names = " ".join(said).lower()
+    form = next((form for part, form in _ESTIMATED if re.search(part, names)), ChatFormat())
     text = ScaledText(TiktokenText(vocabularies.FALLBACK), _ESTIMATE)
-    what = f"{kind.__name__}: estimated as {_ESTIMATE} x {vocabularies.FALLBACK}"
+    what = f"{shown}: estimated as {_ESTIMATE} x {vocabularies.FALLBACK}"
     memory = memory_named("estimate", form)
     return ChatPricing(text, memory, what, form, stands_in=True)
 
@@ -275,7 +284,8 @@ def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> Pricing:
     if not any(base.__module__.startswith(_REMOTE) for base in kind.__mro__):
         # LangChain would load a GPT-2 tokenizer from a hub.
         _warn_once(f"{kind.__name__} has no tokenizer of its own")
-    return _estimated(kind, name_of(model))
+    modules = (base.__module__ for base in kind.__mro__)
+    return _estimated(kind.__name__, *modules, name_of(model) or "")
 
 
 def _definer(kind: type, method: str) -> str:
@@ -302,8 +312,18 @@ def _openai_chat(model: BaseLanguageModel[Any]) -> Pricing:
         _warn_unknown(name, kind)
         what = f"{kind} {name}: estimated as {vocabularies.FALLBACK}, in OpenAI's chat format"
         return _chat(vocabularies.FALLBACK, what, stands_in=True)
-    form = next((form for part, form in _FORMATS if re.search(part, str(name).lower())), None)
-    return _chat(encoding, f"{kind} {name}: {encoding}, in OpenAI's chat format (exact)", form)
+    return _known(str(name), encoding, f"{kind} {name}")
+
+
+def _of_name(name: str) -> Pricing:
+    """A chat model nobody made: as its provider's would be counted."""
+    encoding = _encoding_of(name)
+    return _estimated(name, name) if encoding is None else _known(name, encoding, name)
+
+
+def _known(name: str, encoding: str, shown: str) -> Pricing:
+    form = next((form for part, form in _FORMATS if re.search(part, name.lower())), None)
+    return _chat(encoding, f"{shown}: {encoding}, in OpenAI's chat format (exact)", form)
 
 
 def _as_text(model: BaseLanguageModel[Any], text_by: str) -> Pricing:

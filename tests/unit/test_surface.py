@@ -111,6 +111,37 @@ BELOW: dict[str, set[str]] = {
         "buffer",
         "counters",
     },
+    "_replay.messages": set(),
+    "_replay.transcripts": {"_replay.messages", "errors"},
+    "_replay.files": {"_replay.transcripts", "errors"},
+    "_replay.naming": {"_counting.models", "counters", "vocabularies"},
+    "_replay.measuring": {
+        "_replay.transcripts",
+        "_request_view",
+        "_window",
+        "buffer",
+        "counters",
+        "errors",
+    },
+    "_replay.advice": {"_replay.measuring"},
+    "_replay.report": {"_replay.advice", "_replay.measuring"},
+    "_replay.scene": {"_replay.advice", "_replay.measuring", "_replay.report"},
+    "_replay.table": {"_replay.advice", "_replay.measuring", "_replay.report"},
+    "_replay.picture": {"_replay.report", "_replay.scene"},
+    "_replay.page": {"_replay.measuring", "_replay.report", "_replay.scene"},
+    "replay": {
+        "_replay.advice",
+        "_replay.files",
+        "_replay.measuring",
+        "_replay.naming",
+        "_replay.page",
+        "_replay.picture",
+        "_replay.report",
+        "_replay.table",
+        "_replay.transcripts",
+        "errors",
+    },
+    "__main__": {"replay"},
 }
 """What each module may import of the package: imports run one way, and no adapter knows another."""
 CORE = {"langchain_core", "typing_extensions"}
@@ -145,9 +176,24 @@ HOSTS: dict[str, set[str]] = {
     "_sql.session": CORE | {"sqlalchemy"},
     "_sql.importing": CORE | {"sqlalchemy"},
     "sql": CORE | {"sqlalchemy"},
+    "_replay.messages": CORE,
+    "_replay.transcripts": CORE,
+    "_replay.files": {"langgraph"},
+    "_replay.naming": set(),
+    "_replay.measuring": set(),
+    "_replay.advice": set(),
+    "_replay.report": set(),
+    "_replay.scene": set(),
+    "_replay.table": {"rich"},
+    "_replay.picture": {"matplotlib"},
+    "_replay.page": set(),
+    "replay": set(),
+    "__main__": set(),
 }
 """What each module may import from outside."""
-FOLDERS = {f"langchain_tokenbuffer.{folder}".rstrip(".") for folder in ("", "_counting", "_sql")}
+FOLDERS = {
+    f"langchain_tokenbuffer.{folder}".rstrip(".") for folder in ("", "_counting", "_replay", "_sql")
+}
 
 
 def test_all_is_the_surface() -> None:

@@ -1,0 +1,1 @@
+"""The replay's rooms: files, transcripts, messages, calls, the sweep, table, picture, page."""

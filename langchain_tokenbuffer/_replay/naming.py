@@ -1,0 +1,39 @@
+"""What a name given as `--model` means: how tokens are counted, and how many the model takes."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+
+from langchain_tokenbuffer import vocabularies
+from langchain_tokenbuffer._counting.models import ModelName
+from langchain_tokenbuffer.counters import TokenCounter
+
+_PROFILED = (
+    # model names that begin so -> package and class that know their context
+    ("claude", "langchain_anthropic", "ChatAnthropic"),
+    ("", "langchain_openai", "ChatOpenAI"),
+)
+
+
+def counter_of(model: str) -> TokenCounter:
+    """Return what counts for a model name, an encoding name or the path of a `tokenizer.json`.
+
+    Raises:
+        ValueError: If it is the path of no such file.
+    """
+    is_its_own = model in vocabularies.names() or model.endswith(".json")
+    return TokenCounter(model if is_its_own else ModelName(model))
+
+
+def context_of(model: str) -> int | None:
+    """Return how many tokens a model takes, where its installed provider package says so."""
+    package, kind = next(found for start, *found in _PROFILED if model.startswith(start))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is made to be asked, not to be called
+            made = getattr(importlib.import_module(package), kind)(model=model, api_key="unused")
+    except Exception:  # noqa: BLE001  # a package that is missing or finds fault with the name
+        return None
+    context = (getattr(made, "profile", None) or {}).get("max_input_tokens")
+    return context if isinstance(context, int) else None

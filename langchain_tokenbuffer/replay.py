@@ -1,0 +1,287 @@
+"""A transcript through a budget: `python -m langchain_tokenbuffer replay FILE`.
+
+Shows, for every model call of your own conversations, what a budget would have sent, what left and
+why, what the prompt cache could serve and what the input cost; and which budget to take. Nothing
+is sent anywhere: models are known by their names alone.
+
+`--json` prints one object. Its keys: `format` (counts up when a key changes its meaning or goes),
+`file`, `model`, `counted` (by what, and how exactly), `context` (what the model takes), `prices`,
+`setting` (`max_tokens` and `trim_to`; null: nothing was trimmed), `conversations` (`name`,
+`messages`, `tools`, `fixed_tokens`, `calls`, `totals`), `totals`, `never_trimming`, `advice`
+(`setting`, `sentence`) and `sweep` (a list of settings, with `share_seen`, `cost_share` of never
+trimming, `on_frontier`); the last two are null without a sweep. A call has `number`, `messages`
+(how many there were), `tokens`, `history_tokens`, `reason`, `cut`, `held` (indices kept before the
+cut), `dropped`, `left`, `clamped`, `reusable_tokens`, `cached_tokens`, `cost` and `error`. Totals
+have `calls`, `tokens`, `largest_call`, `cached_tokens`, `share_seen`, `cost`, `moved`, `clamped`
+and `over`. Costs are in the prices' unit: tokens at the input price, or money.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langchain_tokenbuffer._replay.advice import SPEND, TRIM_TOS, advise
+from langchain_tokenbuffer._replay.files import read
+from langchain_tokenbuffer._replay.measuring import (
+    Measured,
+    Prices,
+    Setting,
+    totals_of,
+    untrimmed,
+)
+from langchain_tokenbuffer._replay.naming import context_of, counter_of
+from langchain_tokenbuffer._replay.report import Report, as_json, replayed
+from langchain_tokenbuffer._replay.transcripts import EXPECTED, UnreadableError
+from langchain_tokenbuffer.errors import TokenBufferError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from langchain_tokenbuffer._replay.transcripts import Transcript
+
+_PRESETS = {"openai": (0.1, 1.0), "anthropic": (0.1, 1.25)}
+"""What a token costs that the cache serves, and one that goes into it, as shares of the input's."""
+_TRIM_TO = 0.6
+_NEEDS_EXTRA = (
+    'the table and PNG pictures need an extra: pip install "langchain-tokenbuffer[replay]" '
+    "(--json and --plot FILE.html do without)"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    0: fine; 1: some call could not be kept within the budget; 2: wrong usage, or a file that could
+    not be read or written.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        outputs = _outputs(options)
+    except ImportError as error:
+        return _refused(f"{_NEEDS_EXTRA} ({error})")
+    try:
+        report = _report(options)
+        for put_out in outputs:
+            put_out(report)
+    except (OSError, TokenBufferError, ValueError) as error:
+        return _refused(f"{options.file}: {error}")
+    return 1 if report.totals.over else 0
+
+
+def _outputs(options: argparse.Namespace) -> list[Callable[[Report], None]]:
+    """Return what to do with a report; before there is one, so that a missing extra tells early."""
+    outputs: list[Callable[[Report], None]] = []
+    if options.json:
+        outputs.append(_print_json)
+    else:
+        from langchain_tokenbuffer._replay.table import show  # noqa: PLC0415  # the extra's
+
+        outputs.append(partial(show, everything=options.all))
+    if options.plot is not None:
+        if options.plot.suffix == ".html":
+            from langchain_tokenbuffer._replay.page import write  # noqa: PLC0415  # if asked for
+        else:
+            from langchain_tokenbuffer._replay.picture import write  # noqa: PLC0415  # the extra's
+        outputs.append(partial(write, path=options.plot))
+    return outputs
+
+
+def _print_json(report: Report) -> None:
+    print(json.dumps(as_json(report), ensure_ascii=False))  # noqa: T201  # a command
+
+
+def _refused(why: str) -> int:
+    print(f"langchain-tokenbuffer: {why}", file=sys.stderr)  # noqa: T201
+    return 2
+
+
+# --- what was asked -------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="langchain-tokenbuffer",
+        description="Keep a LangChain conversation within a token budget.",
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"langchain-tokenbuffer {version('langchain-tokenbuffer')}",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_replay(
+        commands.add_parser(
+            "replay",
+            help="a transcript through a budget: what is sent, what leaves, what it costs",
+            description=(
+                "Replay a transcript through a token budget, call by call, offline. Without "
+                "--max-tokens many budgets are tried and one is recommended."
+            ),
+            epilog=(
+                f"FILE holds {EXPECTED}; also the SQLite file of LangGraph's checkpoints. "
+                "Exit codes: 0 fine; 1 some call could not be kept within the budget; 2 wrong "
+                "usage, or a file that cannot be read. The keys of --json are described in "
+                "`pydoc langchain_tokenbuffer.replay`."
+            ),
+        )
+    )
+    return parser
+
+
+def _add_replay(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("file", metavar="FILE", help="the transcript; - reads standard input")
+    add(
+        "--model",
+        default="gpt-4o",
+        metavar="NAME",
+        help="a model, an encoding such as o200k_base, or a tokenizer.json (default: gpt-4o)",
+    )
+    add(
+        "--max-tokens",
+        type=_TOKENS,
+        metavar="N",
+        help="the budget of a request; without it, try many and recommend one",
+    )
+    add(
+        "--trim-to",
+        type=_SHARE,
+        metavar="SHARE",
+        help=f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)",
+    )
+    add("--sweep", action="store_true", help="try many budgets also beside --max-tokens")
+    add(
+        "--spend",
+        type=_SHARE,
+        default=SPEND,
+        metavar="SHARE",
+        help="recommend what costs at most this share of never trimming (default: %(default)s)",
+    )
+    add(
+        "--context",
+        type=_TOKENS,
+        metavar="N",
+        help="how many tokens the model takes (default: what its installed package says)",
+    )
+    add("--conversation", metavar="NAME", help="only this one of the file, by name or number")
+    add("--plot", type=_picture, metavar="OUT", help="draw the window to OUT.png or OUT.html")
+    add("--all", action="store_true", help="show calls before which nothing happened, too")
+    add("--json", action="store_true", help="print one JSON object instead of tables")
+    prices = parser.add_argument_group("prices of input tokens, as ratios or per million tokens")
+    prices.add_argument(
+        "--prices",
+        choices=sorted(_PRESETS),
+        help="cached and written tokens as shares of the input price: openai 0.1 and 1, "
+        "anthropic 0.1 and 1.25 (default: anthropic for Claude models, else openai)",
+    )
+    prices.add_argument("--price-input", type=_PRICE, metavar="P", help="money per million tokens")
+    prices.add_argument("--price-cached", type=_PRICE, metavar="P", help="one the cache serves")
+    prices.add_argument("--price-write", type=_PRICE, metavar="P", help="one that goes into it")
+    prices.add_argument(
+        "--cache-floor",
+        type=_FLOOR,
+        default=Prices.floor,
+        metavar="N",
+        help="tokens from which on a prefix is cached (default: 1024)",
+    )
+
+
+def _number(
+    kind: type[int | float], what: str, is_right: Callable[[float], bool]
+) -> Callable[[str], float]:
+    """Return a reader of arguments that says what is accepted."""
+
+    def value(text: str) -> float:
+        try:
+            found = kind(text)
+        except ValueError:
+            found = -1
+        if not is_right(found):
+            msg = f"must be {what}, got {text!r}"
+            raise argparse.ArgumentTypeError(msg)
+        return found
+
+    return value
+
+
+def _picture(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in (".png", ".html"):
+        msg = f"must end in .png or .html, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return path
+
+
+_TOKENS = _number(int, "an int of at least 1", lambda found: found >= 1)
+_FLOOR = _number(int, "an int of at least 0", lambda found: found >= 0)
+_SHARE = _number(float, "a number in (0, 1]", lambda found: 0 < found <= 1)
+_PRICE = _number(float, "a number of at least 0", lambda found: 0 <= found < float("inf"))
+
+
+def _prices(options: argparse.Namespace) -> Prices:
+    full = 1.0 if options.price_input is None else options.price_input
+    provider = "anthropic" if "claude" in options.model.lower() else "openai"
+    cached, write = _PRESETS[options.prices or provider]
+    return Prices(
+        input=full,
+        cached=cached * full if options.price_cached is None else options.price_cached,
+        write=write * full if options.price_write is None else options.price_write,
+        floor=options.cache_floor,
+    )
+
+
+# --- what comes of it -----------------------------------------------------------------------------
+
+
+def _report(options: argparse.Namespace) -> Report:
+    transcripts = _chosen(read(options.file), options.conversation)
+    counter = counter_of(options.model)
+    prices = _prices(options)
+    measured = [Measured(transcript, counter) for transcript in transcripts]
+    measured = [each for each in measured if each.ends]
+    if not measured:
+        msg = "messages that call no model"
+        raise UnreadableError(msg)
+    context = options.context or context_of(options.model)
+    advice, setting = None, None
+    if options.max_tokens is not None:
+        setting = Setting(options.max_tokens, options.trim_to or _TRIM_TO)
+    if options.sweep or setting is None:
+        trim_tos = (options.trim_to,) if options.trim_to else TRIM_TOS
+        advice = advise(measured, prices, context=context, trim_tos=trim_tos, spend=options.spend)
+        setting = setting or advice.setting
+    never = untrimmed(measured, prices)
+    calls = replayed(measured, setting, prices, never)
+    return Report(
+        file=options.file,
+        model=options.model,
+        counted=counter.describe(),
+        context=context,
+        prices=prices,
+        in_money=options.price_input is not None,
+        setting=setting,
+        played=calls,
+        totals=totals_of(calls, prices),
+        never=never,
+        advice=advice,
+    )
+
+
+def _chosen(found: list[Transcript], wanted: str | None) -> list[Transcript]:
+    if wanted is None:
+        return found
+    named = [each for each in found if each.name == wanted]
+    if not named and wanted.isdecimal() and 1 <= int(wanted) <= len(found):
+        named = [found[int(wanted) - 1]]
+    if not named:
+        names = ", ".join(each.name for each in found[:5])
+        more = ", …" if len(found) > 5 else ""  # noqa: PLR2004
+        msg = f"there is no conversation {wanted!r}; the {len(found)} are {names}{more}"
+        raise TokenBufferError(msg)
+    return named
