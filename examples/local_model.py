@@ -260,25 +260,25 @@ class OwnTokenizer:
         )
         vocabulary = {token: number for number, token in enumerate(tokens)}
         pairs = [tuple(merge.split(" ")) for merge in merges]
-        self._tokenizer = Tokenizer(models.BPE(vocabulary, pairs))
-        self._tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        self.tokenizer = Tokenizer(models.BPE(vocabulary, pairs))
+        self.tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
                 pre_tokenizers.Digits(individual_digits=True),
                 pre_tokenizers.ByteLevel(add_prefix_space=False),
             ]
         )
-        self._tokenizer.decoder = decoders.ByteLevel()
+        self.tokenizer.decoder = decoders.ByteLevel()
         control = [token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL]
-        self._tokenizer.add_special_tokens(control)
+        self.tokenizer.add_special_tokens(control)
         self._template = ImmutableSandboxedEnvironment().from_string(self.chat_template)
 
     def encode(self, text: str) -> list[int]:
         """Return a text's tokens."""
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens."""
-        return self._tokenizer.decode(ids)
+        return self.tokenizer.decode(ids)
 
     def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> list[int]:
         """Return the tokens of a prompt."""
