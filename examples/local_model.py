@@ -141,7 +141,7 @@ def main() -> None:
         counter = TokenCounter(OwnTokenizer(served.weights))
         show_counting(model, ledger, {"stand-in": TokenCounter(model), "its own": counter})
         budget = 160
-        print(f"\nThe same questions within {budget} tokens:")
+        print(f"\nThe same questions within {budget} tokens; to a history the question is added:")
         for name, surface in SURFACES.items():
             show_surface(name, surface(model, counter, budget), ledger, counter)
 
