@@ -72,6 +72,11 @@ class Conversation:
         return COUNTER(self.head) + self.tool_tokens
 
     @cached_property
+    def largest(self) -> int:
+        """What a request with the largest message alone would cost."""
+        return self.beside + max(COUNTER.prices(self.messages, COUNTER.keys(self.messages)))
+
+    @cached_property
     def is_chat(self) -> bool:
         """Whether people and a model talk in turns, without tools."""
         kinds = [message.type for message in self.messages]
@@ -95,6 +100,11 @@ class DataSet:
     def longest(self) -> int:
         """What the longest conversation costs, in tokens."""
         return max(COUNTER(each.messages) for each in self.conversations)
+
+    @property
+    def has_oversized(self) -> bool:
+        """Whether some message has to be shortened to be sent at all."""
+        return any(each.largest > self.max_tokens for each in self.conversations)
 
     @property
     def is_chat(self) -> bool:
@@ -123,7 +133,7 @@ def generated_sets() -> Iterator[DataSet]:
     """Yield what the seeded script writes: the same at each run."""
     shop, coding, korean = generated.shop(), generated.coding(), generated.korean()
     yield _set("Shop agents", 3_000, shop, _stand_ins(shop))
-    yield _set("Tool loops", 5_000, coding, _stand_ins(coding))
+    yield _set("Tool loops", 4_000, coding, _stand_ins(coding))
     yield _set("Korean assistant", 3_000, korean, _stand_ins(korean))
     yield _set("English chat", 4_000, generated.english())
     yield _set("Chinese chat", 2_500, generated.chinese())

@@ -28,7 +28,7 @@ CHINESE = "今天天气很好我想和你聊一些关于旅行工作学习音乐
 
 def shop() -> list[Record]:
     """Write customer service: parallel calls, and ids that come again and again."""
-    return [_shop(random.Random(f"shop {number}")) for number in range(10)]
+    return [_shop(random.Random(f"shop {number}")) for number in range(6)]
 
 
 def coding() -> list[Record]:
@@ -78,7 +78,7 @@ def oversized() -> list[Record]:
 def _shop(rng: random.Random) -> Record:
     policy = " ".join(_sentence(rng) for _ in range(60))
     messages = [_said("system", f"You serve the customers of a shop. {policy}")]
-    for turn in range(rng.randint(5, 9)):
+    for turn in range(rng.randint(10, 16)):
         messages.append(_said("user", _words(rng, ENGLISH, 8, 60)))
         for _ in range(rng.choice([0, 1, 1, 2, 3])):
             count = rng.choice([1, 1, 1, 2, 3])

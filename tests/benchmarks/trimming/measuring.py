@@ -88,24 +88,16 @@ def _ready(conversation: Conversation) -> None:
 def needed(data_set: DataSet) -> int:
     """Return how many tokens come out of the tokenizer when every distinct text is counted once.
 
-    Texts of messages, roles and calls, the system messages and the tools: what `TokenCounter`
-    looks at.
+    Texts of messages, roles and calls, and the tools beside each distinct system message.
     """
-    forget()
+    heads = {each.system: each for each in data_set.conversations}
+    messages = [m for each in data_set.conversations for m in (*each.head, *each.messages)]
+    distinct = dict(zip(COUNTER.keys(messages), messages, strict=True))
     with tallied() as tally:
         exact = Exact()
-        messages = {
-            key: message
-            for each in data_set.conversations
-            for message, key in zip(
-                [*each.head, *each.messages],
-                COUNTER.keys([*each.head, *each.messages]),
-                strict=True,
-            )
-        }
-        exact.messages(list(messages.values()))
-        for tools in {id(each.tools): each.tools for each in data_set.conversations}.values():
-            exact.tools(tools)
+        exact.messages(distinct.values())
+        for each in heads.values():
+            exact.tools(each.tools)
     return tally.tokens
 
 

@@ -10,7 +10,6 @@ from tests.benchmarks.trimming.policies import MIDDLEWARE
 from tests.benchmarks.trimming.tables import played
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 OURS, THEIRS, FAULTY, GRID = "#c2410c", "#1f3a5f", "#8a94a3", "#e8ebef"
@@ -73,8 +72,10 @@ def _panel(
         chosen = {n: point for n, point in points.items() if (n in faulty) == is_faulty}
         for point in chosen.values():
             panel.plot(*point, "o", ms=7, mfc="white" if is_faulty else color, mec=color, zorder=3)
-        for at, label in _labels(chosen, math.log(high / low)):
-            _write(panel, at, label, color, offset=(-7, -3) if is_faulty else (7, 1))
+        outermost, offset = (min, (-7, -3)) if is_faulty else (max, (7, 1))
+        for group in _groups(chosen, math.log(high / low)):
+            label = " ".join(map(str, sorted(group)))
+            _write(panel, outermost(group.values()), label, color, offset=offset)
     _ours(
         panel, [each for each in section["policies"] if each["name"].startswith(MIDDLEWARE)], name
     )
@@ -87,18 +88,17 @@ def _point(row: dict[str, Any]) -> Point:
     return 100 * row["kept"], 100 * row["openai"]
 
 
-def _labels(points: dict[int, Point], height: float) -> Iterable[tuple[Point, str]]:
-    """Join the labels of points that lie together; the highest of them bears it."""
+def _groups(points: dict[int, Point], height: float) -> list[dict[int, Point]]:
+    """Return which points lie together, so that their labels are joined."""
     groups: list[dict[int, Point]] = []
-    for number, point in sorted(points.items(), key=lambda each: each[1][::-1], reverse=True):
+    for number, point in sorted(points.items(), key=lambda each: each[1]):
         for group in groups:
             if any(_distance(point, other, height) < NEAR for other in group.values()):
                 group[number] = point
                 break
         else:
             groups.append({number: point})
-    for group in groups:
-        yield next(iter(group.values())), " ".join(map(str, sorted(group)))
+    return groups
 
 
 def _distance(one: Point, other: Point, height: float) -> float:

@@ -92,6 +92,7 @@ def _described(data_set: DataSet) -> dict[str, Any]:
         "conversations": len(data_set.conversations),
         "calls": data_set.calls,
         "longest": data_set.longest,
+        "has_oversized": data_set.has_oversized,
     }
 
 

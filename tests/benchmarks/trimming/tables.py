@@ -33,7 +33,8 @@ def _section(title: str, section: Section) -> str:
     return "\n".join(
         [
             f"**{title}, {calls:,} calls**: windows at fault; how much of the requests a prompt",
-            "cache can serve again; how often each token was tokenized; time per call, ours being 1.",
+            "cache can serve again; how often each token was tokenized (ours once, and more where",
+            "a message is larger than the budget and is shortened); time per call, ours being 1.",
             "",
             *_faults(section),
             "",

@@ -18,8 +18,6 @@ from langchain_tokenbuffer.vocabularies import load
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from langchain_core.messages import BaseMessage
-
     from langchain_tokenbuffer._counting.pricing import ChatPricing
 
 ENCODING = "o200k_base"
