@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import itertools
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,7 @@ class Figures:
 
     calls: int = 0
     faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
+    invalid: Counter[str] = field(default_factory=Counter)  # windows, by the codes of `validate`
     shortened: int = 0  # windows with a message that is not whole
     seen: float = 0  # of the conversation, in the windows
     said: int = 0  # the conversation before each call, whole
@@ -142,7 +143,10 @@ def _judge(
             last_whole = whole
             continue
         asked = _Request(conversation, messages)
-        for fault, is_there in original.faults(n, messages, shown).items():
+        codes = {violation.code for violation in validate(messages)}
+        figures.invalid.update(codes)
+        figures.faults["invalid"] += bool(codes)
+        for fault, is_there in original.lost(n, messages, shown).items():
             figures.faults[fault] += is_there
         figures.faults["over_budget"] += asked.tokens > max_tokens
         figures.shortened += any(map(original.is_shortened, shown))
@@ -231,15 +235,14 @@ class _Original:
         places = self._beginning[_beginning(message)]
         return max((self._part(place, message) for place in places), default=0)
 
-    def faults(
+    def lost(
         self, n: int, messages: Sequence[BaseMessage], shown: Sequence[BaseMessage]
     ) -> dict[str, bool]:
-        """Return what is wrong with a window that is not empty."""
+        """Tell what is not in a window."""
         kinds = [message.type for message in self._messages[:n]]
         question = n - 1 - kinds[::-1].index("human") if "human" in kinds else None
         system = self._conversation.system
         return {
-            "invalid": bool(validate(messages)),
             "question_lost": question is not None
             and not any(self._shows(question, message) for message in shown),
             "newest_lost": not self._shows(n - 1, shown[-1]),

@@ -100,6 +100,7 @@ def _row(figures: Figures, played: Played, whole: int) -> dict[str, Any]:
     return {
         "calls": figures.calls,
         "faults": figures.faults,
+        "invalid": dict(sorted(figures.invalid.items())),
         "shortened": figures.shortened,
         "kept": _share(figures.seen, figures.said),
         "sent": figures.sent,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tests.benchmarks.trimming.measuring import FAULTS
+from tests.benchmarks.trimming.policies import MIDDLEWARE
 
 Section = dict[str, Any]
-OURS = "`TokenBufferMiddleware`"
-"""Whose time is 1."""
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 TITLES = {"recorded": "Real transcripts", "generated": "Generated conversations"}
 
@@ -32,9 +31,11 @@ def _section(title: str, section: Section) -> str:
     calls = sum(each["calls"] for each in section["sets"])
     return "\n".join(
         [
-            f"**{title}, {calls:,} calls**: windows at fault; how much of the requests a prompt",
-            "cache can serve again; how often each token was tokenized (ours once, and more where",
-            "a message is larger than the budget and is shortened); time per call, ours being 1.",
+            f"**{title}, {calls:,} calls**: windows at fault (invalid: a tool result without its",
+            "call, a call without its results, or no human message first); how much of the",
+            "requests a prompt cache can serve again; how often each token was tokenized (ours",
+            "once; more where a message larger than the budget is shortened); time per call, that",
+            "of our middleware being 1.",
             "",
             *_faults(section),
             "",
@@ -66,7 +67,7 @@ def _counted(policy: dict[str, Any], section: Section) -> list[str]:
     faults = [sum(row["faults"][fault] for row in rows) for fault in FAULTS]
     return [
         f"{total('calls'):,}",
-        *(f"{count:,}" if count else "0" for count in faults),
+        *(f"{count:,}" for count in faults),
         f"{100 * total('reusable') / total('sent'):.0f} %" if total("sent") else "-",
         _times(tokenized(policy)),
         _times(_time(policy, section)),
@@ -115,11 +116,13 @@ def _time(policy: dict[str, Any], section: Section) -> float:
         milliseconds: float = sum(median[name][each] * count for each, count in calls.items())
         return milliseconds
 
-    return spent(policy["name"]) / spent(OURS)
+    return spent(policy["name"]) / spent(MIDDLEWARE)
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:,.0f}x" if ratio >= 10 else f"{ratio:.2g}x"
+    if 0 < ratio < 0.1:
+        return "< 0.1x"
+    return f"{ratio:,.0f}x" if ratio >= 10 else f"{ratio:.1f}x"
 
 
 def _line(*cells: str) -> str:
