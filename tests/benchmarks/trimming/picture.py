@@ -22,12 +22,11 @@ COLORS = 64  # of the file, which keeps it small
 Point = tuple[float, float]
 
 
-def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw the first section: a panel for each data set, and the policies by number."""
+def draw(section: dict[str, Any], path: Path) -> None:
+    """Draw a section of the results: a panel for each data set, and the policies by number."""
     matplotlib: Any = importlib.import_module("matplotlib")
     matplotlib.use("Agg")
     plt: Any = importlib.import_module("matplotlib.pyplot")
-    section = next(iter(results.values()))
     others = [each for each in played(section) if not each["ours"]]
     numbers = {each["name"]: number for number, each in enumerate(others, 1)}
     sets = section["sets"]
@@ -53,11 +52,12 @@ def _panel(
     panel: Any, data_set: dict[str, Any], section: dict[str, Any], numbers: dict[str, int]
 ) -> None:
     name = data_set["name"]
-    rows = {each["name"]: row for each in played(section) if (row := each["sets"].get(name))}
-    theirs = {numbers[each]: row for each, row in rows.items() if each in numbers and row["openai"]}
+    rows = {each["name"]: each["sets"].get(name) for each in played(section)}
+    rows = {each: row for each, row in rows.items() if row and row["openai"]}
+    theirs = {numbers[each]: row for each, row in rows.items() if each in numbers}
     points = {number: _point(row) for number, row in theirs.items()}
     faulty = {number for number, row in theirs.items() if any(row["faults"].values())}
-    costs = [cost for _, cost in [*points.values(), *map(_point, rows.values())]]
+    costs = [_point(row)[1] for row in rows.values()]
     low, high = 0.8 * min(costs), 1.4 * max(costs)
     panel.set_yscale("log")
     panel.set_ylim(low, high)

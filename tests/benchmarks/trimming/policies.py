@@ -281,6 +281,6 @@ LANGCHAIN = [
     ),
     Policy("LangChain's hook: first, newest 3", partial(newest, 3)),
     Policy("the same hook with newest 20", partial(newest, 20)),
-    Policy("`SummarizationMiddleware`", summarized),
+    Policy("`SummarizationMiddleware`, its own calls free", summarized),
     Policy("`ContextEditingMiddleware`", cleared, tools_only=True),
 ]

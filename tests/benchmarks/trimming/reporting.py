@@ -1,7 +1,7 @@
 """Runs the benchmark, prints its tables and writes down what it found.
 
 `results.json` has a section for the recorded conversations and one for the generated ones; a run
-replaces the section it measured. The README's tables and the picture are drawn from it.
+replaces the section it measured. The README's tables and the pictures are drawn from it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from typing import Any
 
 from langchain_tokenbuffer import vocabularies
 from tests.benchmarks.trimming.conversations import sources
+from tests.benchmarks.trimming.picture import draw
 from tests.benchmarks.trimming.running import calls, measured, missing
 from tests.benchmarks.trimming.tables import pasted, tables
 from tests.benchmarks.trimming.targets import verdicts
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
 RESULTS = BENCHMARKS / "results.json"
-PICTURE = BENCHMARKS / "frontier.png"
+PICTURES = {
+    "recorded": BENCHMARKS / "frontier.png",
+    "generated": BENCHMARKS / "frontier-generated.png",
+}
 README = BENCHMARKS.parents[1] / "README.md"
 CHOICE = "TOKENBUFFER_BENCH_CONVERSATIONS"
 """Which conversations to play: `recorded` (where they are, the default), `generated` or `all`."""
@@ -66,7 +70,8 @@ def _write(found: dict[str, dict[str, Any]]) -> None:
     """Replace the sections that were measured; what is drawn from them follows."""
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     both = {**known, **found}
-    results = {name: both[name] for name in ("recorded", "generated") if name in both}
+    results = {name: both[name] for name in PICTURES if name in both}
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    importlib.import_module("tests.benchmarks.trimming.picture").draw(results, PICTURE)
+    for name, section in found.items():
+        draw(section, PICTURES[name])
     README.write_text(pasted(README.read_text(encoding="utf-8"), results), encoding="utf-8")

@@ -55,6 +55,7 @@ def _faults(section: Section) -> list[str]:
         _line("policy", "calls", *heads, *work),
         _line("---", *["--:"] * (1 + len(heads) + len(work))),
         *(_line(each["name"], *_counted(each, section)) for each in played(section)),
+        *(_line(name, "not installed", *[""] * len([*heads, *work])) for name in absent(section)),
     ]
 
 
@@ -98,6 +99,12 @@ def _cost(row: dict[str, Any] | None) -> str:
 def played(section: Section) -> list[dict[str, Any]]:
     """Return the policies that played anything."""
     return [each for each in section["policies"] if each["sets"]]
+
+
+def absent(section: Section) -> list[str]:
+    """Return the names of the policies whose package was not there."""
+    versions = section["versions"]
+    return [each["name"] for each in section["policies"] if versions[each["package"]] is None]
 
 
 def tokenized(policy: dict[str, Any]) -> float:
