@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from tests.benchmarks.trimming.policies import Policy
 
 POLICIES = [*OURS, *LANGCHAIN, *PEERS]
+DRAWING = ("matplotlib", "pillow")
 BESIDE = ("langchain-tokenbuffer", "tiktoken")  # whose versions matter, too
 
 
 def missing() -> list[str]:
     """Return the packages that are not installed."""
-    return sorted({each.package for each in POLICIES if version_of(each.package) is None})
+    wanted = {*(each.package for each in POLICIES), *DRAWING}
+    return sorted(each for each in wanted if version_of(each) is None)
 
 
 def calls(data_sets: Sequence[DataSet]) -> int:
