@@ -1,4 +1,4 @@
-"""One model call: its messages as a window, and what has to outlive the process for the next.
+"""One model call: its messages as a window.
 
 A view is taken of a replay that may have followed the conversation from call to call; what is held
 is only a cache. Needs langchain-core alone.
@@ -8,20 +8,30 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from typing_extensions import override
 
+from langchain_tokenbuffer._counting.anchoring import (
+    NO_ANCHOR,
+    Anchor,
+    Report,
+    is_by,
+    is_plausible,
+    report_of,
+)
+from langchain_tokenbuffer._thread_state import fingerprints
 from langchain_tokenbuffer._window import Budget, Oversize, Sized, Window
 from langchain_tokenbuffer.buffer import Lived, TokenBuffer
+from langchain_tokenbuffer.errors import TokenBudgetError
 from langchain_tokenbuffer.order import call_ids, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._thread_state import Known
     from langchain_tokenbuffer.counters import TokenCounter
 
 ROUNDS = 64
@@ -36,7 +46,8 @@ class View(NamedTuple):
     clamped: dict[int, int]
     cut: int
     tokens: int
-    total: int  # what all messages cost, in tokens
+    total: int  # what the request would cost with all messages, in tokens
+    anchor: Anchor
     seen: int  # how many messages the last call saw: those before the newest AI message
     changed: int  # the first index at which the window is not the one of the last call
     running: int  # where the running step begins; the end when there is none
@@ -81,7 +92,7 @@ class Trimmed(NamedTuple):
             return 0
         common = self.shown[: bisect_left(view.kept, self.changed)]
         prices = buffer.token_counter.prices(common, buffer.token_counter.keys(common))
-        return buffer.fixed - buffer.reserved + sum(prices)
+        return buffer.billed(view.anchor, sum(prices)) - buffer.reserved
 
     def evictable(self, state: Sequence[BaseMessage]) -> list[BaseMessage]:
         """Return the state's messages that left the window for good, whole steps only.
@@ -119,13 +130,30 @@ class Trimmed(NamedTuple):
         thinned = [message.id for message in map(self.messages.__getitem__, self.thinned)]
         return {"thinned": thinned} if thinned else {}
 
+    def remembered_anchor(self, known: Known, *, anew: bool) -> dict[str, Any]:
+        """Return under which settings replies reported their usage, and from which one on.
+
+        Args:
+            known: What was remembered so far.
+            anew: Whether replays cannot find this anchor themselves from now on.
+        """
+        basis, anchor = self.buffer.basis, self.view.anchor
+        held = known.held.get("anchored") if known.held.get("basis") == basis else None
+        if held is not None and not anew:
+            return {"basis": basis, "anchored": held}
+        # What is not known yet is taken to be as it is now, from the beginning on.
+        is_later = bool(self.messages) and (anew or "anchored" in known.held)
+        newest = self.messages[-1].id if is_later else None
+        found = None if newest is None or anchor is NO_ANCHOR else list(anchor)
+        return {"basis": basis, "anchored": [newest, found]}
+
     def remembered_sizes(self, evicted: Sequence[BaseMessage]) -> dict[str, Any]:
         """Return what the evicted messages would tell a replay that no longer sees them."""
         ids = {index: message.id for index, message in enumerate(self.messages) if message.id}
         sizes = {ids[i]: size for i, size in self.view.clamped.items() if i in ids}
         left = {message.id for message in evicted}
         stay = [message for message in self.messages if message.id not in left]
-        marks = _fingerprints(stay, sizes)
+        marks = fingerprints(stay, sizes)
         if not sizes:
             return {}
         marked = {each: [size, marks[each]] for each, size in sizes.items()}
@@ -157,6 +185,10 @@ class RequestBuffer(TokenBuffer):
         self.reserved = reserved
         self.sizes: dict[int, int] = {}  # by index, of messages clamped by an earlier replay
         self._sizes: dict[int, int] = {}  # the same by identity
+        self.believes = False  # whether replies' reports are anchors, ...
+        self.model: str | None = None  # ... by this model
+        self.reports: list[Report | None] = []  # of each message, if so
+        self.anchor = NO_ANCHOR  # before the first of these reports
         step = max(1, max_tokens // ROUNDS)
         rounded = -(-fixed // step) * step
         self._budget = replace(super().budget(), fixed=rounded, slack=rounded - fixed)
@@ -172,10 +204,61 @@ class RequestBuffer(TokenBuffer):
         settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize]
         return [*settings, self.token_counter.describe()]
 
-    def remember(self, sizes: dict[int, int], messages: Sequence[BaseMessage]) -> None:
-        """Take over the sizes, by index, to which an earlier replay clamped messages."""
-        self.sizes = sizes
-        self._sizes = {id(messages[index]): size for index, size in sizes.items()}
+    @property
+    def beside(self) -> int:
+        """What is counted beside the messages, rounded up, so that replays agree on it."""
+        return self._budget.fixed - self.reserved
+
+    def billed(self, anchor: Anchor, window: int) -> int:
+        """Return what a request costs whose messages are counted to so many tokens."""
+        if anchor is NO_ANCHOR:
+            return self.fixed + window
+        return self.reserved + anchor.tokens(window, self.beside)
+
+    def budget_by(self, anchor: Anchor) -> Budget:
+        """Return the budget in counted tokens.
+
+        Replays go on in these. A report only changes how many of them `max_tokens` is worth.
+        """
+        if anchor is NO_ANCHOR:
+            return self._budget
+        room = anchor.room(self.max_tokens - self.reserved, self.beside)
+        return replace(self._budget, max_tokens=self._budget.fixed + room, slack=0)
+
+    def anchored(self, anchor: Anchor, reply: BaseMessage, report: Report, window: int) -> Anchor:
+        """Return the anchor after a reply to a window that is counted to so many tokens.
+
+        A report that cannot be this window's bill is stale: of a request with other tools, under
+        other settings, or with messages that are deleted since.
+        """
+        counter = self.token_counter
+        if not is_plausible(report, self.beside + window) or not is_by(reply, self.model):
+            return anchor
+        counter = self.token_counter
+        (price,) = counter.prices([reply], counter.keys([reply]))
+        if counter.is_estimate:
+            return anchor.moved(reply, report, window, price)
+        if report.input <= self.beside + window:
+            return NO_ANCHOR
+        # Messages are counted as they are billed: the rest stands beside them.
+        return Anchor(window + price, report.input + price)
+
+    def remember(self, known: Known, messages: Sequence[BaseMessage]) -> None:
+        """Take over what an earlier replay came to, of messages that are deleted since."""
+        self.sizes = known.sizes(messages, self.basis)
+        self._sizes = {id(messages[index]): size for index, size in self.sizes.items()}
+
+    def believe(self, known: Known, model: str | None, messages: Sequence[BaseMessage]) -> None:
+        """Take the usage that replies report as anchors, where they answer requests like this."""
+        self.believes = True
+        self.model = model
+        since, self.anchor = known.anchor(messages, self.basis)
+        self.reports = [*([None] * since), *map(report_of, messages[since:])]
+
+    def settle(self, anchor: Anchor) -> None:
+        """Count as another replay of the same conversation came to, and learn no more."""
+        self.anchor = anchor
+        self.reports = []
 
     @override
     def sized(self, message: BaseMessage, price: int) -> Sized:
@@ -198,10 +281,28 @@ class RequestBuffer(TokenBuffer):
 class Followed(Lived):
     """A replay that knows what the last model call saw: what came before the newest AI message."""
 
-    __slots__ = ("_changed", "_running", "_seen", "_sizes", "_stale", "_stale_then", "_total")
+    __slots__ = (
+        "_anchor",
+        "_begun",
+        "_buffer",
+        "_changed",
+        "_reports",
+        "_running",
+        "_seen",
+        "_sizes",
+        "_stale",
+        "_stale_then",
+        "_total",
+    )
 
-    def __init__(self, buffer: TokenBuffer, budget: Budget | None = None) -> None:
+    def __init__(self, buffer: RequestBuffer, budget: Budget) -> None:
         super().__init__(buffer, budget)
+        self._buffer = buffer
+        self._begun = budget, buffer.anchor
+        self._anchor = buffer.anchor
+        self._reports: list[Report | None] = []
+        if self._anchor is not NO_ANCHOR:
+            self.replay.budget = buffer.budget_by(self._anchor)
         self._total = 0
         self._seen = self._changed = 0
         self._stale = self._stale_then = 0
@@ -211,13 +312,22 @@ class Followed(Lived):
     def goes_on(self, buffer: RequestBuffer, keys: Sequence[int]) -> bool:
         """Tell whether this is the beginning of a conversation, lived through as it would be."""
         known = len(self.keys)
+        budget, anchor = self._begun
         if not self.replay.strained:  # the slack made no difference so far
-            self.replay.budget = replace(self.replay.budget, slack=buffer.budget().slack)
-        return (
-            self.is_of(buffer)
-            and self.keys == keys[:known]
-            and self._sizes == {i: size for i, size in buffer.sizes.items() if i < known}
-        )
+            budget = replace(budget, slack=buffer.budget().slack)
+        if (
+            self._counter is not buffer.token_counter
+            or (budget, anchor) != (buffer.budget(), buffer.anchor)
+            or self.keys != keys[:known]
+            or self._reports != buffer.reports[:known]
+            or self._sizes != {i: size for i, size in buffer.sizes.items() if i < known}
+        ):
+            return False
+        self._begun = budget, anchor
+        self._buffer = buffer
+        if self._anchor is NO_ANCHOR:
+            self.replay.budget = budget
+        return True
 
     @override
     def push(
@@ -229,12 +339,15 @@ class Followed(Lived):
     ) -> list[int]:
         left: list[int] = []
         self._total += sum(buffer.token_counter.prices(messages, keys))
+        reports = self._buffer.reports[self.replay.count :][: len(messages)]
         for message, key in zip(messages, keys, strict=True):
             index, kind = self.replay.count, kind_of(message)
             if kind == "ai":
                 self._seen = self._changed = index
                 self._stale_then = self._stale
                 self._running = index if call_ids(message) else None
+                if reports and (report := self._buffer.reports[index]) is not None:
+                    self._learn(message, report)
             elif kind == "human":
                 self._running = None
             left += super().push(buffer, [message], [key], look)
@@ -243,8 +356,28 @@ class Followed(Lived):
                 # A step that is running goes on with its thinking; a reply ends its own.
                 over = index + (kind == "ai")
                 self._stale = over if self._running is None else self._running
-        self._sizes = getattr(buffer, "sizes", self._sizes)
+        self._reports += reports
+        self._sizes = self._buffer.sizes
         return left
+
+    def _learn(self, reply: BaseMessage, report: Report) -> None:
+        """From this message on the budget is worth what its report says, and no sooner."""
+        window = self.replay.tokens - self.replay.budget.fixed
+        anchor = self._buffer.anchored(self._anchor, reply, report, window)
+        if anchor is not self._anchor:
+            self._anchor = anchor
+            self.replay.budget = self._buffer.budget_by(anchor)
+
+    @override
+    def told(self, error: TokenBudgetError) -> TokenBudgetError:
+        if self._anchor is NO_ANCHOR:
+            return error
+        window = error.tokens - self.replay.budget.fixed
+        tokens = self._buffer.billed(self._anchor, window)
+        made_of = {name: n * tokens // error.tokens for name, n in error.made_of.items()}
+        made_of["the fixed part of the request"] += tokens - sum(made_of.values())
+        clamped = self.replay.budget.oversize == "clamp"
+        return TokenBudgetError.of(made_of, self._buffer.max_tokens, clamped=clamped)
 
     def view(self) -> View:
         """Return what it has come to.
@@ -252,61 +385,24 @@ class Followed(Lived):
         Raises:
             TokenBudgetError: If the last message does not fit and nothing allowed makes it fit.
         """
-        replay = self.replay
-        kept, clamped = replay.kept()
+        replay, bill = self.replay, self._buffer.billed
+        try:
+            kept, clamped = replay.kept()
+        except TokenBudgetError as error:
+            raise self.told(error) from None
         return View(
             kept=kept,
             clamped=clamped,
             cut=replay.cut,
-            tokens=replay.tokens - replay.budget.slack,
-            total=self._total,
+            tokens=bill(self._anchor, replay.tokens - replay.budget.fixed),
+            total=bill(self._anchor, self._total),
+            anchor=self._anchor,
             seen=self._seen,
             changed=self._changed,
             running=replay.count if self._running is None else self._running,
             stale=self._stale,
             stale_then=self._stale_then,
         )
-
-
-class Known:
-    """What the private state knows of a thread."""
-
-    def __init__(self, state: Mapping[str, Any], model: str) -> None:
-        self.held: dict[str, Any] = state.get("token_buffer") or {}
-        self.model = model
-        self.limits: dict[str, int] = self.held.get("limits", {})
-        self.limit = self.limits.get(model)
-        self.thinned: set[str] = set(self.held.get("thinned", ()))
-
-    def sizes(self, messages: Sequence[BaseMessage], basis: list[Any]) -> dict[int, int]:
-        """Return the clamp sizes by index, where all up to the message is as it was."""
-        known = self.held.get("sizes")
-        if not known or self.held["basis"] != basis:
-            return {}
-        marks = _fingerprints(messages, known)
-        return {
-            index: known[message.id][0]
-            for index, message in enumerate(messages)
-            if message.id in marks and known[message.id][1] == marks[message.id]
-        }
-
-
-def _fingerprints(messages: Sequence[BaseMessage], ids: Iterable[str | None]) -> dict[str, str]:
-    """Return, for messages with these ids, a fingerprint of the conversation up to them.
-
-    The same in every process, unlike a hash.
-    """
-    wanted = set(ids)
-    marks: dict[str, str] = {}
-    if not wanted:
-        return marks
-    digest = blake2b(digest_size=12)
-    for message in messages:
-        said = (kind_of(message), message.content, getattr(message, "tool_calls", None))
-        digest.update(repr(said).encode(errors="backslashreplace"))
-        if message.id is not None and message.id in wanted:
-            marks[message.id] = digest.hexdigest()
-    return marks
 
 
 def _units(messages: Sequence[BaseMessage]) -> Iterator[list[BaseMessage]]:

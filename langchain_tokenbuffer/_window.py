@@ -535,14 +535,7 @@ class Replay:
             "the question" if is_question else "the newest step": size(newest),
             "the fixed part of the request": budget.fixed - budget.slack,
         }
-        tokens = sum(sizes.values())
-        made_of = ", ".join(f"{name} {n}" for name, n in sizes.items() if n)
-        even, otherwise = (" even when clamped", "") if clamps else ("", ', or allow "clamp"')
-        message = (
-            f"What must stay needs {tokens} tokens{even} ({made_of}); max_tokens is "
-            f"{budget.max_tokens}. Raise max_tokens, shorten or unpin what must stay{otherwise}."
-        )
-        return TokenBudgetError(message, tokens=tokens, max_tokens=budget.max_tokens)
+        return TokenBudgetError.of(sizes, budget.max_tokens, clamped=clamps)
 
 
 def shrink(costs: Sequence[int], floors: Sequence[int], excess: int) -> list[int]:

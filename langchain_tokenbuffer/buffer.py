@@ -349,8 +349,12 @@ class Lived:
             )
             if self.replay.left_out is not None:
                 say = buffer.left_out if self.unsaid is None else self.unsaid.append
-                say(self.replay.left_out)
+                say(self.told(self.replay.left_out))
         return left
+
+    def told(self, error: TokenBudgetError) -> TokenBudgetError:
+        """Return the error as the caller should read it."""
+        return error
 
     def window(self) -> Window:
         """Return the window after the last message.

@@ -164,11 +164,12 @@ class TokenCounter:
         messages = as_messages(messages)
         if anchor:
             found = reports(messages, name_of(self.token_counter))
-            if found and self._pricing.exact:
-                last = found[-1]
-                return max(0, self(messages) + last.input - self(messages[: last.at]))
+            if found and not self.additive:
+                last = max(found)
+                return max(0, self(messages) + found[last].input - self(messages[:last]))
             if found:
-                return anchored(messages, found, self._sum)
+                stands_in = self._pricing.stands_in
+                return max(0, anchored(messages, found, self._sum, stands_in=stands_in))
         return max(0, self(messages) + self._pricing.beside(tools, response_format, messages))
 
     def _sum(self, messages: Sequence[BaseMessage]) -> int:
@@ -182,6 +183,11 @@ class TokenCounter:
     def additive(self) -> bool:
         """Whether the count is a constant plus a price for each message."""
         return self._pricing.additive
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether what a provider reports is nearer the truth than this count."""
+        return not self._pricing.exact
 
     @property
     def constant(self) -> int:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class TokenBufferError(Exception):
     """The root of every error this package raises on its own account.
@@ -17,22 +22,52 @@ class TokenBudgetError(TokenBufferError):
         message: What happened, both numbers and what they are made of.
         tokens: What the smallest allowed window needs, in tokens.
         max_tokens: The budget it does not fit, in tokens.
+        made_of: What the tokens are made of, by name.
 
     Attributes:
         tokens: What the smallest allowed window needs, in tokens.
         max_tokens: The budget it does not fit, in tokens.
+        made_of: What the tokens are made of, by name; empty where only the whole is known.
     """
 
-    def __init__(self, message: str, *, tokens: int, max_tokens: int) -> None:
-        """Keep both numbers beside the message."""
+    def __init__(
+        self,
+        message: str,
+        *,
+        tokens: int,
+        max_tokens: int,
+        made_of: Mapping[str, int] | None = None,
+    ) -> None:
+        """Keep the numbers beside the message."""
         super().__init__(message)
         self.tokens = tokens
         self.max_tokens = max_tokens
+        self.made_of = dict(made_of or {})
+
+    @classmethod
+    def of(cls, made_of: Mapping[str, int], max_tokens: int, *, clamped: bool) -> TokenBudgetError:
+        """Return the error that says what must stay, what it needs, and what to do.
+
+        Args:
+            made_of: What must stay, in tokens by name.
+            max_tokens: The budget it does not fit, in tokens.
+            clamped: Whether these are already the smallest clamps.
+        """
+        tokens = sum(made_of.values())
+        parts = ", ".join(f"{name} {n}" for name, n in made_of.items() if n)
+        even, otherwise = (" even when clamped", "") if clamped else ("", ', or allow "clamp"')
+        message = (
+            f"What must stay needs {tokens} tokens{even} ({parts}); max_tokens is "
+            f"{max_tokens}. Raise max_tokens, shorten or unpin what must stay{otherwise}."
+        )
+        return cls(message, tokens=tokens, max_tokens=max_tokens, made_of=made_of)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle with both numbers: `Exception` alone would pass on only the message."""
-        return _rebuilt, (str(self), self.tokens, self.max_tokens)
+        """Pickle with the numbers: `Exception` alone would pass on only the message."""
+        return _rebuilt, (str(self), self.tokens, self.max_tokens, self.made_of)
 
 
-def _rebuilt(message: str, tokens: int, max_tokens: int) -> TokenBudgetError:
-    return TokenBudgetError(message, tokens=tokens, max_tokens=max_tokens)
+def _rebuilt(
+    message: str, tokens: int, max_tokens: int, made_of: Mapping[str, int]
+) -> TokenBudgetError:
+    return TokenBudgetError(message, tokens=tokens, max_tokens=max_tokens, made_of=made_of)

@@ -29,7 +29,6 @@ from pydantic import (
 )
 from typing_extensions import override
 
-from langchain_tokenbuffer._counting.pricing import CountMessages
 from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
 from langchain_tokenbuffer._window import Oversize
 from langchain_tokenbuffer.buffer import (
@@ -121,7 +120,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     chat_memory: BaseChatMessageHistory = Field(default_factory=_OwnStore)
     human_prefix: str = "Human"
     ai_prefix: str = "AI"
-    llm: BaseLanguageModel | str | CountMessages  # type: ignore[type-arg]  # pydantic would make one
+    llm: Any  # `_check_llm` knows what counts; pydantic would refuse a tokenizer
     memory_key: str = "history"
     max_token_limit: int = 2000
     trim_to: float = 1.0
@@ -167,7 +166,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             return adapter.dump_python(value, mode="json" if info.mode_is_json() else "python")
         if isinstance(value, str):
             return value
-        return TokenCounter(cast("CountMessages", value)).describe()
+        return TokenCounter(cast("Any", value)).describe()
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

@@ -11,6 +11,7 @@ from typing import (
     Annotated,
     Any,
     Literal,
+    NamedTuple,
     NotRequired,
     TypeAlias,
     TypeVar,
@@ -33,9 +34,11 @@ from langchain_core.runnables.config import run_in_executor
 from langgraph.types import Command
 from typing_extensions import override
 
+from langchain_tokenbuffer._counting.anchoring import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
 from langchain_tokenbuffer._overflow import overflow_of
-from langchain_tokenbuffer._request_view import Followed, Known, RequestBuffer, Trimmed, View, thin
+from langchain_tokenbuffer._request_view import Followed, RequestBuffer, Trimmed, View, thin
+from langchain_tokenbuffer._thread_state import Known
 from langchain_tokenbuffer.buffer import (
     Lock,
     checked_max_tokens,
@@ -62,6 +65,9 @@ PROFILE_SHARE = 0.95
 """Of a profile's `max_input_tokens`; the rest is for what a provider adds and nobody can count."""
 OVERFLOW_SHARE = 0.8
 """Of what a provider refused as too long, what is tried instead."""
+CHOICE = 10
+"""Tokens for naming the tool to call, or forbidding all: OpenAI bills its name and 4, or 1."""
+_LEFT_OPEN = (None, "auto", "any", "required")
 FOLLOWED = 32
 """How many conversations' replays are held, so that a call lives through its new messages only."""
 
@@ -70,9 +76,11 @@ class TokenBufferState(AgentState[Any]):
     """The agent's state, and what must not be lost with a process. Plain JSON types only.
 
     `limits`: model name to the `max_tokens` an overflow taught; `thinned`: ids of the messages
-    whose thinking that made stale. With `evict_from_state` also what the deleted messages would
-    have told: more `thinned` ids, and the `sizes` of clamped messages (id to size and fingerprint
-    of the conversation up to it) with the `basis` they hold under.
+    whose thinking that made stale. Where reported usage is believed, `anchored`: the message from
+    which on replies answer requests under the same `basis`, and the anchor before it. With
+    `evict_from_state` also what the deleted messages would have told: more `thinned` ids, and the
+    `sizes` of clamped messages (id to size and fingerprint of the conversation up to it), which
+    hold under the same `basis`.
     """
 
     token_buffer: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
@@ -121,6 +129,15 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
     survives checkpointers, resume, time travel, sub-agents and parallel threads; what is held in
     the instance is only a cache. The fixed part is rounded up to 1/64 of `max_tokens`; the rounding
     never refuses what fits exactly.
+
+    Where messages can only be estimated (Claude, Gemini, unknown names) the usage that replies
+    report is the anchor: it is the truth up to its reply, only what follows is estimated, at the
+    rate by which reports have grown. A report counts from its message on and never before, so the
+    window stays a function of the messages. Where counting is exact (OpenAI) reports only correct
+    what tools were counted to, upwards. Not believed are reports of another model, of requests
+    with other tools or another budget, and those that cannot be this window's bill, less than half
+    or more than twice its count; a reply without usage changes nothing. A `token_counter` that is
+    no estimate is what you want counted and is never anchored.
 
     Edges: a request that the provider calls too long is retried once with at most 80 % of it; the
     limit that was held then goes into the agent's private state and binds later calls of this
@@ -232,33 +249,30 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
 
     # --- request in, request out ---
 
-    def _call(self, request: Request, limit: int | None = None) -> _Call:
+    def _call(self, request: Request, refused: _Refused | None = None) -> _Call:
         """Return the request with the window for its messages."""
         model = _unbound(request.model)
         counter = self._counter_of(model)
-        known = Known(request.state, _name_of(model))
+        name = _name_of(model)
+        known = Known(request.state, name or type(model).__name__)
+        limit = None if refused is None else refused.limit
         limits = (self._budget_of(request, model), known.limit, limit)
         max_tokens = min(each for each in limits if each is not None)
-        fixed = self._fixed_part(request, counter) + self.reserve_tokens
+        buffer = self._buffer_of(request, counter, max_tokens)
         messages: list[BaseMessage] = [*request.messages]
-        buffer = RequestBuffer(
-            max_tokens,
-            token_counter=counter,
-            trim_to=self.trim_to,
-            pin=self.pin,
-            oversize=self.oversize,
-            fixed=fixed,
-            reserved=self.reserve_tokens,
-        )
-        buffer.remember(known.sizes(messages, buffer.basis), messages)
+        buffer.remember(known, messages)
+        if self._has_anchors(request, counter):
+            buffer.believe(known, name, messages)
+        if refused is not None:
+            buffer.settle(refused.anchor)
         view = self._view(buffer, messages, known.model)
         if messages and not view.kept:
             # Only `oversize="drop"` gets here; no provider takes a request without messages.
             msg = (
-                f"Nothing of the conversation fits {max_tokens} tokens beside the {fixed} of the "
-                "fixed part; raise max_tokens, or let it clamp."
+                f"Nothing of the conversation fits {max_tokens} tokens beside the {buffer.fixed} "
+                "of the fixed part; raise max_tokens, or let it clamp."
             )
-            raise TokenBudgetError(msg, tokens=fixed + view.total, max_tokens=max_tokens)
+            raise TokenBudgetError(msg, tokens=view.total, max_tokens=max_tokens)
         stale: dict[int, BaseMessage] = {}
         if _is_claude(model):
             # A new limit is another budget: all thinking so far is bound to windows of the old one.
@@ -270,27 +284,39 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             if index in view.clamped:
                 shown[position] = buffer.clamped(shown[position], view.clamped[index])
         tokens = view.tokens
-        if stale or view.clamped or not counter.additive:
-            tokens = fixed - counter.constant + counter(shown)
+        if view.anchor is NO_ANCHOR and (stale or view.clamped or not counter.additive):
+            tokens = buffer.fixed - counter.constant + counter(shown)
         trimmed = Trimmed(buffer, messages, view, shown, tuple(stale), tokens)
         self._tell(trimmed, overflowed=limit is not None)
         evicted = trimmed.evictable(request.state["messages"]) if self.evict_from_state else []
-        learned = known.limits if limit is None else {**known.limits, known.model: limit}
-        state: dict[str, Any] = {"limits": learned} if learned else {}
-        if self.evict_from_state:
-            state |= trimmed.remembered_sizes(evicted)
-        if self.evict_from_state or limit is not None or known.thinned:
-            state |= trimmed.remembered_thinned()
+        state = self._remembered(trimmed, known, limit, evicted)
         return _Call(
             request=request
             if shown == messages
             else request.override(messages=cast("list[AnyMessage]", shown)),
             original=request,
             tokens=tokens,
+            anchor=view.anchor,
             limit=limit,
             evicted=evicted,
             state=None if state == known.held else state,
         )
+
+    def _remembered(
+        self, trimmed: Trimmed, known: Known, limit: int | None, evicted: list[BaseMessage]
+    ) -> dict[str, Any]:
+        """Return what later calls, and other processes, cannot find out themselves."""
+        learned = known.limits if limit is None else {**known.limits, known.model: limit}
+        state: dict[str, Any] = {"limits": learned} if learned else {}
+        if trimmed.buffer.believes:
+            # Without what is evicted, old reports would be of other windows than they are.
+            anew = self.evict_from_state or limit is not None
+            state |= trimmed.remembered_anchor(known, anew=anew)
+        if self.evict_from_state:
+            state |= trimmed.remembered_sizes(evicted)
+        if self.evict_from_state or limit is not None or known.thinned:
+            state |= trimmed.remembered_thinned()
+        return state
 
     def _smaller(self, call: _Call, error: Exception) -> _Call:
         """Return the call to try instead of one the provider found too long.
@@ -309,7 +335,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         if limit < 1:
             raise error
         try:
-            smaller = self._call(call.original, limit)
+            smaller = self._call(call.original, _Refused(limit, call.anchor))
         except TokenBudgetError:
             raise error from None
         if smaller.tokens >= call.tokens:
@@ -393,6 +419,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         """Count what the request costs beside its messages; once for the same objects."""
         system = [] if request.system_message is None else [request.system_message]
         tools, wanted = request.tools, request.response_format
+        is_chosen = request.tool_choice not in _LEFT_OPEN
         # A dict may be changed in place, so it is known by what it says; others by identity, which
         # is theirs alone as long as they are held.
         key = (
@@ -400,18 +427,43 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             *counter.keys(system),
             *(repr(tool) if isinstance(tool, dict) else id(tool) for tool in tools),
             id(wanted),
+            is_chosen,
         )
         with self._lock:
             found = self._fixed_parts.get(key)
         if found is not None:
             return found[0]
-        tokens = max(
+        wholes = (
             counter.count(system, tools=[*tools, *more], response_format=schema)
             for more, schema in _formats(wanted)
         )
+        # Also as the counter counts the messages alone: a reasoning model's bill is one less.
+        tokens = max(counter(system), *wholes) + is_chosen * CHOICE
         with self._lock:
             _hold(self._fixed_parts, key, (tokens, (counter, *tools, wanted)))
         return tokens
+
+    def _buffer_of(self, request: Request, counter: TokenCounter, max_tokens: int) -> RequestBuffer:
+        return RequestBuffer(
+            max_tokens,
+            token_counter=counter,
+            trim_to=self.trim_to,
+            pin=self.pin,
+            oversize=self.oversize,
+            fixed=self._fixed_part(request, counter) + self.reserve_tokens,
+            reserved=self.reserve_tokens,
+        )
+
+    def _has_anchors(self, request: Request, counter: TokenCounter) -> bool:
+        """Tell whether reported usage is nearer the truth than the counter.
+
+        The user's own counter is what the user wants counted. A model that is counted exactly
+        leaves its tools to be told.
+        """
+        if not counter.additive:
+            return False
+        beside = bool(request.tools or request.response_format is not None)
+        return counter.is_estimate or (self.token_counter is None and beside)
 
     def _view(self, buffer: RequestBuffer, messages: list[BaseMessage], model: str) -> View:
         """Return what the replay of the conversation comes to; a held one goes on."""
@@ -433,6 +485,13 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
 # --- one call ---------------------------------------------------------------------------------
 
 
+class _Refused(NamedTuple):
+    """What a provider's refusal teaches: a limit, which makes another replay of the same usage."""
+
+    limit: int
+    anchor: Anchor
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     """One model call: the request to send, and what goes into the state with its reply."""
@@ -440,6 +499,7 @@ class _Call:
     request: Request
     original: Request
     tokens: int
+    anchor: Anchor
     limit: int | None  # if an overflow taught one
     evicted: list[BaseMessage]
     state: dict[str, Any] | None  # the private state, if it changes
@@ -468,7 +528,7 @@ def _event(trimmed: Trimmed, *, overflowed: bool) -> TrimEvent:
     elif moved:
         reason = "moved"
     return TrimEvent(
-        tokens_before=trimmed.buffer.fixed + view.total,
+        tokens_before=view.total,
         tokens_after=trimmed.tokens,
         max_tokens=trimmed.buffer.max_tokens,
         kept=len(window.kept),
@@ -517,17 +577,17 @@ def _unbound(model: object) -> object:
     return model
 
 
-def _name_of(model: object) -> str:
+def _name_of(model: object) -> str | None:
     for attribute in ("model_name", "model", "model_id"):
         name = getattr(model, attribute, None)
         if isinstance(name, str):
             return name
-    return type(model).__name__
+    return None
 
 
 def _is_claude(model: object) -> bool:
     made_by = type(model).__module__.startswith("langchain_anthropic")
-    return made_by or "claude" in _name_of(model).lower()
+    return made_by or "claude" in (_name_of(model) or type(model).__name__).lower()
 
 
 # --- settings ---------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 """Reported usage as an anchor: what a provider billed is the truth up to the reply that says so.
 
-Only what came after the last report is estimated; what earlier reports say about the messages
-between them shows how far the estimate is off for this model and this conversation.
+Only what came after the last report is estimated; how reports grow from one to the next shows how
+far the estimate is off for this model and this conversation.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,68 +15,178 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-_ENOUGH = 64
-"""Estimated tokens between reports from which on their ratio says more than chance."""
-_LEAST, _MOST = 0.5, 2.0
+_PRIOR = 64
+"""Counted tokens that are taken to be billed as counted: a few tokens more or less in a short
+message are chance, and say little about the next one."""
+_LEAST, _MOST = Fraction(1, 2), Fraction(2)
+"""How far a bill is from a count of the same request. What is further off is of another request."""
+_AROUND = 16
+"""Tokens that a chat format may put around a message; what is further off is another request."""
 _UNSEEN = 40
-"""Tokens of a reply's output that its message does not show, beside what it thought: Claude's tool
-calls take about 37 beside name and arguments."""
+"""Tokens of a reply's output that a tool call does not show: Claude's take about 37 beside name and
+arguments."""
 
 
 class Report(NamedTuple):
     """What one reply says was billed for it, in tokens."""
 
-    at: int
     input: int
     output: int
 
 
-def reports(messages: Sequence[BaseMessage], model: str | None) -> list[Report]:
-    """Return the reports in order; those of another model say nothing about this one."""
-    found = []
-    for index, message in enumerate(messages):
-        usage: Any = getattr(message, "usage_metadata", None)
-        if message.type not in ("ai", "AIMessageChunk") or not usage:
-            continue
-        if _is_of(message, model):
-            read = int(usage.get("input_tokens") or 0), int(usage.get("output_tokens") or 0)
-            if min(read) >= 0 and read[0]:
-                found.append(Report(index, *read))
-    return found
+class Anchor(NamedTuple):
+    """A point where what was counted and what was billed are both known, in tokens.
 
+    Without a report it is the request without messages, which costs its fixed part.
 
-def anchored(
-    messages: Sequence[BaseMessage],
-    found: Sequence[Report],
-    estimate: Callable[[Sequence[BaseMessage]], int],
-) -> int:
-    """Return what a request costs: the last report and an estimate of what came after it.
-
-    Args:
-        messages: The complete conversation, as it was sent.
-        found: At least one report.
-        estimate: What some messages cost, without the request's constant.
+    Attributes:
+        counted: What the messages of the window were counted to, the reply included.
+        billed: What the request with them costs, the reply included.
+        more_counted: What requests had more than the ones before them, as counted, ...
+        more_billed: ... and as billed. 0 until there are two reports.
+        asked_counted: What `counted` was without the last reply, ...
+        asked_billed: ... and what was billed for that; 0 before any report.
     """
-    last = found[-1]
-    billed = estimated = 0
-    for before, after in pairwise(found):
-        between = estimate(messages[before.at + 1 : after.at])
-        grown = after.input - before.input - before.output
-        if between and grown > 0:
-            billed += grown
-            estimated += between
-    ratio = billed / estimated if estimated >= _ENOUGH else 1.0
-    behind = estimate(messages[last.at + 1 :])
-    # An output holds what was thought and is not in the message, so is never sent again.
-    said = min(last.output, estimate(messages[last.at : last.at + 1]) + _UNSEEN)
-    return last.input + said + round(behind * min(_MOST, max(_LEAST, ratio)))
+
+    counted: int
+    billed: int
+    more_counted: int = 0
+    more_billed: int = 0
+    asked_counted: int = 0
+    asked_billed: int = 0
+
+    def moved(self, message: BaseMessage, report: Report, window: int, reply: int) -> Anchor:
+        """Return the anchor that a reply's report makes.
+
+        Args:
+            message: The reply.
+            report: What was billed for it.
+            window: What the messages it answers were counted to.
+            reply: What it is counted to itself.
+        """
+        counted, billed = self.more_counted, self.more_billed
+        if self.asked_billed:
+            more, cost = window - self.asked_counted, report.input - self.asked_billed
+            if more > 0 and cost > 0:  # else the window has moved, or another request was billed
+                counted, billed = counted + more, billed + cost
+        grown = self._replace(more_counted=counted, more_billed=billed)
+        # An output holds what was thought and is not in the message, so is never sent again.
+        shown = _up(grown.rate * reply) + (_UNSEEN if getattr(message, "tool_calls", None) else 0)
+        said = min(report.output or shown, shown)
+        return Anchor(window + reply, report.input + said, counted, billed, window, report.input)
+
+    @property
+    def rate(self) -> Fraction:
+        """What is billed for one counted token, as far as reports have grown."""
+        rate = Fraction(_PRIOR + self.more_billed, _PRIOR + self.more_counted)
+        return min(_MOST, max(_LEAST, rate))
+
+    def tokens(self, window: int, fixed: int) -> int:
+        """Return what a request is billed, by what its messages are counted to.
+
+        What came after the anchor costs its estimate, at the rate; what was billed together is
+        taken to cost in proportion, the fixed part included.
+
+        Args:
+            window: What the messages are counted to.
+            fixed: What is counted beside them.
+        """
+        if window >= self.counted:
+            return self.billed + _up(self.rate * (window - self.counted))
+        return _up(Fraction(self.billed * (fixed + window), fixed + self.counted))
+
+    def room(self, max_tokens: int, fixed: int) -> int:
+        """Return the most that messages may be counted to: the inverse of `tokens`."""
+        if self.billed <= max_tokens:
+            return self.counted + int((max_tokens - self.billed) / self.rate)
+        return max_tokens * (fixed + self.counted) // self.billed - fixed
 
 
-def _is_of(message: BaseMessage, model: str | None) -> bool:
-    """Tell whether a reply is this model's, as far as it says; a dated name is the same model."""
+NO_ANCHOR = Anchor(0, 0)
+"""Nothing is reported yet: what is counted is what is billed."""
+
+
+def _up(tokens: Fraction) -> int:
+    return -int(-tokens // 1)
+
+
+def is_plausible(report: Report, counted: int) -> bool:
+    """Tell whether a bill can be that of a request which is counted to so many tokens."""
+    return _LEAST * counted <= report.input <= _MOST * counted
+
+
+def report_of(message: BaseMessage) -> Report | None:
+    """Return what a message reports. Hot: asked of every message at every model call."""
+    usage: Any = message.__dict__.get("usage_metadata")
+    if not usage:
+        return None
+    return Report(usage.get("input_tokens") or 0, usage.get("output_tokens") or 0)
+
+
+def is_by(message: BaseMessage, model: str | None) -> bool:
+    """Tell whether a reply is this model's, as far as it says; a dated name is the same model.
+
+    Another model's report says nothing about this one.
+    """
     metadata = message.response_metadata or {}
     said = metadata.get("model_name") or metadata.get("model")
     if not isinstance(said, str) or not said or not model:
         return True
     one, other = (name.lower().rpartition("/")[2] for name in (said, model))
     return one.startswith(other) or other.startswith(one)
+
+
+def reports(messages: Sequence[BaseMessage], model: str | None) -> dict[int, Report]:
+    """Return the model's reports by index, in order."""
+    return {
+        index: report
+        for index, message in enumerate(messages)
+        if (report := report_of(message)) is not None and report.input > 0 and is_by(message, model)
+    }
+
+
+def anchored(
+    messages: Sequence[BaseMessage],
+    found: dict[int, Report],
+    estimate: Callable[[Sequence[BaseMessage]], int],
+    *,
+    stands_in: bool,
+) -> int:
+    """Return what a request costs: the last report, and an estimate of what came after it.
+
+    Args:
+        messages: The complete conversation, as it was sent.
+        found: At least one report.
+        estimate: What some messages cost, without the request's constant.
+        stands_in: Whether texts are counted with another tokenizer than the model's. Else all that
+            a count can be off by is what the format puts around each message, which reports tell:
+            from the second one on the count is exact where that is the same for every message.
+    """
+    if not stands_in:
+        last = max(found)
+        behind = messages[last:]
+        off = len(behind) * _around(messages, found, estimate)
+        return found[last].input + estimate(behind) + round(off)
+    anchor = NO_ANCHOR
+    ends = [*found, len(messages)]
+    counted = estimate(messages[: ends[0]])
+    for at, end in pairwise(ends):
+        reply = estimate(messages[at : at + 1])
+        anchor = anchor.moved(messages[at], found[at], counted, reply)
+        counted += reply + estimate(messages[at + 1 : end])
+    return anchor.tokens(counted, 0)
+
+
+def _around(
+    messages: Sequence[BaseMessage],
+    found: dict[int, Report],
+    estimate: Callable[[Sequence[BaseMessage]], int],
+) -> Fraction:
+    """Return what a message costs beside its estimate, in the mean between reports."""
+    off = between = 0
+    for before, after in pairwise(found):
+        more = found[after].input - found[before].input - estimate(messages[before:after])
+        if abs(more) <= _AROUND * (after - before):
+            off += more
+            between += after - before
+    return Fraction(off, max(1, between))

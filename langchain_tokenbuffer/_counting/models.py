@@ -101,6 +101,9 @@ _ESTIMATED = (
     (r"anthropic|claude", _CLAUDE),
     (r"google|gemini", _GEMINI),
 )
+_OPEN = ChatFormat(constant=5, per_message=4, parallel=False, typescript=False)
+"""The dearest of ChatML (Qwen, SmolLM), Llama 3's and Gemma's: all put four tokens beside the role
+around a message, and open a conversation with at most five."""
 _warned: set[str] = set()
 
 
@@ -194,7 +197,11 @@ def _of_encoder(encoder: Any) -> Pricing:
     text = EncoderText(encoder)
     kind = type(encoder).__name__
     form = _measured(encoder, text) if getattr(encoder, "chat_template", None) else None
-    whose = "OpenAI's chat format" if form is None else "its chat template"
+    whose = "its chat template"
+    if form is None:
+        is_openais = hasattr(encoder, "encode_ordinary")
+        form = ChatFormat() if is_openais else _OPEN
+        whose = "OpenAI's chat format" if is_openais else "the format of open models"
     memory = memory_of(encoder, "chat")
     return ChatPricing(text, memory, f"{kind}, in {whose}", form, exact=False)
 
@@ -227,11 +234,12 @@ def _measured(encoder: Any, text: EncoderText) -> ChatFormat | None:
     )
 
 
-def _chat(name: str, what: str, form: ChatFormat | None = None, *, exact: bool = True) -> Pricing:
+def _chat(
+    name: str, what: str, form: ChatFormat | None = None, *, stands_in: bool = False
+) -> Pricing:
     form = form or ChatFormat()
-    return ChatPricing(
-        TiktokenText(name), memory_named("chat", name, form), what, form, exact=exact
-    )
+    memory = memory_named("chat", name, form)
+    return ChatPricing(TiktokenText(name), memory, what, form, stands_in=stands_in)
 
 
 def _estimated(kind: type, name: str | None) -> Pricing:
@@ -241,7 +249,7 @@ def _estimated(kind: type, name: str | None) -> Pricing:
     text = ScaledText(TiktokenText(vocabularies.FALLBACK), _ESTIMATE)
     what = f"{kind.__name__}: estimated as {_ESTIMATE} x {vocabularies.FALLBACK}"
     memory = memory_named("estimate", form)
-    return ChatPricing(text, memory, what, form, exact=False)
+    return ChatPricing(text, memory, what, form, stands_in=True)
 
 
 def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> Pricing:
@@ -293,7 +301,7 @@ def _openai_chat(model: BaseLanguageModel[Any]) -> Pricing:
     if encoding is None:
         _warn_unknown(name, kind)
         what = f"{kind} {name}: estimated as {vocabularies.FALLBACK}, in OpenAI's chat format"
-        return _chat(vocabularies.FALLBACK, what, exact=False)
+        return _chat(vocabularies.FALLBACK, what, stands_in=True)
     form = next((form for part, form in _FORMATS if re.search(part, str(name).lower())), None)
     return _chat(encoding, f"{kind} {name}: {encoding}, in OpenAI's chat format (exact)", form)
 

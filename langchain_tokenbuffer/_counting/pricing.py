@@ -52,6 +52,7 @@ class Pricing:
     """How messages are priced with one tokenizer."""
 
     exact = True  # locally
+    stands_in = False  # whether texts are counted with another tokenizer than the model's
     additive = True
     constant = 0
     tokenizer: Tokenizer | None = None
@@ -143,13 +144,15 @@ class ChatPricing(Pricing):
         form: ChatFormat | None = None,
         *,
         exact: bool = True,
+        stands_in: bool = False,
     ) -> None:
         super().__init__(memory, what)
         self._count = text
         self._form = form or ChatFormat()
         self.tokenizer = text.tokenizer
         self.constant = self._form.constant
-        self.exact = exact
+        self.exact = exact and not stands_in
+        self.stands_in = stands_in
 
     def price(self, message: BaseMessage) -> int:
         count, form = self._count, self._form

@@ -214,6 +214,15 @@ def test_the_tools_are_in_the_budget() -> None:
     assert COUNTER.count(window, tools=tools) <= 300
 
 
+def test_a_tool_that_must_be_called_takes_ten_tokens_more() -> None:
+    told: list[TrimEvent] = []
+    for choice in ("auto", "required", "look"):
+        asked = request([HumanMessage("Hi")], tools=[look()], tool_choice=choice)
+        sent_by(buffer(on_trim=told.append), asked)
+    free, required, named = (event.tokens_after for event in told)
+    assert (required - free, named - free) == (0, 10)
+
+
 def test_the_reserve_is_in_the_budget() -> None:
     assert COUNTER(kept(buffer(reserve_tokens=150), loop(50))) <= 150
 

@@ -20,10 +20,12 @@ from langchain_tokenbuffer import ConversationTokenBufferMemory
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    from langchain_classic.memory import ConversationBufferMemory, ConversationBufferWindowMemory
     from langchain_classic.memory import ConversationTokenBufferMemory as ClassicMemory
+    from langchain_classic.memory.buffer import ConversationStringBufferMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -244,3 +246,42 @@ def test_the_string_it_shows_is_the_classic_one(name: str, conversation: list[Tu
         classic.save_context({"input": question}, {"output": reply})
         ours.save_context({"input": question}, {"output": reply})
     assert ours.load_memory_variables({}) == classic.load_memory_variables({})
+
+
+# --- what the README says of the other classes ------------------------------------------------
+
+
+def _filled(memory: Any) -> Any:
+    for n in range(9):
+        memory.save_context({"input": f"Question {n}?"}, {"output": f"Answer {n}."})
+    return memory.load_memory_variables({})["history"]
+
+
+def _shown_by(make: Callable[[], Any]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _filled(make())
+
+
+@pytest.mark.parametrize("k", [1, 5, 20])
+@pytest.mark.parametrize("as_list", [False, True])
+def test_counting_messages_shows_what_the_window_memory_shows(k: int, as_list: bool) -> None:  # noqa: FBT001
+    ours = ConversationTokenBufferMemory(llm=len, max_token_limit=2 * k, return_messages=as_list)
+    shown = _shown_by(
+        lambda: ConversationBufferWindowMemory(k=k, return_messages=as_list, chat_memory=_History())
+    )
+    assert _filled(ours) == shown
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_within_the_budget_it_shows_what_the_buffer_memory_shows(as_list: bool) -> None:  # noqa: FBT001
+    ours = ConversationTokenBufferMemory(llm=CHAT, return_messages=as_list)
+    shown = _shown_by(
+        lambda: ConversationBufferMemory(return_messages=as_list, chat_memory=_History())
+    )
+    assert _filled(ours) == shown
+
+
+def test_within_the_budget_it_shows_what_the_string_memory_shows() -> None:
+    shown = _shown_by(ConversationStringBufferMemory).lstrip()
+    assert _filled(ConversationTokenBufferMemory(llm=CHAT)) == shown

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import tiktoken
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
-from langchain_tokenbuffer import TokenBuffer, TokenBufferError, TokenCounter, vocabularies
+from langchain_tokenbuffer import (
+    ConversationTokenBufferMemory,
+    TokenBuffer,
+    TokenBufferError,
+    TokenCounter,
+    vocabularies,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +40,10 @@ def path(tmp_path: Path) -> Path:
 
 
 SAID = [HumanMessage("abc"), AIMessage("de")]
-COST = 3 + 3 + len("user") + len("abc") + 3 + len("assistant") + len("de")
+COST = 5 + 4 + len("user") + len("abc") + 4 + len("assistant") + len("de")
 
 
-def test_a_tokenizer_object_counts_texts_in_openais_chat_format() -> None:
+def test_a_tokenizer_object_counts_in_the_dearest_format_of_open_models() -> None:
     assert TokenCounter(by_letter())(SAID) == COST
 
 
@@ -103,6 +109,13 @@ def test_a_window_is_within_budget_with_a_tokenizer() -> None:
     assert buffer.window([HumanMessage("x" * 400)]).tokens <= 60
 
 
+def test_the_memory_counts_with_a_tokenizer() -> None:
+    memory = ConversationTokenBufferMemory(llm=by_letter(), max_token_limit=60)
+    memory.save_context({"input": "hi"}, {"output": "x" * 20})
+    memory.save_context({"input": "yo"}, {"output": "z"})
+    assert memory.load_memory_variables({}) == {"history": "Human: yo\nAI: z"}
+
+
 class Templated:
     """What is asked of a tokenizer of `transformers`: a token for each character."""
 
@@ -133,10 +146,44 @@ def test_a_chat_template_says_so() -> None:
     assert "its chat template" in TokenCounter(templated).describe()
 
 
-def test_a_chat_template_that_refuses_is_openais_format() -> None:
+def test_a_chat_template_that_refuses_is_that_format_too() -> None:
     class Refusing(Templated):
         def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> list[int]:
             raise ValueError
 
     refusing: Any = Refusing()
     assert TokenCounter(refusing)(SAID) == COST
+
+
+# --- anchors --------------------------------------------------------------------------------------
+
+
+def billed(messages: list[BaseMessage]) -> int:
+    """What a server bills whose format takes 9 tokens around a message and 20 once."""
+    return 20 + sum(len(message.text) + 9 for message in messages)
+
+
+def served(turns: int) -> list[BaseMessage]:
+    """A conversation whose replies report what the server billed."""
+    messages: list[BaseMessage] = []
+    for n in range(turns):
+        messages.append(HumanMessage("x" * (7 + 13 * n)))
+        asked, text = billed(messages), "y" * (5 + 3 * n)
+        usage = {"input_tokens": asked, "output_tokens": len(text) + 1}
+        total = {**usage, "total_tokens": sum(usage.values())}
+        messages.append(AIMessage(text, usage_metadata=total))
+    return messages
+
+
+@pytest.mark.parametrize("turns", [2, 3, 7])
+def test_from_the_second_report_on_a_format_is_known_exactly(turns: int) -> None:
+    messages = [*served(turns), HumanMessage("And now?")]
+    assert TokenCounter(by_letter()).count(messages, anchor=True) == billed(messages)
+
+
+def test_a_report_of_another_request_says_nothing_about_the_format() -> None:
+    messages = served(4)
+    usage = {"input_tokens": 5_000, "output_tokens": 5, "total_tokens": 5_005}
+    messages[3] = AIMessage("y" * 8, usage_metadata=usage)
+    messages.append(HumanMessage("And now?"))
+    assert TokenCounter(by_letter()).count(messages, anchor=True) == billed(messages)

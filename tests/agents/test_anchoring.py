@@ -1,0 +1,427 @@
+"""Reported usage as an anchor: what providers bill, and the windows it makes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain.agents.middleware.types import ModelRequest, ModelResponse
+from langchain_core.exceptions import ContextOverflowError
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+
+from langchain_tokenbuffer import TokenBudgetError, TokenCounter
+from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
+from langchain_tokenbuffer.order import kind_of
+from tests.agents.scripted import Scripted, call, request
+from tests.oracle import breaches
+from tests.strategies import TRIM_TO, conversations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Claude(Scripted):
+    """Counted by an estimate, since the real one counts by asking Anthropic."""
+
+    def get_num_tokens_from_messages(self, *args: Any, **kwargs: Any) -> int:
+        raise AssertionError
+
+
+Claude.__module__ = "langchain_anthropic.chat_models"
+
+NAME = "claude-sonnet-4-5"
+CLAUDE = Claude(replies=[], model_name=NAME)
+GPT = ChatOpenAI(model="gpt-4o", api_key=SecretStr("unused"))
+COUNTER = TokenCounter(CLAUDE)
+SYSTEM = SystemMessage("You answer questions about bread, in one sentence each.")
+
+
+def counted(asked: ModelRequest[Any], counter: TokenCounter = COUNTER) -> int:
+    """What a request is counted to before anything is reported."""
+    head = [] if asked.system_message is None else [asked.system_message]
+    messages = counter(asked.messages) - counter.constant
+    return messages + counter.count(head, tools=asked.tools)
+
+
+def share(of: float, more: int = 0) -> Callable[[ModelRequest[Any]], int]:
+    """A provider that bills a share of what is counted, and something more."""
+    return lambda asked: int(of * counted(asked)) + more
+
+
+@dataclass
+class Life:
+    """A conversation lived call by call, its replies reporting what they were billed."""
+
+    sent: list[list[BaseMessage]] = field(default_factory=list)
+    bills: list[int] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    events: list[TrimEvent] = field(default_factory=list)
+    state: list[BaseMessage] = field(default_factory=list)
+    known: Any = None
+
+    def said(self) -> list[list[tuple[Any, str]]]:
+        return [[(each.id, str(each.content)) for each in window] for window in self.sent]
+
+
+def reporting(message: BaseMessage, billed: int, model: str = NAME, of: float = 1.0) -> BaseMessage:
+    """A reply that says what was billed for it."""
+    written = int(of * (COUNTER([message]) - COUNTER.constant))
+    usage = {"input_tokens": billed, "output_tokens": written, "total_tokens": billed + written}
+    return message.model_copy(
+        update={"usage_metadata": usage, "response_metadata": {"model_name": model}}
+    )
+
+
+def live(
+    messages: Sequence[BaseMessage],
+    bill: Callable[[ModelRequest[Any]], int] | None,
+    *,
+    fresh: bool = False,
+    model: Any = CLAUDE,
+    by: str = NAME,
+    tools: Sequence[Any] = (),
+    **options: Any,
+) -> Life:
+    """Live through a conversation; the model is called before each AI message and last."""
+    life = Life()
+
+    def middleware() -> TokenBufferMiddleware:
+        return TokenBufferMiddleware(on_trim=life.events.append, **options)
+
+    def handler(asked: ModelRequest[Any]) -> ModelResponse[Any]:
+        life.sent.append([*asked.messages])
+        life.bills.append(0 if bill is None else bill(asked))
+        life.rates.append(life.bills[-1] / counted(asked))
+        return ModelResponse(result=[])
+
+    held = middleware()
+    for message in [*messages, None]:
+        if message is None or kind_of(message) == "ai":
+            asked = request(
+                life.state, known=life.known, model=model, system_message=SYSTEM, tools=[*tools]
+            )
+            answer: Any = (middleware() if fresh else held).wrap_model_call(asked, handler)
+            update = getattr(getattr(answer, "command", None), "update", None) or {}
+            gone = {
+                each.id for each in update.get("messages", []) if isinstance(each, RemoveMessage)
+            }
+            life.state = [each for each in life.state if each.id not in gone]
+            life.known = json.loads(json.dumps(update.get("token_buffer", life.known)))
+        if message is not None:
+            billed = life.bills[-1] if kind_of(message) == "ai" else 0
+            life.state.append(reporting(message, billed, by, life.rates[-1]) if billed else message)
+    return life
+
+
+def chat(turns: int, size: int = 40) -> list[BaseMessage]:
+    messages: list[BaseMessage] = []
+    for n in range(turns):
+        messages.append(HumanMessage(f"Question {n}: " + "bread " * size, id=f"q{n}"))
+        messages.append(AIMessage(f"Answer {n}: " + "flour " * size, id=f"a{n}"))
+    return messages
+
+
+def loop(steps: int, size: int = 40) -> list[BaseMessage]:
+    messages: list[BaseMessage] = [HumanMessage("Look everywhere.", id="q")]
+    for n in range(steps):
+        asked = call(("look", {"at": n}, f"c{n}"))
+        result = ToolMessage("crumbs " * size, tool_call_id=f"c{n}", id=f"t{n}")
+        messages += [asked.model_copy(update={"id": f"a{n}"}), result]
+    return messages
+
+
+# --- what a report does -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("messages", [chat(40), loop(60)], ids=["chat", "loop"])
+@pytest.mark.parametrize("of", [0.6, 0.8])
+def test_where_less_is_billed_than_counted_more_is_seen(
+    of: float, messages: list[BaseMessage]
+) -> None:
+    anchored = live(messages, share(of), max_tokens=1500)
+    silent = live(messages, None, max_tokens=1500)
+    assert max(map(len, anchored.sent)) >= max(map(len, silent.sent)) / of * 0.85
+
+
+@pytest.mark.parametrize("messages", [chat(40), loop(60)], ids=["chat", "loop"])
+@pytest.mark.parametrize("of", [0.6, 0.8, 1.0, 1.3, 1.8])
+def test_what_is_billed_is_within_budget_after_the_first_reply(
+    of: float, messages: list[BaseMessage]
+) -> None:
+    bills = live(messages, share(of), max_tokens=1500).bills
+    assert max(bills[1:]) <= 1500
+
+
+def test_what_stands_beside_the_messages_falls_out_by_subtraction() -> None:
+    bills = live(chat(40), share(1.0, more=300), max_tokens=1500).bills
+    assert (max(bills) <= 1500, max(bills) > 1350) == (True, True)
+
+
+def test_an_event_says_what_will_be_billed() -> None:
+    life = live(chat(40), share(0.7), max_tokens=1500)
+    off = [event.tokens_after / bill for event, bill in zip(life.events, life.bills, strict=True)]
+    assert max(abs(each - 1) for each in off[3:]) < 0.1
+
+
+def test_a_report_changes_nothing_before_it() -> None:
+    messages = chat(40)
+    late = [reporting(each, 900) if each.id == "a20" else each for each in messages]
+    anchored, silent = (live(each, None, max_tokens=1200).said() for each in (late, messages))
+    assert (anchored[:21], anchored[21:] != silent[21:]) == (silent[:21], True)
+
+
+def test_what_the_provider_knows_to_be_too_long_leaves_at_once() -> None:
+    messages = chat(3)
+    total = counted(request(messages, system_message=SYSTEM))
+    silent = live(messages, None, max_tokens=total + 20).sent[-1]
+    dear = live(messages, share(1.5), max_tokens=total + 20).sent[-1]
+    assert (len(silent), len(dear) < len(silent)) == (6, True)
+
+
+def test_a_thread_from_before_is_believed_from_its_beginning() -> None:
+    state = [*live(chat(30), share(0.7), max_tokens=1200).state, HumanMessage("And?", id="last")]
+    first, known = windows(state, None)
+    assert (windows(state, known)[0], known["anchored"]) == (first, [None, None])
+
+
+# --- what is no anchor ------------------------------------------------------------------------
+
+
+def unchanged(life: Life, messages: Sequence[BaseMessage], **options: Any) -> bool:
+    return life.said() == live(messages, None, **options).said()
+
+
+def test_streaming_without_usage_counts_as_before() -> None:
+    silent = [message.model_copy(update={"usage_metadata": None}) for message in chat(30)]
+    assert unchanged(live(silent, None, max_tokens=1200), chat(30), max_tokens=1200)
+
+
+def test_reports_of_another_model_are_no_anchors() -> None:
+    life = live(chat(30), share(0.7), by="gpt-4o", max_tokens=1200)
+    assert unchanged(life, chat(30), max_tokens=1200)
+
+
+@pytest.mark.parametrize("of", [0.1, 5.0])
+def test_a_bill_that_cannot_be_this_windows_is_no_anchor(of: float) -> None:
+    assert unchanged(live(chat(30), share(of), max_tokens=1200), chat(30), max_tokens=1200)
+
+
+def test_the_users_own_counter_is_not_anchored() -> None:
+    options: dict[str, Any] = {"max_tokens": 1200, "token_counter": "o200k_base"}
+    assert unchanged(live(chat(30), share(0.7), **options), chat(30), **options)
+
+
+def test_exact_counts_of_messages_are_not_anchored() -> None:
+    options: dict[str, Any] = {"max_tokens": 1200, "model": GPT, "by": "gpt-4o"}
+    assert unchanged(live(chat(30), share(0.7), **options), chat(30), **options)
+
+
+def look(at: int) -> int:
+    """Look at a place."""
+    return at
+
+
+def search(query: str) -> str:
+    """Search the whole web, all libraries and every cookbook for recipes; return the best ten."""
+    return query
+
+
+def windows(state: list[BaseMessage], known: Any, **options: Any) -> tuple[list[Any], Any]:
+    """One call on a state: what is sent, and the private state after it."""
+    sent: list[Any] = []
+
+    def handler(asked: ModelRequest[Any]) -> ModelResponse[Any]:
+        sent.extend(message.id for message in asked.messages)
+        return ModelResponse(result=[])
+
+    max_tokens = options.pop("max_tokens", 1200)
+    asked = request(state, known=known, model=CLAUDE, system_message=SYSTEM, **options)
+    answer: Any = TokenBufferMiddleware(max_tokens).wrap_model_call(asked, handler)
+    command = getattr(answer, "command", None)
+    return sent, known if command is None else command.update["token_buffer"]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"tools": [look, search]}, {"max_tokens": 1400}], ids=["tools", "budget"]
+)
+def test_replies_from_before_a_change_are_no_anchors(changed: dict[str, Any]) -> None:
+    state = [*chat(30), HumanMessage("And rye?", id="last")]
+    life = live(chat(30), share(0.6), max_tokens=1200)
+    told, _ = windows([*life.state, state[-1]], life.known, **changed)
+    assert told == windows(state, None, **changed)[0]
+
+
+def test_replies_after_a_change_are_anchors_again() -> None:
+    life = live(chat(30), share(0.6), max_tokens=1200)
+    _, known = windows([*life.state, HumanMessage("And rye?", id="last")], life.known, tools=[look])
+    later = [*life.state, HumanMessage("And rye?", id="last")]
+    told = reporting(AIMessage("Rye too.", id="told"), 500)
+    state = [*later, told, *chat(2)]
+    silent = [*later, AIMessage("Rye too.", id="told"), *chat(2)]
+    assert len(windows(state, known, tools=[look])[0]) > len(
+        windows(silent, known, tools=[look])[0]
+    )
+
+
+# --- tools of models that are counted exactly ------------------------------------------------
+
+
+def billed_by_openai(more: int) -> Callable[[ModelRequest[Any]], int]:
+    counter = TokenCounter(GPT)
+    return lambda asked: counted(asked, counter) + more
+
+
+OPENAI: dict[str, Any] = {"max_tokens": 1200, "model": GPT, "by": "gpt-4o", "tools": [look]}
+
+
+def test_tools_that_are_billed_higher_than_counted_take_their_room() -> None:
+    bills = live(chat(40), billed_by_openai(40), **OPENAI).bills
+    assert (bills[0] < 1200, max(bills[1:]) <= 1200) == (True, True)
+
+
+def test_tools_that_are_billed_lower_than_counted_change_nothing() -> None:
+    life = live(chat(40), billed_by_openai(-10), **OPENAI)
+    silent = live(chat(40), None, **OPENAI)
+    told = [event.tokens_after for event in life.events]
+    assert (life.said(), told) == (
+        silent.said(),
+        [event.tokens_after for event in silent.events],
+    )
+
+
+# --- the laws ---------------------------------------------------------------------------------
+
+
+@st.composite
+def threads(draw: st.DrawFn) -> list[BaseMessage]:
+    messages = draw(conversations(huge=draw(st.sampled_from([None, None, True]))))
+    for i, message in enumerate(messages):
+        message.id = f"m{i}"
+    return messages
+
+
+cases = st.fixed_dictionaries(
+    {"max_tokens": st.integers(150, 900), "trim_to": st.sampled_from(TRIM_TO)}
+)
+bills = st.builds(share, st.floats(0.5, 2.0), st.integers(0, 60))
+
+
+def lived(messages: list[BaseMessage], bill: Any, **options: Any) -> Life | None:
+    try:
+        return live(messages, bill, **options)
+    except TokenBudgetError:
+        return None
+
+
+@settings(max_examples=60)
+@given(threads(), bills, cases)
+def test_a_fresh_middleware_at_every_call_sends_the_same(
+    messages: list[BaseMessage], bill: Any, options: dict[str, Any]
+) -> None:
+    held, fresh = (lived(messages, bill, fresh=fresh, **options) for fresh in (False, True))
+    assert (held and held.said()) == (fresh and fresh.said())
+
+
+@settings(max_examples=60)
+@given(threads(), bills, cases)
+def test_what_is_evicted_changes_no_window(
+    messages: list[BaseMessage], bill: Any, options: dict[str, Any]
+) -> None:
+    kept, evicting = (lived(messages, bill, evict_from_state=e, **options) for e in (False, True))
+    assert (kept and kept.said()) == (evicting and evicting.said())
+
+
+@settings(max_examples=60)
+@given(threads(), bills, cases)
+def test_every_call_is_valid(
+    messages: list[BaseMessage], bill: Any, options: dict[str, Any]
+) -> None:
+    life = lived(messages, bill, **options)
+    sent = [] if life is None else life.sent
+    assert [breach for each in sent for breach in breaches(each)] == []
+
+
+@settings(max_examples=60)
+@given(threads(), bills, cases)
+def test_what_the_event_says_is_within_budget(
+    messages: list[BaseMessage], bill: Any, options: dict[str, Any]
+) -> None:
+    life = lived(messages, bill, **options)
+    events = [] if life is None else life.events
+    assert max([0, *(event.tokens_after for event in events)]) <= options["max_tokens"]
+
+
+@settings(max_examples=60)
+@given(threads(), bills, cases)
+def test_a_cut_never_moves_back(
+    messages: list[BaseMessage], bill: Any, options: dict[str, Any]
+) -> None:
+    life = lived(messages, bill, **options)
+    cuts = [] if life is None else [event.window.cut for event in life.events]
+    assert cuts == sorted(cuts)
+
+
+# --- what goes wrong --------------------------------------------------------------------------
+
+
+def test_what_was_too_long_is_tried_again_smaller_as_billed() -> None:
+    life = live(chat(10), share(1.5), max_tokens=2400)
+    state = [*life.state, HumanMessage("And rye?", id="last")]
+    bills: list[int] = []
+
+    def handler(asked: ModelRequest[Any]) -> ModelResponse[Any]:
+        bills.append(share(1.5)(asked))
+        if len(bills) == 1:
+            raise ContextOverflowError
+        return ModelResponse(result=[])
+
+    asked = request(state, known=life.known, model=CLAUDE, system_message=SYSTEM)
+    TokenBufferMiddleware(2400).wrap_model_call(asked, handler)
+    assert bills[1] <= 0.85 * bills[0]
+
+
+def test_after_an_overflow_a_fresh_middleware_sends_what_the_retry_sent() -> None:
+    life = live(chat(10), share(1.5), max_tokens=2400)
+    state = [*life.state, HumanMessage("And rye?", id="last")]
+    sent: list[list[str | None]] = []
+
+    def handler(asked: ModelRequest[Any]) -> ModelResponse[Any]:
+        sent.append([message.id for message in asked.messages])
+        if len(sent) == 1:
+            raise ContextOverflowError
+        return ModelResponse(result=[])
+
+    known = life.known
+    for _ in range(2):
+        asked = request(state, known=known, model=CLAUDE, system_message=SYSTEM)
+        answer: Any = TokenBufferMiddleware(2400).wrap_model_call(asked, handler)
+        known = answer.command.update["token_buffer"] if len(sent) == 2 else known
+    assert sent[2] == sent[1]
+
+
+def test_an_error_is_in_billed_tokens() -> None:
+    state = [reporting(message, 180) if message.id == "a0" else message for message in chat(1)]
+    state.append(HumanMessage("crumbs " * 2000, id="long"))
+    with pytest.raises(TokenBudgetError) as raised:
+        TokenBufferMiddleware(500, oversize="raise").wrap_model_call(
+            request(state, model=CLAUDE, system_message=SYSTEM), lambda _: ModelResponse(result=[])
+        )
+    error = raised.value
+    assert (error.max_tokens, error.tokens > 500, sum(error.made_of.values())) == (
+        500,
+        True,
+        error.tokens,
+    )
