@@ -50,6 +50,11 @@ $(LOCAL)/.strict: $(LOCAL)/.ready
 	$(LOCAL)/bin/$(PIP) --no-deps --only-binary :all: --group local-strict
 	touch $@
 
+# What only the benchmark needs: the packages it compares with, and what draws.
+$(VENV)/.bench: $(VENV)/.ready
+	$(RUN)/$(PIP) --group bench
+	touch $@
+
 demo: $(VENV)/.ready ## Run the main job: a chat kept within 60 tokens (LIVE=1 talks to the real model)
 	$(RUN)/python examples/conversation_chain.py
 
@@ -88,7 +93,7 @@ format: $(VENV)/.ready ## Format, and mend what can be mended
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
-bench: $(VENV)/.ready ## Measure, as ratios within one run
+bench: $(VENV)/.bench ## Measure, as ratios within one run (TOKENBUFFER_BENCH_FULL=1: a million SQL messages)
 	$(RUN)/python -m tests.benchmarks
 
 clean: ## Remove what was built

@@ -40,6 +40,12 @@ def clamp(message: BaseMessage, size: int, counter: TokenCounter) -> BaseMessage
     return _cut(message, cuts)
 
 
+_SEAMS = 16
+"""More than what a text gains where it is joined, in tokens or characters. Only a cut that leaves
+nearly all of a text may make it longer, so only that is measured; the price of the whole message
+is, in any case."""
+
+
 class Cut(NamedTuple):
     """What stays of a text: `text[:head]` and `text[tail:]`; `left_out` tokens between them."""
 
@@ -63,12 +69,17 @@ def _cuts_of(message: BaseMessage, size: int, counter: TokenCounter) -> dict[int
     low, high = 0, max(texts.lengths, default=0)
     if texts.in_tokens:
         high = min(high, size + 1)  # no text costs less than its tokens
+    # Each try tokenizes the text again, and the level is next to where the lengths add up, so the
+    # search begins there and goes away from it in growing steps.
+    level, step = texts.level(size - full), 1
     while low + 1 < high:
-        level = (low + high) // 2
+        if not low < level < high:
+            level = (low + high) // 2
         if _price(_cut(message, texts.cuts(level, full - size)), counter) <= size:
-            low = level
+            low, level = level, level + step
         else:
-            high = level
+            high, level = level, level - step
+        step *= 2
     return texts.cuts(low, full - size)
 
 
@@ -129,6 +140,17 @@ class _Texts:
         """Whether lengths and levels are in tokens; else they are in characters."""
         return self._tokenizer is not None
 
+    def level(self, change: int) -> int:
+        """Return the level at which the lengths together change by so much, which is negative."""
+        room = sum(self.lengths) + change
+        for count, length in zip(
+            range(len(self.lengths), 0, -1), sorted(self.lengths), strict=True
+        ):
+            if room <= count * length:
+                return room // count
+            room -= length
+        return 0
+
     def cuts(self, level: int, saved: int) -> dict[int, Cut]:
         """Return the cuts that shorten every text of more than `level` to that.
 
@@ -143,7 +165,7 @@ class _Texts:
             kept = max(0, level - self._unit(_marker(piece.length)))
             left_out = piece.length - kept if self.in_tokens else max(1, saved)
             cut = Cut(*piece.keep(kept), left_out)
-            if self._unit(_spelt(piece.text, cut)) < piece.length:
+            if level + _SEAMS < piece.length or self._unit(_spelt(piece.text, cut)) < piece.length:
                 cuts[index] = cut
         return cuts
 

@@ -1,8 +1,9 @@
-"""What the SQL history costs: sessions of a million messages against short ones, and community's.
+"""What the SQL history costs: a long session against a short one, and community's.
 
 On SQLite, and on PostgreSQL where one answers (`TOKENBUFFER_TEST_POSTGRES_URL`). What is compared
 alternates within one run and is shown as a ratio of medians; milliseconds are for orientation.
-`TOKENBUFFER_BENCH_MESSAGES` makes the long session shorter.
+The long session has 100,000 messages; with `TOKENBUFFER_BENCH_FULL=1` a million, which takes some
+minutes to write. `TOKENBUFFER_BENCH_MESSAGES` is any other length.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ with warnings.catch_warnings():
 POSTGRES = os.environ.get(
     "TOKENBUFFER_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
 )
-LONG = int(os.environ.get("TOKENBUFFER_BENCH_MESSAGES", "1000000"))
+FULL = os.environ.get("TOKENBUFFER_BENCH_FULL") == "1"
+LONG = int(os.environ.get("TOKENBUFFER_BENCH_MESSAGES", "1000000" if FULL else "100000"))
 SHORT = 100
 COMMUNITY = 10_000
 BATCH = 10_000

@@ -1,0 +1,92 @@
+"""What the policies count with, and how much text passes through the tokenizer meanwhile.
+
+Every policy that takes a counter gets `Exact`: the very numbers it is judged by, without the memory
+of `TokenCounter`, as anybody would write it on tiktoken.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import tiktoken
+
+from langchain_tokenbuffer import TokenCounter
+from langchain_tokenbuffer._counting.models import pricing_of
+from langchain_tokenbuffer.vocabularies import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from langchain_tokenbuffer._counting.pricing import ChatPricing
+
+ENCODING = "o200k_base"
+PER_MESSAGE = 4
+"""What a message costs beside its text: 3, and its role."""
+
+
+class Exact:
+    """The exact count, taken anew each time."""
+
+    def __init__(self) -> None:
+        self._pricing = cast("ChatPricing", pricing_of(ENCODING, "local"))
+        self.encode = load(ENCODING).encode_ordinary
+
+    def messages(self, messages: Any) -> int:
+        """Count messages as one request."""
+        return self._pricing.constant + sum(map(self._pricing.price, messages))
+
+    def wire(self, message: dict[str, Any]) -> int:
+        """Count one message in OpenAI's format, which has a text as its content."""
+        tokens = PER_MESSAGE + self.text(message["content"] or "")
+        if "tool_call_id" in message:
+            tokens += 3
+        functions = [call["function"] for call in message.get("tool_calls") or []]
+        if functions:
+            calls = [(each["name"], each["arguments"]) for each in functions]
+            tokens += self._pricing._price_of_calls(calls)
+        return tokens
+
+    def tools(self, tools: Sequence[Any]) -> int:
+        """Count tools."""
+        return self._pricing.beside(tools, None, [])
+
+    def text(self, text: str) -> int:
+        """Count a text."""
+        return len(self.encode(text))
+
+
+class Tally:
+    """How many tokens came out of the tokenizer."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+
+
+@contextmanager
+def tallied() -> Iterator[Tally]:
+    """Watch tiktoken, which all of them count with; what was made before is not watched."""
+    tally = Tally()
+    kept = {name: getattr(tiktoken.Encoding, name) for name in ("encode", "encode_ordinary")}
+
+    def watched(encode: Any) -> Any:
+        def watching(*args: Any, **options: Any) -> list[int]:
+            tokens: list[int] = encode(*args, **options)
+            tally.tokens += len(tokens)
+            return tokens
+
+        return watching
+
+    for name, encode in kept.items():
+        setattr(tiktoken.Encoding, name, watched(encode))
+    try:
+        yield tally
+    finally:
+        for name, encode in kept.items():
+            setattr(tiktoken.Encoding, name, encode)
+
+
+def forget() -> None:
+    """Let go of the counts that this process remembers, so that the next policy starts cold."""
+    memory: Any = TokenCounter(ENCODING).memory
+    memory.counts.clear()
