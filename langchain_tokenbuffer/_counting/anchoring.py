@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,9 +118,15 @@ def is_plausible(report: Report, counted: int) -> bool:
 def report_of(message: BaseMessage) -> Report | None:
     """Return what a message reports. Hot: asked of every message at every model call."""
     usage: Any = message.__dict__.get("usage_metadata")
-    if not usage:
+    if not isinstance(usage, dict):
         return None
-    return Report(usage.get("input_tokens") or 0, usage.get("output_tokens") or 0)
+    return Report(_whole(usage.get("input_tokens")), _whole(usage.get("output_tokens")))
+
+
+def _whole(tokens: object) -> int:
+    """Return a number of tokens that is one, else 0: integrations may set usage unchecked."""
+    whole = isinstance(tokens, int) or (isinstance(tokens, float) and tokens.is_integer())
+    return max(0, int(cast("float", tokens))) if whole else 0
 
 
 def is_by(message: BaseMessage, model: str | None) -> bool:

@@ -209,6 +209,37 @@ def test_streaming_without_usage_counts_as_before() -> None:
     assert unchanged(live(silent, None, max_tokens=1200), chat(30), max_tokens=1200)
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"input_tokens": 700.5, "output_tokens": 9},
+        {"input_tokens": "700", "output_tokens": 9},
+        {"input_tokens": None, "output_tokens": None},
+        {"total_tokens": 709},
+        [700, 9],
+    ],
+    ids=["no whole number", "text", "none", "missing", "no mapping"],
+)
+def test_a_usage_that_is_no_usage_changes_nothing(usage: Any) -> None:
+    odd = [_with_usage(each, usage) if each.type == "ai" else each for each in chat(30)]
+    assert unchanged(live(odd, None, max_tokens=1200), chat(30), max_tokens=1200)
+
+
+@pytest.mark.parametrize("written", [0, -5000, None, 9.5])
+def test_an_output_that_is_none_is_counted(written: Any) -> None:
+    usage = {"input_tokens": 700, "output_tokens": written}
+    known, odd = (
+        [_with_usage(each, dict(usage, **more)) if each.id == "a9" else each for each in chat(12)]
+        for more in ({"output_tokens": 10**6}, {})
+    )
+    assert live(odd, None, max_tokens=1200).said() == live(known, None, max_tokens=1200).said()
+
+
+def _with_usage(message: BaseMessage, usage: Any) -> BaseMessage:
+    """As an integration may set it: pydantic checks what a message is made with, no more."""
+    return message.model_copy(update={"usage_metadata": usage})
+
+
 def test_reports_of_another_model_are_no_anchors() -> None:
     life = live(chat(30), share(0.7), by="gpt-4o", max_tokens=1200)
     assert unchanged(life, chat(30), max_tokens=1200)
