@@ -6,6 +6,7 @@ far the estimate is off for this model and this conversation.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -25,6 +26,9 @@ _AROUND = 16
 _UNSEEN = 40
 """Tokens of a reply's output that a tool call does not show: Claude's take about 37 beside name and
 arguments."""
+
+
+_APART = re.compile(r"[-.:@]")
 
 
 class Report(NamedTuple):
@@ -132,14 +136,21 @@ def _whole(tokens: object) -> int:
 def is_by(message: BaseMessage, model: str | None) -> bool:
     """Tell whether a reply is this model's, as far as it says; a dated name is the same model.
 
-    Another model's report says nothing about this one.
+    So is what an alias stands for: claude-3-7-sonnet-latest answers as claude-3-7-sonnet-20250219,
+    claude-sonnet-4-0 as claude-sonnet-4-20250514. Another model's report says nothing about this
+    one.
     """
     metadata = message.response_metadata or {}
     said = metadata.get("model_name") or metadata.get("model")
     if not isinstance(said, str) or not said or not model:
         return True
-    one, other = (name.lower().rpartition("/")[2] for name in (said, model))
-    return one.startswith(other) or other.startswith(one)
+    one, other = _words(said), _words(model)
+    return one <= other or other <= one
+
+
+def _words(name: str) -> frozenset[str]:
+    """Return what a model's name is made of, without who serves it and which version is newest."""
+    return frozenset(_APART.split(name.lower().rpartition("/")[2])) - {"latest", "0"}
 
 
 def reports(messages: Sequence[BaseMessage], model: str | None) -> dict[int, Report]:

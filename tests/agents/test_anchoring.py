@@ -23,6 +23,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenBudgetError, TokenCounter
+from langchain_tokenbuffer._counting.anchoring import is_by
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from langchain_tokenbuffer.order import kind_of
 from tests.agents.scripted import Scripted, call, request
@@ -243,6 +244,32 @@ def _with_usage(message: BaseMessage, usage: Any) -> BaseMessage:
 def test_reports_of_another_model_are_no_anchors() -> None:
     life = live(chat(30), share(0.7), by="gpt-4o", max_tokens=1200)
     assert unchanged(life, chat(30), max_tokens=1200)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ("claude-sonnet-4-5", "claude-sonnet-4-5-20250929"),
+        ("claude-3-7-sonnet-latest", "claude-3-7-sonnet-20250219"),
+        ("claude-sonnet-4-0", "claude-sonnet-4-20250514"),
+        ("models/gemini-2.0-flash", "gemini-2.0-flash-001"),
+        ("gemini-flash-latest", "gemini-2.5-flash-preview-09-2025"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5-20250929"),
+    ],
+)
+def test_a_reply_by_what_an_alias_stands_for_is_the_models(asked: str, answered: str) -> None:
+    model = Claude(replies=[], model_name=asked)
+    life = live(chat(30), share(0.7), model=model, by=answered, max_tokens=1200)
+    assert not unchanged(life, chat(30), model=model, max_tokens=1200)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [("gpt-4", "gpt-4o"), ("claude-sonnet-4-5", "claude-opus-4-5"), ("gemini-2.5-pro", "gpt-5")],
+)
+def test_a_reply_by_a_model_of_another_name_is_not(asked: str, answered: str) -> None:
+    reply = reporting(AIMessage("Rye."), 900, answered)
+    assert (is_by(reply, asked), is_by(reply, answered)) == (False, True)
 
 
 @pytest.mark.parametrize("of", [0.1, 5.0])
