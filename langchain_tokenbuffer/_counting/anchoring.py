@@ -85,24 +85,32 @@ class Anchor(NamedTuple):
         rate = Fraction(_PRIOR + self.more_billed, _PRIOR + self.more_counted)
         return min(_MOST, max(_LEAST, rate))
 
+    @property
+    def _ahead(self) -> Fraction:
+        """What a budget allows for one counted token that no report has told of yet.
+
+        Never less than the estimate: the next message may be of another kind, JSON after prose.
+        """
+        return max(Fraction(1), self.rate)
+
     def tokens(self, window: int, fixed: int) -> int:
         """Return what a request is billed, by what its messages are counted to.
 
-        What came after the anchor costs its estimate, at the rate; what was billed together is
-        taken to cost in proportion, the fixed part included.
+        What came after the anchor costs its estimate, at the rate if that is more; what was billed
+        together is taken to cost in proportion, the fixed part included.
 
         Args:
             window: What the messages are counted to.
             fixed: What is counted beside them.
         """
         if window >= self.counted:
-            return self.billed + _up(self.rate * (window - self.counted))
+            return self.billed + _up(self._ahead * (window - self.counted))
         return _up(Fraction(self.billed * (fixed + window), fixed + self.counted))
 
     def room(self, max_tokens: int, fixed: int) -> int:
         """Return the most that messages may be counted to: the inverse of `tokens`."""
         if self.billed <= max_tokens:
-            return self.counted + int((max_tokens - self.billed) / self.rate)
+            return self.counted + int((max_tokens - self.billed) / self._ahead)
         return max_tokens * (fixed + self.counted) // self.billed - fixed
 
 
@@ -191,7 +199,7 @@ def anchored(
         reply = estimate(messages[at : at + 1])
         anchor = anchor.moved(messages[at], found[at], counted, reply)
         counted += reply + estimate(messages[at + 1 : end])
-    return anchor.tokens(counted, 0)
+    return anchor.billed + _up(anchor.rate * (counted - anchor.counted))
 
 
 def _around(

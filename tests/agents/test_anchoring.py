@@ -166,6 +166,20 @@ def test_what_is_billed_is_within_budget_after_the_first_reply(
     assert max(bills[1:]) <= 1500
 
 
+def test_a_result_dearer_than_all_before_it_is_within_budget() -> None:
+    def bill(asked: ModelRequest[Any]) -> int:
+        # Prose is billed lower than it is counted, JSON as it is counted.
+        results = [each for each in asked.messages if kind_of(each) == "tool"]
+        json_ = COUNTER(results) - COUNTER.constant if results else 0
+        return int(0.6 * (counted(asked) - json_)) + json_
+
+    asked = call(("look", {"at": 1}, "c")).model_copy(update={"id": "a"})
+    text = '{"sku": "A-19", "qty": 2, "price": 3.5}, ' * 400
+    result = ToolMessage(text, tool_call_id="c", id="t")
+    messages = [*chat(6), HumanMessage("Look.", id="q"), asked, result]
+    assert max(live(messages, bill, max_tokens=1500, trim_to=1.0).bills[1:]) <= 1500
+
+
 def test_what_stands_beside_the_messages_falls_out_by_subtraction() -> None:
     bills = live(chat(40), share(1.0, more=300), max_tokens=1500).bills
     assert (max(bills) <= 1500, max(bills) > 1350) == (True, True)
