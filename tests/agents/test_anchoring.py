@@ -174,10 +174,10 @@ def test_a_result_dearer_than_all_before_it_is_within_budget() -> None:
         return int(0.6 * (counted(asked) - json_)) + json_
 
     asked = call(("look", {"at": 1}, "c")).model_copy(update={"id": "a"})
-    text = '{"sku": "A-19", "qty": 2, "price": 3.5}, ' * 400
+    text = '{"sku": "A-19", "qty": 2, "price": 3.5}, ' * 40
     result = ToolMessage(text, tool_call_id="c", id="t")
     messages = [*chat(6), HumanMessage("Look.", id="q"), asked, result]
-    assert max(live(messages, bill, max_tokens=1500, trim_to=1.0).bills[1:]) <= 1500
+    assert max(live(messages, bill, max_tokens=1500).bills[1:]) <= 1500
 
 
 def test_what_stands_beside_the_messages_falls_out_by_subtraction() -> None:
@@ -346,6 +346,18 @@ def test_replies_after_a_change_are_anchors_again() -> None:
     assert len(windows(state, known, tools=[look])[0]) > len(
         windows(silent, known, tools=[look])[0]
     )
+
+
+def test_a_call_of_a_model_without_anchors_makes_none_of_old_replies() -> None:
+    life = live(chat(30), share(0.6), max_tokens=1200)
+    state = [*life.state, HumanMessage("And rye?", id="last")]
+    told, changed = windows(state, life.known, tools=[look, search])
+    asked = request(state, known=changed, model=GPT, system_message=SYSTEM)
+    answer: Any = TokenBufferMiddleware(1200).wrap_model_call(
+        asked, lambda _: ModelResponse(result=[])
+    )
+    between = answer.command.update["token_buffer"]
+    assert windows(state, between, tools=[look, search])[0] == told
 
 
 # --- tools of models that are counted exactly ------------------------------------------------
