@@ -321,7 +321,8 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         """Return what later calls, and other processes, cannot find out themselves."""
         learned = known.limits if limit is None else {**known.limits, known.model: limit}
         state: dict[str, Any] = {"limits": learned} if learned else {}
-        if trimmed.buffer.believes:
+        # Also by a model whose replies are no anchors: what is forgotten would be believed again.
+        if trimmed.buffer.believes or "anchored" in known.held:
             # Without what is evicted, old reports would be of other windows than they are.
             anew = self.evict_from_state or limit is not None
             state |= trimmed.remembered_anchor(known, anew=anew)

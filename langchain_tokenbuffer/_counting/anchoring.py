@@ -6,9 +6,10 @@ far the estimate is off for this model and this conversation.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +26,9 @@ _AROUND = 16
 _UNSEEN = 40
 """Tokens of a reply's output that a tool call does not show: Claude's take about 37 beside name and
 arguments."""
+
+
+_APART = re.compile(r"[-.:@]")
 
 
 class Report(NamedTuple):
@@ -81,24 +85,32 @@ class Anchor(NamedTuple):
         rate = Fraction(_PRIOR + self.more_billed, _PRIOR + self.more_counted)
         return min(_MOST, max(_LEAST, rate))
 
+    @property
+    def _ahead(self) -> Fraction:
+        """What a budget allows for one counted token that no report has told of yet.
+
+        Never less than the estimate: the next message may be of another kind, JSON after prose.
+        """
+        return max(Fraction(1), self.rate)
+
     def tokens(self, window: int, fixed: int) -> int:
         """Return what a request is billed, by what its messages are counted to.
 
-        What came after the anchor costs its estimate, at the rate; what was billed together is
-        taken to cost in proportion, the fixed part included.
+        What came after the anchor costs its estimate, at the rate if that is more; what was billed
+        together is taken to cost in proportion, the fixed part included.
 
         Args:
             window: What the messages are counted to.
             fixed: What is counted beside them.
         """
         if window >= self.counted:
-            return self.billed + _up(self.rate * (window - self.counted))
+            return self.billed + _up(self._ahead * (window - self.counted))
         return _up(Fraction(self.billed * (fixed + window), fixed + self.counted))
 
     def room(self, max_tokens: int, fixed: int) -> int:
         """Return the most that messages may be counted to: the inverse of `tokens`."""
         if self.billed <= max_tokens:
-            return self.counted + int((max_tokens - self.billed) / self.rate)
+            return self.counted + int((max_tokens - self.billed) / self._ahead)
         return max_tokens * (fixed + self.counted) // self.billed - fixed
 
 
@@ -118,22 +130,35 @@ def is_plausible(report: Report, counted: int) -> bool:
 def report_of(message: BaseMessage) -> Report | None:
     """Return what a message reports. Hot: asked of every message at every model call."""
     usage: Any = message.__dict__.get("usage_metadata")
-    if not usage:
+    if not isinstance(usage, dict):
         return None
-    return Report(usage.get("input_tokens") or 0, usage.get("output_tokens") or 0)
+    return Report(_whole(usage.get("input_tokens")), _whole(usage.get("output_tokens")))
+
+
+def _whole(tokens: object) -> int:
+    """Return a number of tokens that is one, else 0: integrations may set usage unchecked."""
+    whole = isinstance(tokens, int) or (isinstance(tokens, float) and tokens.is_integer())
+    return max(0, int(cast("float", tokens))) if whole else 0
 
 
 def is_by(message: BaseMessage, model: str | None) -> bool:
     """Tell whether a reply is this model's, as far as it says; a dated name is the same model.
 
-    Another model's report says nothing about this one.
+    So is what an alias stands for: claude-3-7-sonnet-latest answers as claude-3-7-sonnet-20250219,
+    claude-sonnet-4-0 as claude-sonnet-4-20250514. Another model's report says nothing about this
+    one.
     """
     metadata = message.response_metadata or {}
     said = metadata.get("model_name") or metadata.get("model")
     if not isinstance(said, str) or not said or not model:
         return True
-    one, other = (name.lower().rpartition("/")[2] for name in (said, model))
-    return one.startswith(other) or other.startswith(one)
+    one, other = _words(said), _words(model)
+    return one <= other or other <= one
+
+
+def _words(name: str) -> frozenset[str]:
+    """Return what a model's name is made of, without who serves it and which version is newest."""
+    return frozenset(_APART.split(name.lower().rpartition("/")[2])) - {"latest", "0"}
 
 
 def reports(messages: Sequence[BaseMessage], model: str | None) -> dict[int, Report]:
@@ -174,7 +199,7 @@ def anchored(
         reply = estimate(messages[at : at + 1])
         anchor = anchor.moved(messages[at], found[at], counted, reply)
         counted += reply + estimate(messages[at + 1 : end])
-    return anchor.tokens(counted, 0)
+    return anchor.billed + _up(anchor.rate * (counted - anchor.counted))
 
 
 def _around(

@@ -23,6 +23,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenBudgetError, TokenCounter
+from langchain_tokenbuffer._counting.anchoring import is_by
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from langchain_tokenbuffer.order import kind_of
 from tests.agents.scripted import Scripted, call, request
@@ -165,6 +166,20 @@ def test_what_is_billed_is_within_budget_after_the_first_reply(
     assert max(bills[1:]) <= 1500
 
 
+def test_a_result_dearer_than_all_before_it_is_within_budget() -> None:
+    def bill(asked: ModelRequest[Any]) -> int:
+        # Prose is billed lower than it is counted, JSON as it is counted.
+        results = [each for each in asked.messages if kind_of(each) == "tool"]
+        json_ = COUNTER(results) - COUNTER.constant if results else 0
+        return int(0.6 * (counted(asked) - json_)) + json_
+
+    asked = call(("look", {"at": 1}, "c")).model_copy(update={"id": "a"})
+    text = '{"sku": "A-19", "qty": 2, "price": 3.5}, ' * 40
+    result = ToolMessage(text, tool_call_id="c", id="t")
+    messages = [*chat(6), HumanMessage("Look.", id="q"), asked, result]
+    assert max(live(messages, bill, max_tokens=1500).bills[1:]) <= 1500
+
+
 def test_what_stands_beside_the_messages_falls_out_by_subtraction() -> None:
     bills = live(chat(40), share(1.0, more=300), max_tokens=1500).bills
     assert (max(bills) <= 1500, max(bills) > 1350) == (True, True)
@@ -209,9 +224,66 @@ def test_streaming_without_usage_counts_as_before() -> None:
     assert unchanged(live(silent, None, max_tokens=1200), chat(30), max_tokens=1200)
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"input_tokens": 700.5, "output_tokens": 9},
+        {"input_tokens": "700", "output_tokens": 9},
+        {"input_tokens": None, "output_tokens": None},
+        {"total_tokens": 709},
+        [700, 9],
+    ],
+    ids=["no whole number", "text", "none", "missing", "no mapping"],
+)
+def test_a_usage_that_is_no_usage_changes_nothing(usage: Any) -> None:
+    odd = [_with_usage(each, usage) if each.type == "ai" else each for each in chat(30)]
+    assert unchanged(live(odd, None, max_tokens=1200), chat(30), max_tokens=1200)
+
+
+@pytest.mark.parametrize("written", [0, -5000, None, 9.5])
+def test_an_output_that_is_none_is_counted(written: Any) -> None:
+    usage = {"input_tokens": 700, "output_tokens": written}
+    known, odd = (
+        [_with_usage(each, dict(usage, **more)) if each.id == "a9" else each for each in chat(12)]
+        for more in ({"output_tokens": 10**6}, {})
+    )
+    assert live(odd, None, max_tokens=1200).said() == live(known, None, max_tokens=1200).said()
+
+
+def _with_usage(message: BaseMessage, usage: Any) -> BaseMessage:
+    """As an integration may set it: pydantic checks what a message is made with, no more."""
+    return message.model_copy(update={"usage_metadata": usage})
+
+
 def test_reports_of_another_model_are_no_anchors() -> None:
     life = live(chat(30), share(0.7), by="gpt-4o", max_tokens=1200)
     assert unchanged(life, chat(30), max_tokens=1200)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ("claude-sonnet-4-5", "claude-sonnet-4-5-20250929"),
+        ("claude-3-7-sonnet-latest", "claude-3-7-sonnet-20250219"),
+        ("claude-sonnet-4-0", "claude-sonnet-4-20250514"),
+        ("models/gemini-2.0-flash", "gemini-2.0-flash-001"),
+        ("gemini-flash-latest", "gemini-2.5-flash-preview-09-2025"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5-20250929"),
+    ],
+)
+def test_a_reply_by_what_an_alias_stands_for_is_the_models(asked: str, answered: str) -> None:
+    model = Claude(replies=[], model_name=asked)
+    life = live(chat(30), share(0.7), model=model, by=answered, max_tokens=1200)
+    assert not unchanged(life, chat(30), model=model, max_tokens=1200)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [("gpt-4", "gpt-4o"), ("claude-sonnet-4-5", "claude-opus-4-5"), ("gemini-2.5-pro", "gpt-5")],
+)
+def test_a_reply_by_a_model_of_another_name_is_not(asked: str, answered: str) -> None:
+    reply = reporting(AIMessage("Rye."), 900, answered)
+    assert (is_by(reply, asked), is_by(reply, answered)) == (False, True)
 
 
 @pytest.mark.parametrize("of", [0.1, 5.0])
@@ -274,6 +346,18 @@ def test_replies_after_a_change_are_anchors_again() -> None:
     assert len(windows(state, known, tools=[look])[0]) > len(
         windows(silent, known, tools=[look])[0]
     )
+
+
+def test_a_call_of_a_model_without_anchors_makes_none_of_old_replies() -> None:
+    life = live(chat(30), share(0.6), max_tokens=1200)
+    state = [*life.state, HumanMessage("And rye?", id="last")]
+    told, changed = windows(state, life.known, tools=[look, search])
+    asked = request(state, known=changed, model=GPT, system_message=SYSTEM)
+    answer: Any = TokenBufferMiddleware(1200).wrap_model_call(
+        asked, lambda _: ModelResponse(result=[])
+    )
+    between = answer.command.update["token_buffer"]
+    assert windows(state, between, tools=[look, search])[0] == told
 
 
 # --- tools of models that are counted exactly ------------------------------------------------
