@@ -48,6 +48,7 @@ class View(NamedTuple):
     tokens: int
     total: int  # what the request would cost with all messages, in tokens
     anchor: Anchor
+    since: int  # the index from which on no report has told of a message
     seen: int  # how many messages the last call saw: those before the newest AI message
     changed: int  # the first index at which the window is not the one of the last call
     running: int  # where the running step begins; the end when there is none
@@ -92,7 +93,8 @@ class Trimmed(NamedTuple):
             return 0
         common = self.shown[: bisect_left(view.kept, self.changed)]
         prices = buffer.token_counter.prices(common, buffer.token_counter.keys(common))
-        return buffer.billed(view.anchor, sum(prices)) - buffer.reserved
+        later = sum(prices[bisect_left(view.kept, view.since) :])
+        return buffer.billed(view.anchor, sum(prices), later) - buffer.reserved
 
     def evictable(self, state: Sequence[BaseMessage]) -> list[BaseMessage]:
         """Return the state's messages that left the window for good, whole steps only.
@@ -130,11 +132,14 @@ class Trimmed(NamedTuple):
         thinned = [message.id for message in map(self.messages.__getitem__, self.thinned)]
         return {"thinned": thinned} if thinned else {}
 
-    def remembered_anchor(self, known: Known, *, anew: bool) -> dict[str, Any]:
+    def remembered_anchor(
+        self, known: Known, evicted: Sequence[BaseMessage], *, anew: bool
+    ) -> dict[str, Any]:
         """Return under which settings replies reported their usage, and from which one on.
 
         Args:
             known: What was remembered so far.
+            evicted: What later calls do not see.
             anew: Whether replays cannot find this anchor themselves from now on.
         """
         basis, anchor = self.buffer.basis, self.view.anchor
@@ -144,8 +149,11 @@ class Trimmed(NamedTuple):
         # What is not known yet is taken to be as it is now, from the beginning on.
         is_later = bool(self.messages) and (anew or "anchored" in known.held)
         newest = self.messages[-1].id if is_later else None
-        found = None if newest is None or anchor is NO_ANCHOR else list(anchor)
-        return {"basis": basis, "anchored": [newest, found]}
+        if newest is None or anchor is NO_ANCHOR:
+            return {"basis": basis, "anchored": [newest, None, None]}
+        left = {message.id for message in evicted}
+        later = (each.id for each in self.messages[self.view.since :] if each.id not in left)
+        return {"basis": basis, "anchored": [newest, list(anchor), next(later, None)]}
 
     def remembered_sizes(self, evicted: Sequence[BaseMessage]) -> dict[str, Any]:
         """Return what the evicted messages would tell a replay that no longer sees them."""
@@ -188,7 +196,8 @@ class RequestBuffer(TokenBuffer):
         self.believes = False  # whether replies' reports are anchors, ...
         self.model: str | None = None  # ... by this model
         self.reports: list[Report | None] = []  # of each message, if so
-        self.anchor = NO_ANCHOR  # before the first of these reports
+        self.anchor = NO_ANCHOR  # before the first of these reports, ...
+        self.since = 0  # ... and the index from which on it tells of no message
         step = max(1, max_tokens // ROUNDS)
         rounded = -(-fixed // step) * step
         self._budget = replace(super().budget(), fixed=rounded, slack=rounded - fixed)
@@ -209,20 +218,18 @@ class RequestBuffer(TokenBuffer):
         """What is counted beside the messages, rounded up, so that replays agree on it."""
         return self._budget.fixed - self.reserved
 
-    def billed(self, anchor: Anchor, window: int) -> int:
-        """Return what a request costs whose messages are counted to so many tokens."""
+    def billed(self, anchor: Anchor, window: int, later: int) -> int:
+        """Return what a request costs by what its messages, and the later of them, count to."""
         if anchor is NO_ANCHOR:
             return self.fixed + window
-        return self.reserved + anchor.tokens(window, self.beside)
+        return self.reserved + anchor.tokens(window, later, self.beside)
 
-    def budget_by(self, anchor: Anchor) -> Budget:
+    def budget_by(self, anchor: Anchor, later: int) -> Budget:
         """Return the budget in counted tokens.
 
         Replays go on in these. A report only changes how many of them `max_tokens` is worth.
         """
-        if anchor is NO_ANCHOR:
-            return self._budget
-        room = anchor.room(self.max_tokens - self.reserved, self.beside)
+        room = anchor.room(self.max_tokens - self.reserved, later, self.beside)
         return replace(self._budget, max_tokens=self._budget.fixed + room, slack=0)
 
     def anchored(self, anchor: Anchor, reply: BaseMessage, report: Report, window: int) -> Anchor:
@@ -231,16 +238,15 @@ class RequestBuffer(TokenBuffer):
         A report that cannot be this window's bill is stale: of a request with other tools, under
         other settings, or with messages that are deleted since.
         """
-        counter = self.token_counter
         if not is_plausible(report, self.beside + window) or not is_by(reply, self.model):
             return anchor
         counter = self.token_counter
         (price,) = counter.prices([reply], counter.keys([reply]))
-        if counter.is_estimate:
+        if counter.stands_in:
             return anchor.moved(reply, report, window, price)
-        if report.input <= self.beside + window:
+        if report.input <= self.beside + window and not counter.is_estimate:
             return NO_ANCHOR
-        # Messages are counted as they are billed: the rest stands beside them.
+        # A text is billed again as it is counted: what is off stands beside the messages.
         return Anchor(window + price, report.input + price)
 
     def remember(self, known: Known, messages: Sequence[BaseMessage]) -> None:
@@ -252,13 +258,17 @@ class RequestBuffer(TokenBuffer):
         """Take the usage that replies report as anchors, where they answer requests like this."""
         self.believes = True
         self.model = model
-        since, self.anchor = known.anchor(messages, self.basis)
-        self.reports = [*([None] * since), *map(report_of, messages[since:])]
+        first, self.anchor, self.since = known.anchor(messages, self.basis)
+        self.reports = [*([None] * first), *map(report_of, messages[first:])]
 
-    def settle(self, anchor: Anchor) -> None:
+    def settle(self, anchor: Anchor, since: int) -> None:
         """Count as another replay of the same conversation came to, and learn no more."""
-        self.anchor = anchor
+        self.anchor, self.since = anchor, since
         self.reports = []
+
+    def cost(self, message: BaseMessage, price: int) -> int:
+        """Return what a message costs when it comes, in tokens."""
+        return min(price, self._sizes.get(id(message), price))
 
     @override
     def sized(self, message: BaseMessage, price: int) -> Sized:
@@ -282,6 +292,7 @@ class Followed(Lived):
     """A replay that knows what the last model call saw: what came before the newest AI message."""
 
     __slots__ = (
+        "_after",
         "_anchor",
         "_begun",
         "_buffer",
@@ -289,6 +300,7 @@ class Followed(Lived):
         "_reports",
         "_running",
         "_seen",
+        "_since",
         "_sizes",
         "_stale",
         "_stale_then",
@@ -298,12 +310,11 @@ class Followed(Lived):
     def __init__(self, buffer: RequestBuffer, budget: Budget) -> None:
         super().__init__(buffer, budget)
         self._buffer = buffer
-        self._begun = budget, buffer.anchor
-        self._anchor = buffer.anchor
+        self._begun = budget, buffer.anchor, buffer.since
+        self._anchor, self._since = buffer.anchor, buffer.since
         self._reports: list[Report | None] = []
-        if self._anchor is not NO_ANCHOR:
-            self.replay.budget = buffer.budget_by(self._anchor)
         self._total = 0
+        self._after = 0  # of it, what no report has told of
         self._seen = self._changed = 0
         self._stale = self._stale_then = 0
         self._running: int | None = None  # where the running step begins
@@ -312,18 +323,18 @@ class Followed(Lived):
     def goes_on(self, buffer: RequestBuffer, keys: Sequence[int]) -> bool:
         """Tell whether this is the beginning of a conversation, lived through as it would be."""
         known = len(self.keys)
-        budget, anchor = self._begun
+        budget, anchor, since = self._begun
         if not self.replay.strained:  # the slack made no difference so far
             budget = replace(budget, slack=buffer.budget().slack)
         if (
             self._counter is not buffer.token_counter
-            or (budget, anchor) != (buffer.budget(), buffer.anchor)
+            or (budget, anchor, since) != (buffer.budget(), buffer.anchor, buffer.since)
             or self.keys != keys[:known]
             or self._reports != buffer.reports[:known]
             or self._sizes != {i: size for i, size in buffer.sizes.items() if i < known}
         ):
             return False
-        self._begun = budget, anchor
+        self._begun = budget, anchor, since
         self._buffer = buffer
         if self._anchor is NO_ANCHOR:
             self.replay.budget = budget
@@ -338,9 +349,10 @@ class Followed(Lived):
         look: Callable[[int], BaseMessage],
     ) -> list[int]:
         left: list[int] = []
-        self._total += sum(buffer.token_counter.prices(messages, keys))
+        prices = buffer.token_counter.prices(messages, keys)
+        self._total += sum(prices)
         reports = self._buffer.reports[self.replay.count :][: len(messages)]
-        for message, key in zip(messages, keys, strict=True):
+        for message, key, price in zip(messages, keys, prices, strict=True):
             index, kind = self.replay.count, kind_of(message)
             if kind == "ai":
                 self._seen = self._changed = index
@@ -350,8 +362,11 @@ class Followed(Lived):
                     self._learn(message, report)
             elif kind == "human":
                 self._running = None
+            if self._anchor is not NO_ANCHOR:
+                self._reckon(message, price)
             left += super().push(buffer, [message], [key], look)
             if self.replay.changed < index:
+                self._anchor = self._anchor.cut() if self._anchor.asked_billed else self._anchor
                 self._changed = min(self._changed, self.replay.changed)
                 # A step that is running goes on with its thinking; a reply ends its own.
                 over = index + (kind == "ai")
@@ -365,15 +380,25 @@ class Followed(Lived):
         window = self.replay.tokens - self.replay.budget.fixed
         anchor = self._buffer.anchored(self._anchor, reply, report, window)
         if anchor is not self._anchor:
-            self._anchor = anchor
-            self.replay.budget = self._buffer.budget_by(anchor)
+            self._anchor, self._since, self._after = anchor, self.replay.count + 1, 0
+            if anchor is NO_ANCHOR:
+                self.replay.budget = self._begun[0]
+
+    def _reckon(self, message: BaseMessage, price: int) -> None:
+        """What no report has told of costs more or less than what it has: so goes the budget."""
+        later = self.replay.cost_from(self._since)
+        if self.replay.count >= self._since:
+            later += self._buffer.cost(message, price)
+            self._after += price
+        self.replay.budget = self._buffer.budget_by(self._anchor, later)
 
     @override
     def told(self, error: TokenBudgetError) -> TokenBudgetError:
         if self._anchor is NO_ANCHOR:
             return error
         window = error.tokens - self.replay.budget.fixed
-        tokens = self._buffer.billed(self._anchor, window)
+        later = min(window, self.replay.cost_from(self._since))
+        tokens = self._buffer.billed(self._anchor, window, later)
         made_of = {name: n * tokens // error.tokens for name, n in error.made_of.items()}
         made_of["the fixed part of the request"] += tokens - sum(made_of.values())
         clamped = self.replay.budget.oversize == "clamp"
@@ -394,9 +419,14 @@ class Followed(Lived):
             kept=kept,
             clamped=clamped,
             cut=replay.cut,
-            tokens=bill(self._anchor, replay.tokens - replay.budget.fixed),
-            total=bill(self._anchor, self._total),
+            tokens=bill(
+                self._anchor,
+                replay.tokens - replay.budget.fixed,
+                replay.cost_from(self._since),
+            ),
+            total=bill(self._anchor, self._total, self._after),
             anchor=self._anchor,
+            since=self._since,
             seen=self._seen,
             changed=self._changed,
             running=replay.count if self._running is None else self._running,

@@ -28,19 +28,23 @@ class Known:
         self.limit = self.limits.get(model)
         self.thinned: set[str] = set(self.held.get("thinned", ()))
 
-    def anchor(self, messages: Sequence[BaseMessage], basis: list[Any]) -> tuple[int, Anchor]:
+    def anchor(self, messages: Sequence[BaseMessage], basis: list[Any]) -> tuple[int, Anchor, int]:
         """Return the index from which on reports are of requests like this, and what held before.
 
-        What is not known is taken to be like this.
+        That is an anchor, and the index from which on it tells of no message. What is not known is
+        taken to be like this request.
         """
         held = self.held.get("anchored")
         if held is None:
-            return 0, NO_ANCHOR
+            return 0, NO_ANCHOR, 0
         if self.held["basis"] != basis:
-            return len(messages), NO_ANCHOR
-        newest, found = held
-        since = next((i + 1 for i, each in enumerate(messages) if newest and each.id == newest), 0)
-        return since, NO_ANCHOR if found is None else Anchor(*found)
+            return len(messages), NO_ANCHOR, 0
+        newest, found, later = held
+        places = {message.id: index for index, message in enumerate(messages)}
+        first = 0 if newest is None else places.get(newest, -1) + 1
+        if found is None:
+            return first, NO_ANCHOR, 0
+        return first, Anchor(*found), places.get(later, first)
 
     def sizes(self, messages: Sequence[BaseMessage], basis: list[Any]) -> dict[int, int]:
         """Return the clamp sizes by index, where all up to the message is as it was."""

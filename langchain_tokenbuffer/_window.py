@@ -276,6 +276,20 @@ class Replay:
         """The indices in the window that lie before the cut: the head and rest(cut)."""
         return self._head + [part.index for unit in self._rest for part in unit.parts]
 
+    def cost_from(self, index: int) -> int:
+        """Return what the window's messages from an index on cost, in tokens.
+
+        Costs those messages, however large the window.
+        """
+        cost = 0
+        for unit in reversed(self._tail):
+            for part in reversed(unit.parts):
+                if part.index < index:
+                    return cost
+                cost += part.cost
+        parts = (part for unit in self._rest for part in unit.parts)
+        return cost + sum(part.cost for part in parts if part.index >= index)
+
     @property
     def steady(self) -> bool:
         """Whether the next message, if it fits, changes nothing but the sum."""

@@ -191,6 +191,11 @@ class TokenCounter:
         return not self._pricing.exact
 
     @property
+    def stands_in(self) -> bool:
+        """Whether texts are counted with another tokenizer than the model's."""
+        return self._pricing.stands_in
+
+    @property
     def constant(self) -> int:
         """What a request costs beside its messages, in tokens."""
         return self._pricing.constant

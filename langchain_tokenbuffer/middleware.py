@@ -132,12 +132,14 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
 
     Where messages can only be estimated (Claude, Gemini, unknown names) the usage that replies
     report is the anchor: it is the truth up to its reply, only what follows is estimated, at the
-    rate by which reports have grown. A report counts from its message on and never before, so the
-    window stays a function of the messages. Where counting is exact (OpenAI) reports only correct
-    what tools were counted to, upwards. Not believed are reports of another model, of requests
-    with other tools or another budget, and those that cannot be this window's bill, less than half
-    or more than twice its count; a reply without usage changes nothing. A `token_counter` that is
-    no estimate is what you want counted and is never anchored.
+    rate by which reports have grown and never below its count. A report counts from its message on
+    and never before, so the window stays a function of the messages. Where counting is exact
+    (OpenAI) reports only correct what tools were counted to, upwards. Not believed are reports of
+    another model, of requests with other tools or another budget, and those that cannot be this
+    window's bill, less than half or more than twice its count; a reply without usage changes
+    nothing. Agents that share messages but not their private state cannot tell each other's reports
+    from their own. A `token_counter` that is no estimate is what you want counted and is never
+    anchored.
 
     Edges: a request that the provider calls too long is retried once with at most 80 % of it; the
     limit that was held then goes into the agent's private state and binds later calls of this
@@ -277,7 +279,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         if self._has_anchors(request, counter):
             buffer.believe(known, name, messages)
         if refused is not None:
-            buffer.settle(refused.anchor)
+            buffer.settle(refused.anchor, refused.since)
         view = self._view(buffer, messages, known.model)
         if messages and not view.kept:
             # Only `oversize="drop"` gets here; no provider takes a request without messages.
@@ -310,6 +312,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             original=request,
             tokens=tokens,
             anchor=view.anchor,
+            since=view.since,
             limit=limit,
             evicted=evicted,
             state=None if state == known.held else state,
@@ -325,7 +328,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         if trimmed.buffer.believes or "anchored" in known.held:
             # Without what is evicted, old reports would be of other windows than they are.
             anew = self.evict_from_state or limit is not None
-            state |= trimmed.remembered_anchor(known, anew=anew)
+            state |= trimmed.remembered_anchor(known, evicted, anew=anew)
         if self.evict_from_state:
             state |= trimmed.remembered_sizes(evicted)
         if self.evict_from_state or limit is not None or known.thinned:
@@ -349,7 +352,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         if limit < 1:
             raise error
         try:
-            smaller = self._call(call.original, _Refused(limit, call.anchor))
+            smaller = self._call(call.original, _Refused(limit, call.anchor, call.since))
         except TokenBudgetError:
             raise error from None
         if smaller.tokens >= call.tokens:
@@ -504,6 +507,7 @@ class _Refused(NamedTuple):
 
     limit: int
     anchor: Anchor
+    since: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -514,6 +518,7 @@ class _Call:
     original: Request
     tokens: int
     anchor: Anchor
+    since: int
     limit: int | None  # if an overflow taught one
     evicted: list[BaseMessage]
     state: dict[str, Any] | None  # the private state, if it changes

@@ -71,7 +71,7 @@ class Anchor(NamedTuple):
         counted, billed = self.more_counted, self.more_billed
         if self.asked_billed:
             more, cost = window - self.asked_counted, report.input - self.asked_billed
-            if more > 0 and cost > 0:  # else the window has moved, or another request was billed
+            if more > 0 and _LEAST * more <= cost <= _MOST * more:  # else it is another request
                 counted, billed = counted + more, billed + cost
         grown = self._replace(more_counted=counted, more_billed=billed)
         # An output holds what was thought and is not in the message, so is never sent again.
@@ -79,39 +79,45 @@ class Anchor(NamedTuple):
         said = min(report.output or shown, shown)
         return Anchor(window + reply, report.input + said, counted, billed, window, report.input)
 
+    def cut(self) -> Anchor:
+        """Return the anchor after messages left: requests no longer grow from the last one."""
+        return self._replace(asked_counted=0, asked_billed=0)
+
     @property
     def rate(self) -> Fraction:
         """What is billed for one counted token, as far as reports have grown."""
         rate = Fraction(_PRIOR + self.more_billed, _PRIOR + self.more_counted)
         return min(_MOST, max(_LEAST, rate))
 
-    @property
-    def _ahead(self) -> Fraction:
-        """What a budget allows for one counted token that no report has told of yet.
+    def _rates(self, fixed: int) -> tuple[Fraction, Fraction]:
+        """Return what one counted token is billed behind the anchor, and ahead of it.
 
-        Never less than the estimate: the next message may be of another kind, JSON after prose.
+        Behind it what was billed together is taken to cost in proportion, the fixed part included.
+        Ahead it is never less than the estimate, nor than behind: the next message may be of
+        another kind, JSON after prose.
         """
-        return max(Fraction(1), self.rate)
+        behind = Fraction(self.billed, fixed + self.counted)
+        return behind, max(Fraction(1), self.rate, behind)
 
-    def tokens(self, window: int, fixed: int) -> int:
+    def tokens(self, window: int, later: int, fixed: int) -> int:
         """Return what a request is billed, by what its messages are counted to.
-
-        What came after the anchor costs its estimate, at the rate if that is more; what was billed
-        together is taken to cost in proportion, the fixed part included.
 
         Args:
             window: What the messages are counted to.
+            later: What of that no report has told of.
             fixed: What is counted beside them.
         """
-        if window >= self.counted:
-            return self.billed + _up(self._ahead * (window - self.counted))
-        return _up(Fraction(self.billed * (fixed + window), fixed + self.counted))
+        behind, ahead = self._rates(fixed)
+        return _up(behind * (fixed + window - later) + ahead * later)
 
-    def room(self, max_tokens: int, fixed: int) -> int:
-        """Return the most that messages may be counted to: the inverse of `tokens`."""
-        if self.billed <= max_tokens:
-            return self.counted + int((max_tokens - self.billed) / self._ahead)
-        return max_tokens * (fixed + self.counted) // self.billed - fixed
+    def room(self, max_tokens: int, later: int, fixed: int) -> int:
+        """Return the most that messages may be counted to: the inverse of `tokens`.
+
+        With less of it later than said, it is still within `max_tokens`.
+        """
+        behind, ahead = self._rates(fixed)
+        later = min(later, int(max_tokens / ahead))  # no more can stay
+        return int((max_tokens - ahead * later) // behind) + later - fixed
 
 
 NO_ANCHOR = Anchor(0, 0)
@@ -194,12 +200,12 @@ def anchored(
         return found[last].input + estimate(behind) + round(off)
     anchor = NO_ANCHOR
     ends = [*found, len(messages)]
-    counted = estimate(messages[: ends[0]])
+    counted, later = estimate(messages[: ends[0]]), 0
     for at, end in pairwise(ends):
-        reply = estimate(messages[at : at + 1])
+        reply, later = estimate(messages[at : at + 1]), estimate(messages[at + 1 : end])
         anchor = anchor.moved(messages[at], found[at], counted, reply)
-        counted += reply + estimate(messages[at + 1 : end])
-    return anchor.billed + _up(anchor.rate * (counted - anchor.counted))
+        counted += reply + later
+    return anchor.billed + _up(anchor.rate * later)
 
 
 def _around(

@@ -185,6 +185,20 @@ def test_what_stands_beside_the_messages_falls_out_by_subtraction() -> None:
     assert (max(bills) <= 1500, max(bills) > 1350) == (True, True)
 
 
+@pytest.mark.parametrize("turns", [2, 6, 12])
+def test_what_is_new_is_never_taken_for_what_was_cheap(turns: int) -> None:
+    def bill(asked: ModelRequest[Any]) -> int:
+        results = [each for each in asked.messages if kind_of(each) == "tool"]
+        dear = COUNTER(results) - COUNTER.constant if results else 0
+        return int(0.6 * (counted(asked) - dear)) + dear
+
+    asked = call(("look", {"at": 1}, "c")).model_copy(update={"id": "a"})
+    result = ToolMessage('{"sku": "A-19", "qty": 2}, ' * 600, tool_call_id="c", id="t")
+    messages = [*chat(turns), HumanMessage("Look.", id="q"), asked, result]
+    life = live(messages, bill, max_tokens=1500, trim_to=1.0)
+    assert (life.events[-1].reason, life.bills[-1] <= 1500) == ("clamped", True)
+
+
 def test_an_event_says_what_will_be_billed() -> None:
     life = live(chat(40), share(0.7), max_tokens=1500)
     off = [event.tokens_after / bill for event, bill in zip(life.events, life.bills, strict=True)]
@@ -209,7 +223,7 @@ def test_what_the_provider_knows_to_be_too_long_leaves_at_once() -> None:
 def test_a_thread_from_before_is_believed_from_its_beginning() -> None:
     state = [*live(chat(30), share(0.7), max_tokens=1200).state, HumanMessage("And?", id="last")]
     first, known = windows(state, None)
-    assert (windows(state, known)[0], known["anchored"]) == (first, [None, None])
+    assert (windows(state, known)[0], known["anchored"]) == (first, [None, None, None])
 
 
 # --- what is no anchor ------------------------------------------------------------------------

@@ -261,6 +261,18 @@ agent = create_agent(
 agent.invoke({"messages": [*talk, HumanMessage("And now?")]})
 print(asked)
 """,
+    "replay": """
+import contextlib, io, json, pathlib
+from langchain_tokenbuffer.replay import main
+
+roles = ("user", "assistant")
+talk = [{"role": role, "content": f"number {n}"} for n in range(9) for role in roles]
+pathlib.Path("talk.json").write_text(json.dumps(talk))
+printed = io.StringIO()
+with contextlib.redirect_stdout(printed):
+    code = main(["replay", "talk.json", "--max-tokens", "60", "--plot", "talk.png"])
+print(code == 0 and "max_tokens=60" in printed.getvalue() and pathlib.Path("talk.png").exists())
+""",
     "offline": FIRST_EXAMPLE,
     "sql": """
 from langchain_core.messages import AIMessage, HumanMessage
@@ -274,6 +286,7 @@ print([message.content for message in history.messages], len(history.all_message
 }
 """What each extra is for, without a network and without the other extras."""
 PRINTED = {
+    "replay": "True\n",
     "agents": "[3]\n",
     "offline": FIRST_OUTPUT,
     "sql": "['Question 2?', 'Answer 2.'] 6\n",

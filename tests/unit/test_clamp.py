@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import (
@@ -86,6 +86,7 @@ def test_a_clamped_message_costs_at_most_its_size(
 @counters
 @settings(max_examples=80)
 @given(messages())
+@example(HumanMessage([{"type": "text", "text": "word " * 7}, {"type": "text", "text": "a" * 27}]))
 def test_the_smallest_size_can_be_had(counter: TokenCounter, message: BaseMessage) -> None:
     least = smallest(message, counter)
     assert price(clamp(message, least, counter), counter) <= least
