@@ -45,6 +45,19 @@ def test_every_python_block_shows_its_output() -> None:
     assert all(output for _, output in BLOCKS)
 
 
+def test_the_korean_readme_shows_the_same_blocks() -> None:
+    korean = (ROOT / "README.ko.md").read_text(encoding="utf-8")
+    blocks = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+    assert blocks.findall(korean) == blocks.findall(README)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md", "examples/README.md"])
+def test_what_a_page_links_to_is_there(name: str) -> None:
+    page = ROOT / name
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
 @pytest.mark.parametrize("targets", re.findall(r"(?:^|`)make ([a-z_ ]+)", README, re.MULTILINE))
 def test_a_make_command_of_the_readme_is_a_target(targets: str) -> None:
     assert set(targets.split()) <= set(re.findall(r"^([a-z_]+):", MAKEFILE, re.MULTILINE))
