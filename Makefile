@@ -30,7 +30,8 @@ $(VENV)/.mutation: $(VENV)/.ready
 # The oldest of all that pyproject.toml names, test tools included. langchain needs a newer
 # langchain-core than we do, so there is one without agents, too.
 LEAKS := -W ignore::pytest.PytestUnraisableExceptionWarning # old test tools leave event loops open
-$(OLDEST)/.ready: WANTED := --editable ".[offline,replay,sql]" --group test
+NEED_AGENTS := tests/agents tests/replay tests/unit/test_benchmark.py
+$(OLDEST)/.ready: WANTED := --editable ".[offline,sql]" --group test
 $(OLDEST)-agents/.ready: WANTED := --editable ".[all]" --group test --group test-agents
 $(OLDEST)/.ready $(OLDEST)-agents/.ready: pyproject.toml
 	$(PYTHON) -m venv --clear $(@D)
@@ -65,8 +66,8 @@ test: $(VENV)/.ready ## Run the tests (PYTHON=python3.13 VENV=.venv-3.13: on ano
 	$(RUN)/python -m pytest
 
 test_oldest: $(OLDEST)/.ready $(OLDEST)-agents/.ready ## Run the tests on the oldest dependencies (slower)
-	$(OLDEST)/bin/python -m pytest $(LEAKS) --ignore=tests/agents
-	$(OLDEST)-agents/bin/python -m pytest $(LEAKS) tests/agents tests/unit/test_docs.py tests/unit/test_surface.py
+	$(OLDEST)/bin/python -m pytest $(LEAKS) $(addprefix --ignore=,$(NEED_AGENTS))
+	$(OLDEST)-agents/bin/python -m pytest $(LEAKS) $(NEED_AGENTS) tests/unit/test_docs.py tests/unit/test_surface.py
 
 test_wheel: $(VENV)/.wheel ## Build the package and test it in virtualenvs of its own (slower)
 	$(RUN)/python -m pytest -m wheel tests/packaging

@@ -107,7 +107,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     sources = {
         path.relative_to(ROOT).as_posix()
         for path in package.rglob("*")
-        if path.suffix == ".py" or path.name == "py.typed"
+        if path.suffix in (".py", ".html") or path.name == "py.typed"
     }
     held = {name for name in in_wheel(wheel) if ".dist-info/" not in name}
     assert held == sources
