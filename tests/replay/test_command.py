@@ -538,6 +538,10 @@ def test_a_model_known_by_name_counts_as_the_model_itself() -> None:
 
 
 def test_a_models_context_is_known_where_its_package_knows_it() -> None:
+    from langchain_openai import ChatOpenAI  # noqa: PLC0415  # slow to import
+
+    if not getattr(ChatOpenAI(model="gpt-4o", api_key=SecretStr("unused")), "profile", None):
+        pytest.skip("this langchain-openai knows no model's context")
     assert (context_of("gpt-4o") or 0) >= 100_000
     assert (context_of("claude-sonnet-4-5") or 0) >= 100_000
     assert context_of("my-model") is None

@@ -122,6 +122,25 @@ def test_a_window_costs_what_its_messages_cost_with_their_clamps_and_the_fixed_p
 
 
 @settings(max_examples=300)
+@given(numbers(), budgets(), st.data())
+def test_what_messages_from_an_index_on_cost_is_the_sum_of_those_in_the_window(
+    messages: list[M], budget: Budget, data: st.DataObject
+) -> None:
+    replay = lived(messages, budget)
+    assume(shortage(messages, budget) is None)
+    seen = replay.window()
+    after_head = next((i for i, m in enumerate(messages) if m.kind != "system"), len(messages))
+    index = data.draw(st.integers(after_head, len(messages)))
+    costs = [seen.clamped.get(i, messages[i].cost) for i in seen.kept if i >= index]
+    assert replay.cost_from(index) == sum(costs)
+
+
+def test_what_a_pin_holds_before_the_cut_counts_from_its_index_on() -> None:
+    replay = lived(conversation("H10 A10! H10 A10 H10 A60"), Budget(100, trim_to=0.6))
+    assert [replay.cost_from(index) for index in range(7)] == [90, 80, 70, 70, 70, 60, 0]
+
+
+@settings(max_examples=300)
 @given(numbers(), budgets())
 def test_kept_and_dropped_share_out_the_conversation(messages: list[M], budget: Budget) -> None:
     try:
