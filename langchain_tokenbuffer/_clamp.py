@@ -162,10 +162,18 @@ class _Texts:
         for index, piece in self._pieces.items():
             if piece.length <= level:
                 continue
-            kept = max(0, level - self._unit(_marker(piece.length)))
+            marker = self._unit(_marker(piece.length))
+            kept = max(0, level - marker)
             left_out = piece.length - kept if self.in_tokens else max(1, saved)
             cut = Cut(*piece.keep(kept), left_out)
-            if level + _SEAMS < piece.length or self._unit(_spelt(piece.text, cut)) < piece.length:
+            if not kept:  # the marker alone: the same texts gain by it whatever it says
+                gains = marker < piece.length
+            else:
+                gains = (
+                    level + _SEAMS < piece.length
+                    or self._unit(_spelt(piece.text, cut)) < piece.length
+                )
+            if gains:
                 cuts[index] = cut
         return cuts
 

@@ -83,6 +83,15 @@ def test_a_clamped_message_costs_at_most_its_size(
     assert price(clamp(message, size, counter), counter) <= size
 
 
+@pytest.mark.parametrize("letters", [17, 20, 26])
+def test_no_text_is_replaced_by_a_longer_marker(letters: int) -> None:
+    counter = TokenCounter(lambda messages: sum(len(message.text) for message in messages))
+    short = {"type": "text", "text": "a" * letters}
+    message = HumanMessage([short, {"type": "text", "text": "b" * 500}])
+    marker = f"[... {letters + 500} tokens omitted ...]"
+    assert smallest(message, counter) == letters + len(marker)
+
+
 @counters
 @settings(max_examples=80)
 @given(messages())
