@@ -40,8 +40,10 @@ class Known:
         if self.held["basis"] != basis:
             return len(messages), NO_ANCHOR, 0
         newest, found, later = held
+        if newest is None:  # since the beginning
+            return 0, NO_ANCHOR, 0
         places = {message.id: index for index, message in enumerate(messages)}
-        first = 0 if newest is None else places.get(newest, -1) + 1
+        first = places.get(newest, -1) + 1
         if found is None:
             return first, NO_ANCHOR, 0
         return first, Anchor(*found), places.get(later, first)

@@ -26,9 +26,8 @@ _AROUND = 16
 _UNSEEN = 40
 """Tokens of a reply's output that a tool call does not show: Claude's take about 37 beside name and
 arguments."""
-
-
 _APART = re.compile(r"[-.:@]")
+"""What stands between the words of a model's name."""
 
 
 class Report(NamedTuple):
@@ -41,15 +40,13 @@ class Report(NamedTuple):
 class Anchor(NamedTuple):
     """A point where what was counted and what was billed are both known, in tokens.
 
-    Without a report it is the request without messages, which costs its fixed part.
-
     Attributes:
         counted: What the messages of the window were counted to, the reply included.
         billed: What the request with them costs, the reply included.
         more_counted: What requests had more than the ones before them, as counted, ...
         more_billed: ... and as billed. 0 until there are two reports.
         asked_counted: What `counted` was without the last reply, ...
-        asked_billed: ... and what was billed for that; 0 before any report.
+        asked_billed: ... and what was billed for that; 0 once messages have left since.
     """
 
     counted: int

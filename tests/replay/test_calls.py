@@ -154,27 +154,24 @@ def test_what_left_is_told_once_and_adds_up_to_what_is_not_seen() -> None:
 # --- over the budget ------------------------------------------------------------------------------
 
 
-def test_a_call_over_the_budget_does_not_end_the_replay() -> None:
-    messages = [
+def oversized() -> list[BaseMessage]:
+    """A conversation whose tool call is too large for 30 tokens, which nothing may shorten."""
+    return [
         HumanMessage("a"),
         call(("look", {"at": "word " * 50}, "1")),
         ToolMessage("b", tool_call_id="1"),
         AIMessage("c"),
         HumanMessage("d"),
     ]
-    calls = replayed(messages, 30)
+
+
+def test_a_call_over_the_budget_does_not_end_the_replay() -> None:
+    calls = replayed(oversized(), 30)
     assert [each.reason for each in calls] == ["fits", "over", "moved"]
 
 
 def test_a_call_over_the_budget_costs_nothing_and_leaves_nothing_to_reuse() -> None:
-    messages = [
-        HumanMessage("a"),
-        call(("look", {"at": "word " * 50}, "1")),
-        ToolMessage("b", tool_call_id="1"),
-        AIMessage("c"),
-        HumanMessage("d"),
-    ]
-    calls = replayed(messages, 30)
+    calls = replayed(oversized(), 30)
     assert calls[1].cost == 0
     assert calls[2].reusable == 0
 
