@@ -16,25 +16,26 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-_PRIOR = 64
+_ASSUMED_GROWTH = 64
 """Counted tokens that are taken to be billed as counted: a few tokens more or less in a short
 message are chance, and say little about the next one."""
 _LEAST, _MOST = Fraction(1, 2), Fraction(2)
 """How far a bill is from a count of the same request. What is further off is of another request."""
-_AROUND = 16
+_MOST_PER_MESSAGE = 16
 """Tokens that a chat format may put around a message; what is further off is another request."""
-_UNSEEN = 40
+_HIDDEN_BY_CALL = 40
 """Tokens of a reply's output that a tool call does not show: Claude's take about 37 beside name and
 arguments."""
-_APART = re.compile(r"[-.:@]")
+_BETWEEN_WORDS = re.compile(r"[-.:@]")
 """What stands between the words of a model's name."""
 
 
 class Report(NamedTuple):
-    """What one reply says was billed for it, in tokens."""
+    """What one reply says was billed for it, in tokens, and whether it calls tools."""
 
     input: int
     output: int
+    calls_tools: bool = False
 
 
 class Anchor(NamedTuple):
@@ -43,47 +44,47 @@ class Anchor(NamedTuple):
     Attributes:
         counted: What the messages of the window were counted to, the reply included.
         billed: What the request with them costs, the reply included.
-        more_counted: What requests had more than the ones before them, as counted, ...
-        more_billed: ... and as billed. 0 until there are two reports.
-        asked_counted: What `counted` was without the last reply, ...
-        asked_billed: ... and what was billed for that; 0 once messages have left since.
+        growth_counted: By how much requests grew from one to the next, as counted, ...
+        growth_billed: ... and as billed. 0 until there are two reports.
+        previous_counted: What the last reply's request was counted to, ...
+        previous_billed: ... and what was billed for it; 0 once messages have left since.
     """
 
     counted: int
     billed: int
-    more_counted: int = 0
-    more_billed: int = 0
-    asked_counted: int = 0
-    asked_billed: int = 0
+    growth_counted: int = 0
+    growth_billed: int = 0
+    previous_counted: int = 0
+    previous_billed: int = 0
 
-    def moved(self, message: BaseMessage, report: Report, window: int, reply: int) -> Anchor:
+    def moved(self, report: Report, window: int, reply: int) -> Anchor:
         """Return the anchor that a reply's report makes.
 
         Args:
-            message: The reply.
             report: What was billed for it.
             window: What the messages it answers were counted to.
             reply: What it is counted to itself.
         """
-        counted, billed = self.more_counted, self.more_billed
-        if self.asked_billed:
-            more, cost = window - self.asked_counted, report.input - self.asked_billed
-            if more > 0 and _LEAST * more <= cost <= _MOST * more:  # else it is another request
-                counted, billed = counted + more, billed + cost
-        grown = self._replace(more_counted=counted, more_billed=billed)
+        counted, billed = self.growth_counted, self.growth_billed
+        if self.previous_billed:
+            more = window - self.previous_counted
+            bill = report.input - self.previous_billed
+            if more > 0 and _LEAST * more <= bill <= _MOST * more:  # else it is another request
+                counted, billed = counted + more, billed + bill
+        grown = self._replace(growth_counted=counted, growth_billed=billed)
         # An output holds what was thought and is not in the message, so is never sent again.
-        shown = _up(grown.rate * reply) + (_UNSEEN if getattr(message, "tool_calls", None) else 0)
-        said = min(report.output or shown, shown)
-        return Anchor(window + reply, report.input + said, counted, billed, window, report.input)
+        shown = _up(grown.rate * reply) + _HIDDEN_BY_CALL * report.calls_tools
+        output = min(report.output or shown, shown)
+        return Anchor(window + reply, report.input + output, counted, billed, window, report.input)
 
-    def cut(self) -> Anchor:
+    def without_previous(self) -> Anchor:
         """Return the anchor after messages left: requests no longer grow from the last one."""
-        return self._replace(asked_counted=0, asked_billed=0)
+        return self._replace(previous_counted=0, previous_billed=0)
 
     @property
     def rate(self) -> Fraction:
         """What is billed for one counted token, as far as reports have grown."""
-        rate = Fraction(_PRIOR + self.more_billed, _PRIOR + self.more_counted)
+        rate = Fraction(_ASSUMED_GROWTH + self.growth_billed, _ASSUMED_GROWTH + self.growth_counted)
         return min(_MOST, max(_LEAST, rate))
 
     def _rates(self, fixed: int) -> tuple[Fraction, Fraction]:
@@ -96,25 +97,25 @@ class Anchor(NamedTuple):
         behind = Fraction(self.billed, fixed + self.counted)
         return behind, max(Fraction(1), self.rate, behind)
 
-    def tokens(self, window: int, later: int, fixed: int) -> int:
+    def tokens(self, window: int, unreported: int, fixed: int) -> int:
         """Return what a request is billed, by what its messages are counted to.
 
         Args:
             window: What the messages are counted to.
-            later: What of that no report has told of.
+            unreported: What of that no report covers.
             fixed: What is counted beside them.
         """
         behind, ahead = self._rates(fixed)
-        return _up(behind * (fixed + window - later) + ahead * later)
+        return _up(behind * (fixed + window - unreported) + ahead * unreported)
 
-    def room(self, max_tokens: int, later: int, fixed: int) -> int:
+    def room(self, max_tokens: int, unreported: int, fixed: int) -> int:
         """Return the most that messages may be counted to: the inverse of `tokens`.
 
-        With less of it later than said, it is still within `max_tokens`.
+        With fewer unreported tokens than given, it is still within `max_tokens`.
         """
         behind, ahead = self._rates(fixed)
-        later = min(later, int(max_tokens / ahead))  # no more can stay
-        return int((max_tokens - ahead * later) // behind) + later - fixed
+        unreported = min(unreported, int(max_tokens / ahead))  # no more can stay
+        return int((max_tokens - ahead * unreported) // behind) + unreported - fixed
 
 
 NO_ANCHOR = Anchor(0, 0)
@@ -135,7 +136,9 @@ def report_of(message: BaseMessage) -> Report | None:
     usage: Any = message.__dict__.get("usage_metadata")
     if not isinstance(usage, dict):
         return None
-    return Report(_whole(usage.get("input_tokens")), _whole(usage.get("output_tokens")))
+    calls_tools = bool(getattr(message, "tool_calls", None))
+    billed, written = usage.get("input_tokens"), usage.get("output_tokens")
+    return Report(_whole(billed), _whole(written), calls_tools)
 
 
 def _whole(tokens: object) -> int:
@@ -161,7 +164,7 @@ def is_by(message: BaseMessage, model: str | None) -> bool:
 
 def _words(name: str) -> frozenset[str]:
     """Return what a model's name is made of, without who serves it and which version is newest."""
-    return frozenset(_APART.split(name.lower().rpartition("/")[2])) - {"latest", "0"}
+    return frozenset(_BETWEEN_WORDS.split(name.lower().rpartition("/")[2])) - {"latest", "0"}
 
 
 def reports(messages: Sequence[BaseMessage], model: str | None) -> dict[int, Report]:
@@ -178,7 +181,7 @@ def anchored(
     found: dict[int, Report],
     estimate: Callable[[Sequence[BaseMessage]], int],
     *,
-    stands_in: bool,
+    borrowed_tokenizer: bool,
 ) -> int:
     """Return what a request costs: the last report, and an estimate of what came after it.
 
@@ -186,11 +189,11 @@ def anchored(
         messages: The complete conversation, as it was sent.
         found: At least one report.
         estimate: What some messages cost, without the request's constant.
-        stands_in: Whether texts are counted with another tokenizer than the model's. Else all that
+        borrowed_tokenizer: Whether texts are counted with another tokenizer than the model's. Else all that
             a count can be off by is what the format puts around each message, which reports tell:
             from the second one on the count is exact where that is the same for every message.
     """
-    if not stands_in:
+    if not borrowed_tokenizer:
         last = max(found)
         behind = messages[last:]
         off = len(behind) * _around(messages, found, estimate)
@@ -200,7 +203,7 @@ def anchored(
     counted, later = estimate(messages[: ends[0]]), 0
     for at, end in pairwise(ends):
         reply, later = estimate(messages[at : at + 1]), estimate(messages[at + 1 : end])
-        anchor = anchor.moved(messages[at], found[at], counted, reply)
+        anchor = anchor.moved(found[at], counted, reply)
         counted += reply + later
     return anchor.billed + _up(anchor.rate * later)
 
@@ -214,7 +217,7 @@ def _around(
     off = between = 0
     for before, after in pairwise(found):
         more = found[after].input - found[before].input - estimate(messages[before:after])
-        if abs(more) <= _AROUND * (after - before):
+        if abs(more) <= _MOST_PER_MESSAGE * (after - before):
             off += more
             between += after - before
     return Fraction(off, max(1, between))

@@ -1,0 +1,1 @@
+"""Which messages of a conversation stay: the decision in numbers, and the driver that follows it."""

@@ -1,0 +1,81 @@
+"""How counted tokens become billed ones, as far as replies have reported their usage.
+
+The replay goes on in counted tokens. A report only changes how many of them a budget is worth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor, Report, is_plausible
+
+if TYPE_CHECKING:
+    from langchain_tokenbuffer._window.budget import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """What a request is billed, under one request's settings.
+
+    Attributes:
+        budget: The budget in counted tokens, while no report says otherwise.
+        reserved: Kept free of it for what is not counted, in tokens.
+        borrowed_tokenizer: Whether texts are counted with another tokenizer than the model's.
+        is_estimate: Whether reports are nearer the truth than the count.
+        anchor: What is known of earlier reports.
+        first_unreported: The index from which on that says nothing of a message.
+    """
+
+    budget: Budget
+    reserved: int = 0
+    borrowed_tokenizer: bool = False
+    is_estimate: bool = False
+    anchor: Anchor = NO_ANCHOR
+    first_unreported: int = 0
+
+    @property
+    def overhead(self) -> int:
+        """What is counted beside the messages, rounded up, so that replays agree on it."""
+        return self.budget.fixed - self.reserved
+
+    def estimated_bill(self, anchor: Anchor, window: int, unreported: int) -> int:
+        """Return what a request is billed, in tokens.
+
+        Args:
+            anchor: What is known of reports.
+            window: What its messages are counted to.
+            unreported: What of that no report covers.
+        """
+        if anchor is NO_ANCHOR:
+            return self.budget.fixed - self.budget.slack + window
+        return self.reserved + anchor.tokens(window, unreported, self.overhead)
+
+    def budget_under(self, anchor: Anchor, unreported: int) -> Budget:
+        """Return the budget in counted tokens, given what is reported."""
+        if anchor is NO_ANCHOR:
+            return self.budget
+        room = anchor.room(self.budget.max_tokens - self.reserved, unreported, self.overhead)
+        return replace(self.budget, max_tokens=self.budget.fixed + room, slack=0)
+
+    def anchor_after(self, anchor: Anchor, report: Report, window: int, reply: int) -> Anchor:
+        """Return the anchor after a reply.
+
+        A report that cannot be this window's bill is ignored: it is of a request with other
+        tools, under other settings, or with messages that are deleted since.
+
+        Args:
+            anchor: The anchor before it.
+            report: What was billed.
+            window: What the messages it answers are counted to.
+            reply: What the reply itself is counted to.
+        """
+        counted = self.overhead + window
+        if not is_plausible(report, counted):
+            return anchor
+        if self.borrowed_tokenizer:
+            return anchor.moved(report, window, reply)
+        if report.input <= counted and not self.is_estimate:
+            return NO_ANCHOR
+        # A text is billed again as it is counted: what is off stands beside the messages.
+        return Anchor(window + reply, report.input + reply)

@@ -1,0 +1,111 @@
+"""A conversation as the driver takes it: its messages in numbers, read only as far as asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_tokenbuffer._counting.clamp import clamp, min_tokens
+from langchain_tokenbuffer._messages.kinds import call_ids, kind_of
+from langchain_tokenbuffer._window.budget import MessageTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+    from langchain_tokenbuffer.counters import TokenCounter
+
+
+class MessageMeter:
+    """Reads messages into numbers, with one counter and one rule of what is pinned."""
+
+    def __init__(
+        self, counter: TokenCounter, pin: Callable[[BaseMessage], bool] | None = None
+    ) -> None:
+        self.counter = counter
+        self._pin = pin
+
+    def keys(self, messages: Sequence[BaseMessage]) -> list[int]:
+        """Return one hash for each message, of all that its place in the window depends on."""
+        keys = self.counter.keys(messages)
+        if self._pin is not None:
+            pins = map(self._is_pinned, messages)
+            return [~key if pinned else key for key, pinned in zip(keys, pins, strict=True)]
+        return [  # hot: most messages have no such extras
+            ~key if (extra := message.additional_kwargs) and extra.get("pinned") is True else key
+            for key, message in zip(keys, messages, strict=True)
+        ]
+
+    def numbers(
+        self, messages: Sequence[BaseMessage], keys: Sequence[int]
+    ) -> list[MessageTokens]:
+        """Return messages in numbers.
+
+        Args:
+            messages: The messages.
+            keys: Their keys.
+        """
+        numbers = []
+        for message, tokens in zip(messages, self.counter.tokens(messages, keys), strict=True):
+            kind = kind_of(message)
+            calls = len(call_ids(message)) if kind == "ai" else 0
+            numbers.append(MessageTokens(kind, tokens, calls, self._is_pinned(message)))
+        return numbers
+
+    def clamped(self, message: BaseMessage, tokens: int) -> BaseMessage:
+        """Return a copy of a message, shortened to at most so many tokens."""
+        return clamp(message, tokens, self.counter)
+
+    def min_tokens(self, message: BaseMessage) -> int:
+        """Return the fewest tokens to which a message can be clamped."""
+        return min_tokens(message, self.counter)
+
+    def _is_pinned(self, message: BaseMessage) -> bool:
+        extra = message.additional_kwargs
+        if extra and extra.get("pinned") is True:
+            return True
+        if self._pin is None:
+            return False
+        pinned = self._pin(message)
+        if not isinstance(pinned, bool):
+            msg = f"pin must return a bool, got {pinned!r} for a message of type {message.type!r}"
+            raise TypeError(msg)
+        return pinned
+
+
+class ConversationTokens:
+    """The messages of one conversation, in numbers as far as somebody asks for them.
+
+    Attributes:
+        messages: The messages.
+        meter: What reads them.
+        keys: One hash for each, of all that its place in the window depends on.
+    """
+
+    def __init__(self, messages: Sequence[BaseMessage], meter: MessageMeter) -> None:
+        self.messages = messages
+        self.meter = meter
+        self.keys = meter.keys(messages)
+
+    def numbers(self, start: int = 0) -> list[MessageTokens]:
+        """Return the messages from an index on, in numbers."""
+        return self.meter.numbers(self.messages[start:], self.keys[start:])
+
+    def min_tokens(self, index: int) -> int:
+        """Return the fewest tokens to which the message at an index can be clamped."""
+        return self.meter.min_tokens(self.messages[index])
+
+    def show(self, kept: Sequence[int], clamped: Mapping[int, int]) -> list[BaseMessage]:
+        """Return the messages of a window, shortened where it says so."""
+        if not clamped:
+            return [self.messages[index] for index in kept]
+        return [
+            self.meter.clamped(self.messages[index], clamped[index])
+            if index in clamped
+            else self.messages[index]
+            for index in kept
+        ]
+
+    def whole_tokens(self, kept: Sequence[int], clamped: Mapping[int, int]) -> int:
+        """Count a window as a whole, in tokens."""
+        return self.meter.counter(self.show(kept, clamped))
