@@ -20,11 +20,11 @@ from langchain_tokenbuffer._counting.anchoring import (
     is_plausible,
     report_of,
 )
+from langchain_tokenbuffer._messages.kinds import call_ids, kind_of
 from langchain_tokenbuffer._thread_state import fingerprints
 from langchain_tokenbuffer._window import Budget, Oversize, Sized, Window
 from langchain_tokenbuffer.buffer import Lived, TokenBuffer
 from langchain_tokenbuffer.errors import TokenBudgetError
-from langchain_tokenbuffer.order import call_ids, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -445,20 +445,3 @@ def _units(messages: Sequence[BaseMessage]) -> Iterator[list[BaseMessage]]:
         unit.append(message)
     if unit:
         yield unit
-
-
-_THINKING = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content"})
-
-
-def thin(message: BaseMessage) -> BaseMessage | None:
-    """Return a copy without thinking blocks; `None` if it has none, or nothing else."""
-    if kind_of(message) != "ai" or isinstance(message.content, str):
-        return None
-    blocks = [
-        block
-        for block in message.content
-        if not (isinstance(block, dict) and block.get("type") in _THINKING)
-    ]
-    if len(blocks) == len(message.content) or not (blocks or call_ids(message)):
-        return None
-    return message.model_copy(update={"content": blocks})

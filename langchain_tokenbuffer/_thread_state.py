@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._counting.anchoring import NO_ANCHOR, Anchor
-from langchain_tokenbuffer.order import kind_of
+from langchain_tokenbuffer._messages.kinds import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

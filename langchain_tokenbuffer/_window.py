@@ -19,7 +19,7 @@ from langchain_tokenbuffer.errors import TokenBudgetError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from langchain_tokenbuffer.order import Kind
+    from langchain_tokenbuffer._messages.kinds import Kind
 
 Oversize: TypeAlias = Literal["clamp", "raise", "drop"]
 

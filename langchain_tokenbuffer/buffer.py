@@ -12,10 +12,11 @@ from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import run_in_executor
 
 from langchain_tokenbuffer._clamp import clamp, smallest
+from langchain_tokenbuffer._messages.convert import MessagesLike, as_messages
+from langchain_tokenbuffer._messages.kinds import call_ids, kind_of
 from langchain_tokenbuffer._window import Budget, Oversize, Replay, Sized, Window
-from langchain_tokenbuffer.counters import CountedBy, MessagesLike, TokenCounter, as_messages
+from langchain_tokenbuffer.counters import CountedBy, TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
-from langchain_tokenbuffer.order import call_ids, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

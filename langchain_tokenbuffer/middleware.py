@@ -36,8 +36,9 @@ from typing_extensions import override
 
 from langchain_tokenbuffer._counting.anchoring import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
+from langchain_tokenbuffer._messages.thinking import without_thinking
 from langchain_tokenbuffer._overflow import overflow_of
-from langchain_tokenbuffer._request_view import Followed, RequestBuffer, Trimmed, View, thin
+from langchain_tokenbuffer._request_view import Followed, RequestBuffer, Trimmed, View
 from langchain_tokenbuffer._thread_state import Known
 from langchain_tokenbuffer.buffer import (
     Lock,
@@ -293,7 +294,9 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             # A new limit is another budget: all thinking so far is bound to windows of the old one.
             end = view.stale if limit is None else view.running
             old = (i for i in view.kept if i < end or messages[i].id in known.thinned)
-            stale = {i: thinned for i in old if (thinned := thin(messages[i])) is not None}
+            stale = {
+                i: thinned for i in old if (thinned := without_thinking(messages[i])) is not None
+            }
         shown = [stale.get(index, messages[index]) for index in view.kept]
         for position, index in enumerate(view.kept):
             if index in view.clamped:
