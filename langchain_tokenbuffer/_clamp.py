@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from langchain_tokenbuffer._messages.blocks import block_type
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -91,7 +93,8 @@ def _cut(message: BaseMessage, cuts: dict[int, Cut]) -> BaseMessage:
         if isinstance(block, str):
             blocks[index] = _spelt(block, cut)
         else:
-            blocks[index] = {**block, "text": _spelt(block["text"], cut)}
+            key = block_type(block).text_keys[0]
+            blocks[index] = {**block, key: _spelt(block[key], cut)}
     shortened = blocks[0] if isinstance(content, str) else blocks
     return message.model_copy(update={"content": shortened})
 
@@ -186,10 +189,9 @@ def _marker(left_out: int) -> str:
 
 
 def _text_of(block: object) -> str:
-    if isinstance(block, dict) and block.get("type") == "text":
-        text = block.get("text")
-        return text if isinstance(text, str) else ""
-    return ""
+    row = block_type(block)
+    text = block.get(row.text_keys[0]) if isinstance(block, dict) and row.can_shorten else ""
+    return text if isinstance(text, str) else ""
 
 
 def _piece(text: str, tokenizer: Tokenizer | None) -> _Piece:

@@ -7,32 +7,25 @@ a text nor on a model's name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-from langchain_core.messages import (
-    BaseMessage,
-    HumanMessage,
-    MessageLikeRepresentation,
-    convert_to_messages,
-)
-from langchain_core.prompt_values import PromptValue
 
 from langchain_tokenbuffer._counting.anchoring import anchored, reports
 from langchain_tokenbuffer._counting.models import Exact, name_of, pricing_of
+from langchain_tokenbuffer._messages.convert import as_messages
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
     from os import PathLike
 
     from langchain_core.language_models import BaseLanguageModel
-    from langchain_core.messages import AIMessage
+    from langchain_core.messages import AIMessage, BaseMessage, MessageLikeRepresentation
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
     from langchain_tokenbuffer._counting.models import ModelName
     from langchain_tokenbuffer._counting.pricing import CountMessages, Tokenizer
     from langchain_tokenbuffer._counting.texts import Encoder
-
+    from langchain_tokenbuffer._messages.convert import MessagesLike
 
 CountedBy: TypeAlias = (
     "BaseLanguageModel[Any] | Runnable[Any, AIMessage] | str | PathLike[str] | Encoder "
@@ -40,44 +33,7 @@ CountedBy: TypeAlias = (
 )
 """What `token_counter` takes: a model, also one with bound tools or fallbacks, an encoding name,
 the path of a `tokenizer.json`, a tokenizer object, or a callable on a list of messages."""
-MessagesLike: TypeAlias = (
-    PromptValue | str | BaseMessage | Sequence[MessageLikeRepresentation] | dict[str, Any]
-)
 Tool: TypeAlias = "dict[str, Any] | type | Callable[..., Any] | BaseTool"
-
-
-def as_messages(value: MessagesLike | Iterable[MessageLikeRepresentation]) -> list[BaseMessage]:
-    """Return what a Runnable, a model or `trim_messages` would take as a list of messages.
-
-    A list of messages comes back as a new list of the same objects. A string or a single message
-    (also as an OpenAI-style dict) is one message.
-
-    Raises:
-        TypeError: For a dict that is no message, such as a graph's state; it names what to pass.
-    """
-    if isinstance(value, BaseMessage):
-        return [value]
-    if isinstance(value, str):
-        return [HumanMessage(content=value)]
-    if isinstance(value, PromptValue):
-        return value.to_messages()
-    if isinstance(value, Mapping):
-        if "role" in value or ("type" in value and "content" in value):
-            return convert_to_messages([dict(value)])
-        lists = [str(key) for key, item in value.items() if isinstance(item, (list, tuple))]
-        found = ", ".join(map(repr, lists or map(str, value)))
-        key = "messages" if "messages" in value or not lists else lists[0]
-        msg = (
-            f"Expected messages, got a dict with {found}. Pass the list under its key, e.g. "
-            f"state[{key!r}]; in a chain: itemgetter({key!r}) | TokenBuffer(...)."
-        )
-        raise TypeError(msg)
-    if not isinstance(value, Iterable):
-        msg = f"Expected messages, got {type(value).__name__}: {value!r}"
-        raise TypeError(msg)
-    items = list(value)
-    messages = [item for item in items if isinstance(item, BaseMessage)]
-    return messages if len(messages) == len(items) else convert_to_messages(items)
 
 
 class TokenCounter:

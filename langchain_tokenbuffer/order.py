@@ -1,19 +1,21 @@
-"""The message orders providers accept: what a message is, and what a tool call and its result need.
+"""The message orders providers accept: what a tool call and its result need.
 
-Imports no LangChain: kinds come from `.type`.
+Imports no LangChain until a message has to be made.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from langchain_tokenbuffer._messages.blocks import block_type
+from langchain_tokenbuffer._messages.kinds import Kind, Message, call_ids, kind_of, result_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
-Kind: TypeAlias = Literal["system", "human", "ai", "tool", "other"]
 Code: TypeAlias = Literal[
     "orphan_result",
     "missing_result",
@@ -25,64 +27,6 @@ Code: TypeAlias = Literal[
     "empty_text",
     "unknown_role",
 ]
-
-
-class Message(Protocol):
-    """What is asked of a message."""
-
-    @property
-    def type(self) -> str:
-        """Its kind, as LangChain names it."""
-
-    @property
-    def content(self) -> Any:
-        """A text, or a list of blocks."""
-
-    @property
-    def additional_kwargs(self) -> dict[Any, Any]:
-        """What has no field of its own."""
-
-
-_KINDS: dict[str, Kind] = {
-    "system": "system",
-    "developer": "system",
-    "human": "human",
-    "user": "human",
-    "ai": "ai",
-    "assistant": "ai",
-    "tool": "tool",
-    "function": "tool",
-}
-
-
-def kind_of(message: Message) -> Kind:
-    """Return what a message is to the window; a chunk is what it is a chunk of.
-
-    A chat message with a role of its own is what its role says. `"other"` belongs to whatever
-    stands before it.
-    """
-    kind = _KINDS.get(message.type)
-    if kind is None:
-        name = message.type.removesuffix("MessageChunk").lower()
-        if name == "chat":
-            name = str(getattr(message, "role", "")).lower()
-        kind = _KINDS.get(name, "other")
-    return kind
-
-
-def call_ids(message: Message) -> list[str | None]:
-    """Return the ids of the tool calls an AI message makes, in order; invalid calls count too.
-
-    An old-style function call has no id and counts as `None`.
-    """
-    calls = [*(getattr(message, "tool_calls", None) or ())]
-    calls += getattr(message, "invalid_tool_calls", None) or ()
-    if not calls:
-        extra = message.additional_kwargs
-        calls = [*(extra.get("tool_calls") or ())]
-        if not calls and extra.get("function_call"):
-            return [None]
-    return [call.get("id") if isinstance(call, dict) else None for call in calls]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +54,8 @@ def validate(messages: Sequence[Message], *, strict: bool = False) -> list[Viola
     Codes: `orphan_result` (a result without a call before it in its step), `missing_result` (a
     call without its result, in a step that is over) and `first_not_human` (what follows the
     leading system messages, up to the first human message). The last step may still be running,
-    and a conversation without a human message is left in peace.
+    and a conversation without a human message is not checked for
+    `first_not_human`.
 
     Args:
         messages: The conversation, with its system messages.
@@ -185,7 +130,7 @@ def _unpaired(messages: Sequence[Message], kinds: Sequence[Kind]) -> Iterator[Vi
             yield from _missing(step, "missing_result")
             step = _Step(index, call_ids(message)) if kind == "ai" else None
         elif kind == "tool":
-            call = _answers(message)
+            call = result_id(message)
             if step is not None and call in step.open:
                 step.open.remove(call)
             else:
@@ -199,19 +144,14 @@ def _missing(step: _Step | None, code: Code) -> Iterator[Violation]:
         yield Violation(code, cast("_Step", step).index, f"Call {call!r} without a result.")
 
 
-def _answers(message: Message) -> str | None:
-    """Return the id of the call a result answers; an old-style function result has none."""
-    return getattr(message, "tool_call_id", None)
-
-
 def _refused_by_some(messages: Sequence[Message], kinds: Sequence[Kind]) -> Iterator[Violation]:
     head = _head(kinds)
     for index, (message, kind) in enumerate(zip(messages, kinds, strict=True)):
         if kind == "system" and index >= head:
             yield Violation("late_system", index, "A system message behind the leading ones.")
-        if kind == "human" and index and kinds[index - 1] == "human":
+        elif kind == "human" and kinds[index - 1 : index] == ["human"]:
             yield Violation("consecutive_human", index, "A human message behind a human message.")
-        if kind == "other":
+        elif kind == "other":
             yield Violation("unknown_role", index, f"A message of type {message.type!r}.")
         if _is_empty(message, kind):
             yield Violation("empty_text", index, "No content, or a blank text block.")
@@ -229,8 +169,8 @@ def _is_empty(message: Message, kind: Kind) -> bool:
 
 
 def _is_blank(block: object) -> bool:
-    if isinstance(block, dict) and block.get("type") == "text":
-        block = block.get("text") or ""
+    if isinstance(block, dict) and (row := block_type(block)).needs_text:
+        block = next((text for key in row.text_keys if (text := block.get(key))), "")
     return isinstance(block, str) and not block.strip()
 
 
@@ -288,7 +228,7 @@ class _Repair:
             self._places[-1].behind.append(message)
 
     def _put_result(self, index: int, message: BaseMessage) -> None:
-        call = _answers(message)
+        call = result_id(message)
         for place in reversed(self._places):
             if call in place.open:
                 if place is not self._places[-1]:

@@ -1,15 +1,16 @@
-"""What a message's content costs, block by block.
+"""The tokens of a message's content, block by block.
 
-| block | costs |
+How each type of block is billed says the table in `_messages.blocks`:
+
+| billing | tokens |
 | --- | --- |
-| text, `input_text`, `output_text`, `text-plain`, `refusal`, `reasoning`, `thinking` | its text |
-| `image`, `image_url`, `input_image` | its provider's formula, see `_images` |
-| `tool_use`, `tool_call`, `function_call` | nothing, where the message lists the same calls |
-| `tool_result`, and what else holds a list of blocks as `content` | its blocks, and its JSON text |
-| `audio`, `input_audio` | a token for each 200 bytes (1,600 of wav): 10 a second at 16 kbit/s |
-| `video` | a token for each 400 bytes, 3,000 where only its address is known |
-| `file`, `document`, `input_file` | a text's text; else 3,000 for each page or 100 kB begun |
-| all others, such as server tools, custom tools, unknown ones | their JSON text without data |
+| text | its texts |
+| image | its provider's formula, see `images` |
+| audio | one for each 200 bytes (1,600 of wav): 10 a second at 16 kbit/s |
+| video | one for each 400 bytes, 3,000 where only its address is known |
+| pages | a text's text; else 3,000 for each page or 100 kB begun |
+| listed | nothing, where the message lists the same calls; else as JSON |
+| json | its JSON text without data, texts and inner blocks counted as such |
 
 Where a provider bills less the count is high, so that a budget holds.
 """
@@ -23,28 +24,18 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._counting.images import image_tokens
 from langchain_tokenbuffer._counting.tools import as_json
+from langchain_tokenbuffer._messages.blocks import OPAQUE, block_type, texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from langchain_tokenbuffer._counting.images import Images
-
-_TEXTS = {
-    "text": "text",
-    "input_text": "text",
-    "output_text": "text",
-    "text-plain": "text",
-    "refusal": "refusal",
-    "reasoning": "reasoning",
-    "thinking": "thinking",
-}
-_IMAGES = frozenset({"image", "image_url", "input_image"})
-_CALLS = frozenset({"tool_use", "tool_call", "function_call"})
+    from langchain_tokenbuffer._messages.blocks import BlockType
 
 _BYTES_OF_AUDIO, _BYTES_OF_WAV = 200, 1600
 _BYTES_OF_VIDEO, _VIDEO = 400, 3000
 _PAGE, _BYTES_OF_PAGE = 3000, 100_000
-_DEEP = 32
+_MAX_DEPTH = 32
 
 
 def content_tokens(
@@ -62,34 +53,38 @@ def content_tokens(
         return count(as_json(content)) if content else 0
     return sum(
         0
-        if has_calls and isinstance(block, dict) and _kind(block) in _CALLS
-        else _block(block, count, images, 0)
+        if has_calls and block_type(block).billing == "listed"
+        else _block_tokens(block, count, images, 0)
         for block in content
     )
 
 
-def _kind(block: dict[str, Any]) -> str:
-    kind = block.get("type")
-    return kind if isinstance(kind, str) else ""
-
-
-def _block(block: object, count: Callable[[str], int], images: Images, depth: int) -> int:
+def _block_tokens(block: object, count: Callable[[str], int], images: Images, depth: int) -> int:
     if not isinstance(block, dict):
         return count(block if isinstance(block, str) else as_json(block))
-    kind = _kind(block)
-    text = block.get(_TEXTS.get(kind, ""))
-    if isinstance(text, str):
-        return count(text)
-    if kind in _IMAGES:
+    row = block_type(block)
+    if row.billing == "text" and (texts := texts_in(block, row)):
+        return sum(map(count, texts.values()))
+    if row.billing == "image":
         return image_tokens(block, images)
-    if kind in _MEDIA:
-        return _MEDIA[kind](block, count)
-    inner = block.get("content")
-    if not isinstance(inner, (list, str)) or depth >= _DEEP:
-        return count(as_json(_without_data(block)))
-    rest = {key: value for key, value in block.items() if key != "content"}
-    parts = [inner] if isinstance(inner, str) else inner
-    total = sum(_block(part, count, images, depth + 1) for part in parts)
+    if row.billing in _MEDIA:
+        return _MEDIA[row.billing](block, count)
+    return _json_tokens(block, OPAQUE if row.billing == "text" else row, count, images, depth)
+
+
+def _json_tokens(
+    block: dict[str, Any], row: BlockType, count: Callable[[str], int], images: Images, depth: int
+) -> int:
+    inner = {
+        key: value
+        for key in row.text_keys
+        if depth < _MAX_DEPTH and isinstance(value := block.get(key), (list, str))
+    }
+    rest = {key: value for key, value in block.items() if key not in inner}
+    parts = [
+        part for value in inner.values() for part in ([value] if isinstance(value, str) else value)
+    ]
+    total = sum(_block_tokens(part, count, images, depth + 1) for part in parts)
     return total + count(as_json(_without_data(rest)))
 
 
@@ -105,27 +100,24 @@ def _video(block: dict[str, Any], _: Callable[[str], int]) -> int:
     return max(1, size // _BYTES_OF_VIDEO) if size else _VIDEO
 
 
-def _file(block: dict[str, Any], count: Callable[[str], int]) -> int:
-    is_text = any(
-        isinstance(value, str) and value.startswith(("text/", "data:text/", "application/json"))
-        for value in _values(block)
-    )
-    for value in _values(block):
-        if isinstance(value, bytes):
-            data = value
-        elif isinstance(value, str) and _ENCODED.match(value):
-            data = _decoded(value)
-        elif isinstance(value, str) and is_text and len(value) >= _SHORT:
+def _pages(block: dict[str, Any], count: Callable[[str], int]) -> int:
+    values = list(_values(block))
+    is_text = any(isinstance(value, str) and value.startswith(_TEXT_TYPES) for value in values)
+    for value in values:
+        data = _data_in(value)
+        if data is not None:
+            return count(data.decode(errors="replace")) if is_text else _page_tokens(data)
+        if is_text and isinstance(value, str) and len(value) >= _SHORT:
             return count(value)  # a text given as it is
-        else:
-            continue
-        if is_text:
-            return count(data.decode(errors="replace"))
-        pages = max(len(_PDF_PAGE.findall(data)), -(-len(data) // _BYTES_OF_PAGE), 1)
-        return pages * _PAGE
     return count(as_json(block)) if is_text else _PAGE
 
 
+def _page_tokens(data: bytes) -> int:
+    pages = max(len(_PDF_PAGE.findall(data)), -(-len(data) // _BYTES_OF_PAGE), 1)
+    return pages * _PAGE
+
+
+_TEXT_TYPES = ("text/", "data:text/", "application/json")
 _PDF_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 _SHORT = 64
 
@@ -133,7 +125,7 @@ _SHORT = 64
 def _values(block: dict[str, Any], depth: int = 0) -> Iterator[Any]:
     """Yield the plain values of a block, those of its inner dicts included."""
     for value in block.values():
-        if isinstance(value, dict) and depth < _DEEP:
+        if isinstance(value, dict) and depth < _MAX_DEPTH:
             yield from _values(value, depth + 1)
         else:
             yield value
@@ -149,8 +141,13 @@ def _size(block: dict[str, Any]) -> int:
     return max(sizes, default=0)
 
 
-def _decoded(text: str) -> bytes:
-    data = text.partition(",")[2] if text.startswith("data:") else text
+def _data_in(value: object) -> bytes | None:
+    """Return the data that a value is or encodes; `None` where it is neither."""
+    if not isinstance(value, str):
+        return value if isinstance(value, bytes) else None
+    if not _ENCODED.match(value):
+        return None
+    data = value.partition(",")[2] if value.startswith("data:") else value
     try:
         return base64.b64decode(data + "=" * (-len(data) % 4), validate=False)
     except (binascii.Error, ValueError):
@@ -162,20 +159,17 @@ _ENCODED = re.compile(r"data:[^,]{0,200},|[A-Za-z0-9+/=_\r\n-]{768}")
 
 
 def _without_data(value: Any, depth: int = 0) -> Any:
-    if isinstance(value, dict) and depth < _DEEP:
+    if isinstance(value, dict) and depth < _MAX_DEPTH:
         return {key: _without_data(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list) and depth < _DEEP:
+    if isinstance(value, list) and depth < _MAX_DEPTH:
         return [_without_data(item, depth + 1) for item in value]
     if isinstance(value, str) and _ENCODED.match(value):
         return ""
     return "" if isinstance(value, bytes) else value
 
 
-_MEDIA = {
+_MEDIA: dict[str, Callable[[dict[str, Any], Callable[[str], int]], int]] = {
     "audio": _audio,
-    "input_audio": _audio,
     "video": _video,
-    "file": _file,
-    "document": _file,
-    "input_file": _file,
+    "pages": _pages,
 }

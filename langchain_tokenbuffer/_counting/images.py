@@ -13,6 +13,8 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from langchain_tokenbuffer._messages.blocks import block_type
+
 Size: TypeAlias = "tuple[int, int] | None"
 
 
@@ -112,7 +114,7 @@ def image_tokens(block: dict[str, Any], images: Images) -> int:
 
 
 def _size_in(block: dict[str, Any]) -> Size:
-    for holder in (block, block.get("image_url"), block.get("source")):
+    for holder in (block, *map(block.get, block_type(block).data_keys)):
         values = holder.values() if isinstance(holder, dict) else [holder]
         for value in values:
             if isinstance(value, bytes):

@@ -24,8 +24,8 @@ from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenBudgetError, TokenCounter
 from langchain_tokenbuffer._counting.anchoring import is_by
+from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
-from langchain_tokenbuffer.order import kind_of
 from tests.agents.scripted import Scripted, call, request
 from tests.oracle import breaches
 from tests.strategies import TRIM_TO, conversations

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, SystemMessage
 
+from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer.errors import TokenBudgetError
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
-from langchain_tokenbuffer.order import kind_of
 from tests.agents.scripted import Scripted, request
 from tests.oracle import breaches
 from tests.strategies import TRIM_TO, conversations, words

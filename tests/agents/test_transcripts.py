@@ -12,10 +12,11 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from langchain_tokenbuffer._clamp import smallest
+from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
-from langchain_tokenbuffer.order import kind_of, validate
+from langchain_tokenbuffer.order import validate
 from tests.agents.scripted import (
     ENCODING,
     Played,

@@ -39,7 +39,7 @@ from pydantic import SecretStr
 from langchain_tokenbuffer import TokenCounter, counters
 from langchain_tokenbuffer._counting import remembering as _remembering
 from langchain_tokenbuffer._counting.remembering import memory_of
-from langchain_tokenbuffer.counters import as_messages
+from langchain_tokenbuffer._messages.convert import as_messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

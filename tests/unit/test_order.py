@@ -21,7 +21,8 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_tokenbuffer.order import Violation, kind_of, repair, validate
+from langchain_tokenbuffer._messages.kinds import kind_of
+from langchain_tokenbuffer.order import Violation, repair, validate
 
 SYSTEM, ASK, SAY = SystemMessage("Be brief."), HumanMessage("Hi"), AIMessage("Hello")
 

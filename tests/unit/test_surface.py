@@ -32,14 +32,18 @@ SURFACE = [
 BELOW: dict[str, set[str]] = {
     "_handlers": set(),
     "errors": set(),
-    "order": set(),
+    "_messages.kinds": set(),
+    "_messages.blocks": set(),
+    "_messages.thinking": {"_messages.blocks", "_messages.kinds"},
+    "_messages.convert": set(),
+    "order": {"_messages.blocks", "_messages.kinds"},
     "vocabularies": {"errors"},
-    "_window": {"errors", "order"},
+    "_window": {"_messages.kinds", "errors"},
     "_counting.remembering": set(),
     "_counting.texts": {"vocabularies"},
     "_counting.tools": set(),
-    "_counting.images": set(),
-    "_counting.content": {"_counting.images", "_counting.tools"},
+    "_counting.images": {"_messages.blocks"},
+    "_counting.content": {"_counting.images", "_counting.tools", "_messages.blocks"},
     "_counting.pricing": {
         "_counting.content",
         "_counting.images",
@@ -56,19 +60,32 @@ BELOW: dict[str, set[str]] = {
         "vocabularies",
     },
     "_counting.anchoring": set(),
-    "counters": {"_counting.anchoring", "_counting.models", "_counting.pricing", "_counting.texts"},
-    "_clamp": {"_counting.pricing", "counters"},
-    "buffer": {"_clamp", "_window", "counters", "errors", "order"},
+    "counters": {
+        "_counting.anchoring",
+        "_counting.models",
+        "_counting.pricing",
+        "_counting.texts",
+        "_messages.convert",
+    },
+    "_clamp": {"_counting.pricing", "_messages.blocks", "counters"},
+    "buffer": {
+        "_clamp",
+        "_messages.convert",
+        "_messages.kinds",
+        "_window",
+        "counters",
+        "errors",
+    },
     "_run_view": set(),
-    "_thread_state": {"_counting.anchoring", "order"},
+    "_thread_state": {"_counting.anchoring", "_messages.kinds"},
     "_request_view": {
         "_counting.anchoring",
+        "_messages.kinds",
         "_thread_state",
         "_window",
         "buffer",
         "counters",
         "errors",
-        "order",
     },
     "_overflow": set(),
     "chat_history": {"_run_view", "_window", "buffer", "counters"},
@@ -76,6 +93,7 @@ BELOW: dict[str, set[str]] = {
     "middleware": {
         "_counting.anchoring",
         "_handlers",
+        "_messages.thinking",
         "_overflow",
         "_request_view",
         "_thread_state",
@@ -148,6 +166,10 @@ CORE = {"langchain_core", "typing_extensions"}
 HOSTS: dict[str, set[str]] = {
     "_handlers": CORE,
     "errors": set(),
+    "_messages.kinds": set(),
+    "_messages.blocks": set(),
+    "_messages.thinking": CORE,
+    "_messages.convert": CORE,
     "order": CORE,  # only where it makes messages, not when it is imported
     "vocabularies": {"tiktoken"},
     "_window": set(),
@@ -192,7 +214,8 @@ HOSTS: dict[str, set[str]] = {
 }
 """What each module may import from outside."""
 FOLDERS = {
-    f"langchain_tokenbuffer.{folder}".rstrip(".") for folder in ("", "_counting", "_replay", "_sql")
+    f"langchain_tokenbuffer.{folder}".rstrip(".")
+    for folder in ("", "_counting", "_messages", "_replay", "_sql")
 }
 
 
@@ -221,7 +244,9 @@ def test_a_public_class_pickles_by_reference(name: str) -> None:
     assert pickle.loads(pickle.dumps(value)) is value
 
 
-@pytest.mark.parametrize("module", ["_window", "order", "errors"])
+@pytest.mark.parametrize(
+    "module", ["_window", "order", "errors", "_messages.blocks", "_messages.thinking"]
+)
 def test_the_pure_modules_import_no_langchain(module: str) -> None:
     code = f"import sys, langchain_tokenbuffer.{module}; print('langchain_core' in sys.modules)"
     done = subprocess.run(

@@ -1,0 +1,73 @@
+"""What a message is to order and window, and which calls it makes or answers.
+
+Imports no LangChain: kinds come from `.type`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, TypeAlias
+
+Kind: TypeAlias = Literal["system", "human", "ai", "tool", "other"]
+
+
+class Message(Protocol):
+    """What is asked of a message."""
+
+    @property
+    def type(self) -> str:
+        """Its kind, as LangChain names it."""
+
+    @property
+    def content(self) -> Any:
+        """A text, or a list of blocks."""
+
+    @property
+    def additional_kwargs(self) -> dict[Any, Any]:
+        """What has no field of its own."""
+
+
+_KINDS: dict[str, Kind] = {
+    "system": "system",
+    "developer": "system",
+    "human": "human",
+    "user": "human",
+    "ai": "ai",
+    "assistant": "ai",
+    "tool": "tool",
+    "function": "tool",
+}
+
+
+def kind_of(message: Message) -> Kind:
+    """Return what a message is to the window; a chunk is what it is a chunk of.
+
+    A chat message with a role of its own is what its role says. `"other"` belongs to whatever
+    stands before it.
+    """
+    kind = _KINDS.get(message.type)
+    if kind is None:
+        name = message.type.removesuffix("MessageChunk").lower()
+        if name == "chat":
+            name = str(getattr(message, "role", "")).lower()
+        kind = _KINDS.get(name, "other")
+    return kind
+
+
+def call_ids(message: Message) -> list[str | None]:
+    """Return the ids of the tool calls an AI message makes, in order; invalid calls count too.
+
+    An old-style function call has no id and counts as `None`.
+    """
+    calls = [*(getattr(message, "tool_calls", None) or ())]
+    calls += getattr(message, "invalid_tool_calls", None) or ()
+    if not calls:
+        extra = message.additional_kwargs
+        calls = [*(extra.get("tool_calls") or ())]
+        if not calls and extra.get("function_call"):
+            return [None]
+    return [call.get("id") if isinstance(call, dict) else None for call in calls]
+
+
+def result_id(message: Message) -> str | None:
+    """Return the id of the call a result answers; an old-style function result has none."""
+    return getattr(message, "tool_call_id", None)
