@@ -92,7 +92,7 @@ class Trimmed(NamedTuple):
         if not view.seen:
             return 0
         common = self.shown[: bisect_left(view.kept, self.changed)]
-        prices = buffer.token_counter.prices(common, buffer.token_counter.keys(common))
+        prices = buffer.token_counter.tokens(common, buffer.token_counter.keys(common))
         later = sum(prices[bisect_left(view.kept, view.since) :])
         return buffer.billed(view.anchor, sum(prices), later) - buffer.reserved
 
@@ -241,8 +241,8 @@ class RequestBuffer(TokenBuffer):
         if not is_plausible(report, self.beside + window) or not is_by(reply, self.model):
             return anchor
         counter = self.token_counter
-        (price,) = counter.prices([reply], counter.keys([reply]))
-        if counter.stands_in:
+        (price,) = counter.tokens([reply], counter.keys([reply]))
+        if counter.borrowed_tokenizer:
             return anchor.moved(reply, report, window, price)
         if report.input <= self.beside + window and not counter.is_estimate:
             return NO_ANCHOR
@@ -349,7 +349,7 @@ class Followed(Lived):
         look: Callable[[int], BaseMessage],
     ) -> list[int]:
         left: list[int] = []
-        prices = buffer.token_counter.prices(messages, keys)
+        prices = buffer.token_counter.tokens(messages, keys)
         self._total += sum(prices)
         reports = self._buffer.reports[self.replay.count :][: len(messages)]
         for message, key, price in zip(messages, keys, prices, strict=True):

@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import run_in_executor
 
-from langchain_tokenbuffer._clamp import clamp, smallest
+from langchain_tokenbuffer._counting.clamp import clamp, min_tokens
 from langchain_tokenbuffer._messages.convert import MessagesLike, as_messages
 from langchain_tokenbuffer._messages.kinds import call_ids, kind_of
 from langchain_tokenbuffer._window import Budget, Oversize, Replay, Sized, Window
@@ -198,7 +198,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
 
     def smallest(self, message: BaseMessage) -> int:
         """Return the smallest size, in tokens, to which a message can be clamped."""
-        return smallest(message, self.token_counter)
+        return min_tokens(message, self.token_counter)
 
     def _window(self, messages: list[BaseMessage]) -> Window:
         if self.token_counter.additive:
@@ -226,7 +226,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         """The window by a counter that is not additive: the cut moves on until the whole fits."""
         keys = self.keys(messages)
         # First everything: what messages cost alone may add up to more than the whole does.
-        prices = self.token_counter.prices(messages, keys)
+        prices = self.token_counter.tokens(messages, keys)
         budget = self.budget()
         fixed = budget.fixed - budget.slack - self.token_counter.constant
         budget = replace(budget, max_tokens=max(self.max_tokens, budget.fixed + sum(prices)))
@@ -343,7 +343,7 @@ class Lived:
         if messages:
             self._window = None
         for message, price in zip(
-            messages, buffer.token_counter.prices(messages, keys), strict=True
+            messages, buffer.token_counter.tokens(messages, keys), strict=True
         ):
             left += self.replay.push(
                 buffer.sized(message, price), lambda index: buffer.smallest(look(index))

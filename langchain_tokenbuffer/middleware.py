@@ -35,9 +35,9 @@ from langgraph.types import Command
 from typing_extensions import override
 
 from langchain_tokenbuffer._counting.anchoring import NO_ANCHOR, Anchor
+from langchain_tokenbuffer._counting.overflow import overflow_of
 from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
 from langchain_tokenbuffer._messages.thinking import without_thinking
-from langchain_tokenbuffer._overflow import overflow_of
 from langchain_tokenbuffer._request_view import Followed, RequestBuffer, Trimmed, View
 from langchain_tokenbuffer._thread_state import Known
 from langchain_tokenbuffer.buffer import (
