@@ -16,9 +16,9 @@ from langchain_tokenbuffer._window.budget import Budget, Oversize, Window
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
 from langchain_tokenbuffer._window.drivers import DriverCache, fit_whole
 from langchain_tokenbuffer._window.settings import (
-    checked_function,
     checked_max_tokens,
     checked_oversize,
+    checked_pin,
     checked_trim_to,
 )
 from langchain_tokenbuffer.counters import CountedBy, TokenCounter
@@ -84,7 +84,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         self.max_tokens = checked_max_tokens(max_tokens)
         self.trim_to = checked_trim_to(trim_to)
         self.oversize: Oversize = checked_oversize(oversize)
-        self.pin = checked_function("pin", pin)
+        self.pin = checked_pin(pin)
         self.token_counter = TokenCounter(token_counter)
         self._drivers = DriverCache()
 

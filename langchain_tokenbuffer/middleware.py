@@ -25,6 +25,7 @@ from langchain_tokenbuffer._window.settings import (
     checked_function,
     checked_max_tokens,
     checked_oversize,
+    checked_pin,
     checked_reserve,
     checked_trim_to,
 )
@@ -166,7 +167,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         self.token_counter = None if token_counter is None else TokenCounter(token_counter)
         self.trim_to = checked_trim_to(trim_to)
         self.reserve_tokens = checked_reserve(reserve_tokens)
-        self.pin = checked_function("pin", pin)
+        self.pin = checked_pin(pin)
         self.oversize: Oversize = checked_oversize(oversize)
         self.on_trim = checked_function("on_trim", on_trim)
         self.evict_from_state = evict_from_state

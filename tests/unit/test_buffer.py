@@ -27,7 +27,7 @@ from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenCounter, Window
 from langchain_tokenbuffer._counting.tokenizers import TiktokenText
-from langchain_tokenbuffer.buffer import Lived
+from langchain_tokenbuffer._window.driver import WindowDriver
 from tests.oracle import breaches
 from tests.strategies import rounded, words
 
@@ -427,9 +427,9 @@ def test_another_thread_going_on_with_the_conversation_changes_no_answer(
 ) -> None:
     buffer, messages = TokenBuffer(60, token_counter=words), chat(20)
     want = TokenBuffer(60, token_counter=words).window(messages[:21])
-    window, interrupted = Lived.window, False
+    window, interrupted = WindowDriver.window, False
 
-    def interrupt(self: Lived) -> Window:
+    def interrupt(self: WindowDriver) -> Window:
         """Let the other thread in just before this one reads its answer."""
         nonlocal interrupted
         if not interrupted:
@@ -437,7 +437,7 @@ def test_another_thread_going_on_with_the_conversation_changes_no_answer(
             buffer.window(messages)
         return window(self)
 
-    monkeypatch.setattr(Lived, "window", interrupt)
+    monkeypatch.setattr(WindowDriver, "window", interrupt)
     assert buffer.window(messages[:21]) == want
 
 
@@ -473,13 +473,13 @@ def test_a_growing_list_costs_one_push_for_each_new_message(
     buffer, messages = TokenBuffer(200, token_counter=words), chat(30)
     buffer.trim(messages)
     pushed: list[int] = []
-    sized = TokenBuffer.sized
+    push = WindowDriver.push
 
-    def spy(self: TokenBuffer, *args: Any, **kwargs: Any) -> Any:
+    def spy(self: WindowDriver, *args: Any, **kwargs: Any) -> Any:
         pushed.append(1)
-        return sized(self, *args, **kwargs)
+        return push(self, *args, **kwargs)
 
-    monkeypatch.setattr(TokenBuffer, "sized", spy)
+    monkeypatch.setattr(WindowDriver, "push", spy)
     buffer.trim([*messages, HumanMessage("one"), AIMessage("two")])
     assert len(pushed) == 2
 
