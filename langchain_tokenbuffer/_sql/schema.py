@@ -44,9 +44,9 @@ _TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 class Mark(IntEnum):
     """Where a message is, if not where the cut says."""
 
-    STAYS = 1  # in the window, though before the cut
+    KEPT = 1  # in the window, though before the cut
     LEFT = 2  # not in the window, wherever the cut is; not acknowledged yet
-    ACKNOWLEDGED = 3  # the same, acknowledged
+    ACKNOWLEDGED = 3  # not in the window, wherever the cut is; acknowledged
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,31 @@ def checked_name(value: object, name: str) -> str:
     return value
 
 
+def tables(prefix: object, schema: object = None) -> Tables:
+    """Describe the tables of a prefix in a database schema.
+
+    Raises:
+        TypeError: If one of the names is not a string.
+        ValueError: If one of the names is not safe in SQL.
+    """
+    name = None if schema is None else checked_name(schema, "schema")
+    return _tables(checked_name(prefix, "prefix"), name)
+
+
 @cache
-def tables(prefix: str, schema: str | None) -> Tables:
-    """Describe the tables; the names are checked."""
+def _tables(prefix: str, schema: str | None) -> Tables:
     metadata = sa.MetaData(schema=schema)
-    sessions = sa.Table(
+    sessions = _sessions(prefix, metadata)
+    versions = sa.Table(
+        f"{prefix}_schema",
+        metadata,
+        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    )
+    return Tables(sessions, _messages(prefix, metadata, sessions), versions)
+
+
+def _sessions(prefix: str, metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
         f"{prefix}_sessions",
         metadata,
         sa.Column("id", _NUMBER, primary_key=True, autoincrement=True),
@@ -99,6 +119,9 @@ def tables(prefix: str, schema: str | None) -> Tables:
         sa.Column("updated_at", _TIME, nullable=False),
         sqlite_autoincrement=True,  # the id of a deleted session must not come again
     )
+
+
+def _messages(prefix: str, metadata: sa.MetaData, sessions: sa.Table) -> sa.Table:
     messages = sa.Table(
         f"{prefix}_messages",
         metadata,
@@ -125,12 +148,7 @@ def tables(prefix: str, schema: str | None) -> Tables:
         sqlite_where=marked,
         postgresql_where=marked,
     )
-    versions = sa.Table(
-        f"{prefix}_schema",
-        metadata,
-        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
-    )
-    return Tables(sessions, messages, versions)
+    return messages
 
 
 def create(connection: sa.Connection, tables: Tables) -> None:

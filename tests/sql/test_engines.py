@@ -17,7 +17,7 @@ from sqlalchemy import pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from langchain_tokenbuffer._sql import engines as _sql_engines
-from langchain_tokenbuffer._sql.engines import RacedError, may_pass
+from langchain_tokenbuffer._sql.engines import ConcurrentCreateError, is_transient
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.strategies import words
 
@@ -265,9 +265,9 @@ def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.Operatio
 
 
 @pytest.mark.parametrize(
-    ("error", "passes"),
+    ("error", "transient"),
     [
-        (RacedError(), True),
+        (ConcurrentCreateError(), True),
         (sa.exc.TimeoutError(), True),
         (wrapped(Coded(sqlstate="40001")), True),
         (wrapped(Coded(sqlstate="40P01")), True),
@@ -286,8 +286,8 @@ def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.Operatio
         (asyncio.CancelledError(), False),
     ],
 )
-def test_what_may_pass_is_told_from_what_will_not(error: BaseException, passes: bool) -> None:  # noqa: FBT001
-    assert may_pass(error) is passes
+def test_transient_errors_are_told_from_others(error: BaseException, transient: bool) -> None:  # noqa: FBT001
+    assert is_transient(error) is transient
 
 
 # --- URLs ---------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from tests.strategies import conversations, disordered, rounded, words
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from langchain_tokenbuffer._window import Oversize
+    from langchain_tokenbuffer._window.budget import Oversize
     from tests.sql.conftest import Place
 
 many = settings(

@@ -26,8 +26,10 @@ from langchain_core.messages import (
 )
 
 from langchain_tokenbuffer import TokenBufferError
+from langchain_tokenbuffer._sql import window as sql_window
 from langchain_tokenbuffer._sql.rows import decode, encode
 from langchain_tokenbuffer._sql.schema import VERSION
+from langchain_tokenbuffer._window.replay import RULE
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.strategies import words
 
@@ -271,7 +273,7 @@ def test_an_append_that_fails_for_good_is_logged_with_session_and_count(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_may_pass_is_tried_a_bounded_number_of_times(lite: Place) -> None:
+def test_what_is_transient_is_tried_a_bounded_number_of_times(lite: Place) -> None:
     engine = lite.engine()
     tries: list[None] = []
     sa.event.listen(engine, "before_cursor_execute", lambda *_: tries.append(None))
@@ -282,7 +284,7 @@ def test_what_may_pass_is_tried_a_bounded_number_of_times(lite: Place) -> None:
     assert len(tries) == 8
 
 
-def test_what_will_not_pass_is_tried_once(lite: Place) -> None:
+def test_what_is_not_transient_is_tried_once(lite: Place) -> None:
     engine = lite.engine()
     tries: list[None] = []
     sa.event.listen(engine, "before_cursor_execute", lambda *_: tries.append(None))
@@ -352,6 +354,16 @@ def test_a_settings_change_is_computed_once(lite: Place) -> None:
     _ = lite.history("s", connection=engine, max_tokens=90).messages
     engine.dispose()
     assert found == ["SELECT"]
+
+
+def test_a_window_stored_under_another_rule_is_computed_anew(
+    lite: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = fill(lite, "s", 9)
+    lite.change(sa.update(lite.tables.sessions).values(cut=len(messages), state="[]"))
+    lite.change(sa.update(lite.tables.messages).values(kind="tool", tokens=0))
+    monkeypatch.setattr(sql_window, "RULE", RULE + 1)
+    assert lite.history("s").messages == lite.history("s").buffer.trim(messages)
 
 
 @pytest.mark.parametrize("turns", [20, 200])
@@ -490,10 +502,10 @@ def test_an_acknowledgement_that_comes_after_the_window_was_computed_anew_counts
 ) -> None:
     history = lite.history("s")
     history.add_messages(LONG_TURN)
-    batch = history._database.run(partial(history._session.left, limit=100), lambda same: same)
+    batch = history._database.run(history._evictions.pending, 100)
     assert batch is not None
     _ = lite.history("s", max_tokens=400).messages
-    history._database.run(partial(history._session.acknowledge, batch=batch), lambda same: same)
+    history._database.run(history._evictions.acknowledge, batch)
     handed: list[BaseMessage] = []
     for n in range(60):
         lite.history("s", max_tokens=400).add_messages(turn(n))
