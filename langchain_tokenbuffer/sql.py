@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from langchain_tokenbuffer._handlers import ahand_over, hand_over, is_async
 from langchain_tokenbuffer._run_view import RunView
-from langchain_tokenbuffer._sql import importing
+from langchain_tokenbuffer._sql import importing, migrations
 from langchain_tokenbuffer._sql import schema as sql_schema
 from langchain_tokenbuffer._sql.engines import Database, Operation, P, R
 from langchain_tokenbuffer._sql.evictions import Evictions, checked_bound
@@ -67,7 +67,10 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     URL. Engines made of a URL are shared per process; after a fork they connect anew. A cancelled
     append may still be stored, never half.
 
-    The tables and their columns are described in `langchain_tokenbuffer._sql.schema`. On SQLite
+    The tables and their columns are described in `langchain_tokenbuffer._sql.schema`. They have a
+    version: at first use an older release's are brought up, or refused with `create_tables=False`,
+    and a newer release's are refused with what to install. Release 0.1.0 refuses newer ones, too;
+    with `create_tables=False` it fails for want of a column, before anything is stored. On SQLite
     connections wait 30 s for each other and use WAL.
 
     Args:
@@ -80,12 +83,13 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         oversize: `"clamp"`, `"raise"` or `"drop"`, as for `TokenBuffer`.
         prefix: What the names of the tables begin with.
         schema: The database schema the tables are in.
-        create_tables: Create missing tables at first use. Pass `False` where that is the job of a
-            migration, and call `create_tables()` there.
+        create_tables: Create missing tables and bring up older ones at first use. Pass `False`
+            where that is the job of a migration, and call `create_tables()` there.
 
     Raises:
         TypeError: If an argument has the wrong type; it names the argument and what to pass.
         ValueError: If a value is out of range; it names the argument and what is accepted.
+        TokenBufferError: At first use, if the tables are refused.
 
     Example:
         ```python
@@ -362,16 +366,19 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
                 yield info
 
     def create_tables(self) -> None:
-        """Create the tables where they are missing; safe at any time and in many processes.
+        """Create the tables where they are missing, and bring up those of an older release.
+
+        Safe at any time and in many processes. Nothing is lost, but there is no way back: to an
+        older release they are the tables of a newer one.
 
         Raises:
-            TokenBufferError: If a newer release made them.
+            TokenBufferError: If a newer release made them; it says what to install.
         """
-        self._database.run(sql_schema.create, self._session.tables)
+        self._database.without_tables().run(migrations.create, self._session.tables)
 
     async def acreate_tables(self) -> None:
         """`create_tables`, without blocking the event loop."""
-        await self._arun(sql_schema.create, self._session.tables)
+        await self._database.without_tables().arun(migrations.create, self._session.tables)
 
     # --- importing ---
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import copy
 import os
 import sqlite3
 import threading
@@ -25,7 +26,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from langchain_tokenbuffer._sql import schema as sql_schema
+from langchain_tokenbuffer._sql import migrations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,7 +80,8 @@ class Database:
     Args:
         connection: Where the database is.
         tables: Our tables in it, if it has any.
-        creates: Whether to create them before the first operation.
+        creates: Whether to create them or bring them up before the first operation; they are
+            refused otherwise, if they are not there or of another version.
     """
 
     def __init__(self, connection: object, tables: Tables | None, *, creates: bool) -> None:
@@ -134,7 +136,7 @@ class Database:
                 with attempt, _hidden_parameters():
                     if tables := self._unprepared(engine):
                         with engine.begin() as connection:
-                            sql_schema.create(connection, tables)
+                            migrations.prepare(connection, tables, creates=self._creates)
                         _set_prepared(engine, tables)
                     with engine.connect() as connection, connection.begin() as transaction:
                         result = operation(connection, *args, **kwargs)
@@ -156,7 +158,9 @@ class Database:
                 with attempt, _hidden_parameters():
                     if tables := self._unprepared(engine.sync_engine):
                         async with engine.begin() as connection:
-                            await connection.run_sync(sql_schema.create, tables)
+                            await connection.run_sync(
+                                migrations.prepare, tables, creates=self._creates
+                            )
                         _set_prepared(engine.sync_engine, tables)
                     async with engine.connect() as connection, connection.begin() as transaction:
                         result = await connection.run_sync(operation, *args, **kwargs)
@@ -176,9 +180,14 @@ class Database:
         return await asyncio.wrap_future(done)
 
     def _unprepared(self, engine: sa.Engine) -> Tables | None:
-        """Return the tables, if it is not known that they are there."""
-        is_prepared = not self._creates or self._tables in _prepared.get(engine, ())
-        return None if is_prepared else self._tables
+        """Return the tables, if it is not known that they are there and of our version."""
+        return None if self._tables in _prepared.get(engine, ()) else self._tables
+
+    def without_tables(self) -> Database:
+        """Return the same database, whose tables need not be there."""
+        bare = copy.copy(self)
+        bare._tables = None  # noqa: SLF001  # our own
+        return bare
 
 
 def _set_prepared(engine: sa.Engine, tables: Tables) -> None:

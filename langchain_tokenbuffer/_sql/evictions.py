@@ -72,9 +72,11 @@ class Evictions:
     def _consumed(self, connection: sa.Connection) -> sa.Row[Any] | None:
         """Return the session's row, up to date; from now on nothing is purged unacknowledged."""
         s, session = self._s, self._session
-        known: sa.Select[Any] = sa.select(s.id, s.cut, s.epoch, s.acknowledged, s.settings)
+        known: sa.Select[Any] = sa.select(s.id, s.cut, s.epoch, s.acknowledged, s.settings_digest)
         row = connection.execute(known.where(s.key == session.key)).one_or_none()
-        if row is None or not (session.is_outdated(row.settings) or row.acknowledged is None):
+        if row is None or not (
+            session.is_outdated(row.settings_digest) or row.acknowledged is None
+        ):
             return row
         row = session.refresh_if_outdated(connection)
         if row is not None and row.acknowledged is None:

@@ -100,7 +100,9 @@ class Session:
         s, m, own = self._s, self._m, self._own
         kept = m.mark == sa.literal_column(str(int(Mark.KEPT)))
         place = sa.literal(-1).label("seq")
-        session = sa.select(place, s.seen.label("payload"), s.settings).where(s.key == self.key)
+        session = sa.select(place, s.display.label("payload"), s.settings_digest).where(
+            s.key == self.key
+        )
         row = sa.select(m.seq, m.payload, sa.literal("").label("settings"))
         before_cut = row.where(m.session_id == own(s.id), kept, m.seq < own(s.cut))
         tail = row.where(
@@ -256,7 +258,7 @@ class Session:
         if imported is not None:
             self._advance_import(connection, row, imported)
         marks: dict[int, int] = {}
-        only_adds = not self.is_outdated(row.settings) and row.steady
+        only_adds = not self.is_outdated(row.settings_digest) and row.append_only
         if not (only_adds and row.tokens <= self._buffer.max_tokens):
             marks = self._window_update(connection, row).apply(new)
         connection.execute(
@@ -340,7 +342,14 @@ class Session:
         if not taken.rowcount:
             return None
         row = sa.select(
-            s.id, s.next_seq, s.cut, s.tokens, s.steady, s.settings, s.epoch, s.acknowledged
+            s.id,
+            s.next_seq,
+            s.cut,
+            s.tokens,
+            s.append_only,
+            s.settings_digest,
+            s.epoch,
+            s.acknowledged,
         )
         return connection.execute(row.add_columns(*columns).where(mine)).one()
 
@@ -366,9 +375,9 @@ class Session:
     def _empty_window(self) -> dict[str, Any]:
         return {
             "tokens": self._buffer.budget().fixed,
-            "steady": 0,
-            "settings": self.settings.digest,
-            "seen": display_of(None),
+            "append_only": 0,
+            "settings_digest": self.settings.digest,
+            "display": display_of(None),
         }
 
     def update(self, connection: sa.Connection, session: int, **values: Any) -> None:
@@ -382,7 +391,7 @@ class Session:
     def refresh_if_outdated(self, connection: sa.Connection) -> sa.Row[Any] | None:
         """Take the session; compute its window anew if that is outdated. Return its row."""
         row = self._lock(connection)
-        if row is not None and self.is_outdated(row.settings):
+        if row is not None and self.is_outdated(row.settings_digest):
             self._window_update(connection, row).apply(())
             row = self._lock(connection)
         return row

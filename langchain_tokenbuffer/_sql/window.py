@@ -90,7 +90,7 @@ class WindowUpdate:
         row = self._row
         first = row.next_seq - len(new)
         texts = {first + n: each.message for n, each in enumerate(new)}
-        is_outdated = row.settings != self._settings.digest
+        is_outdated = row.settings_digest != self._settings.digest
         if is_outdated:
             driver = WindowDriver(self._buffer.budget())
             marked = self._marked()
@@ -129,9 +129,9 @@ class WindowUpdate:
             .values(
                 cut=driver.cut,
                 tokens=driver.tokens,
-                steady=int(driver.append_only),
-                settings=self._settings.digest,
-                seen=display_of(driver),
+                append_only=int(driver.append_only),
+                settings_digest=self._settings.digest,
+                display=display_of(driver),
                 state=json.dumps(driver.state(), separators=(",", ":")),
                 **values,
             )

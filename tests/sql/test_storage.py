@@ -25,10 +25,8 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_tokenbuffer import TokenBufferError
 from langchain_tokenbuffer._sql import window as sql_window
 from langchain_tokenbuffer._sql.rows import decode, encode
-from langchain_tokenbuffer._sql.schema import VERSION
 from langchain_tokenbuffer._window.replay import RULE
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.strategies import words
@@ -180,8 +178,9 @@ def losing(engine: sa.Engine, times: int) -> None:
 def test_a_lost_commit_is_found_and_stored_once(place: Place, session_id: str, times: int) -> None:
     place.history(session_id).add_messages(turn(0))
     engine = place.engine()
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
     losing(engine, times)
-    history = place.history(session_id, connection=engine, create_tables=False)
     history.add_messages(turn(1))
     engine.dispose()
     assert place.history(session_id).all_messages() == [*turn(0), *turn(1)]
@@ -190,8 +189,9 @@ def test_a_lost_commit_is_found_and_stored_once(place: Place, session_id: str, t
 def test_a_repeated_append_leaves_no_gap(place: Place, session_id: str) -> None:
     place.history(session_id).add_messages(turn(0))
     engine = place.engine()
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
     losing(engine, 1)
-    history = place.history(session_id, connection=engine, create_tables=False)
     history.add_messages(turn(1))
     engine.dispose()
     place.history(session_id).add_messages(turn(2))
@@ -279,17 +279,20 @@ def test_what_is_transient_is_tried_a_bounded_number_of_times(lite: Place) -> No
     sa.event.listen(engine, "before_cursor_execute", lambda *_: tries.append(None))
     failing(engine, "statement")
     with pytest.raises(sa.exc.OperationalError):
-        lite.history("s", connection=engine, create_tables=False).add_messages(turn(0))
+        lite.history("s", connection=engine).add_messages(turn(0))
     engine.dispose()
     assert len(tries) == 8
 
 
 def test_what_is_not_transient_is_tried_once(lite: Place) -> None:
     engine = lite.engine()
+    history = lite.history("s", connection=engine)
+    _ = history.messages
+    lite.change(sa.schema.DropTable(lite.tables.sessions))
     tries: list[None] = []
     sa.event.listen(engine, "before_cursor_execute", lambda *_: tries.append(None))
     with pytest.raises(sa.exc.OperationalError, match="no such table"):
-        lite.history("s", connection=engine, create_tables=False).add_messages(turn(0))
+        history.add_messages(turn(0))
     engine.dispose()
     assert len(tries) == 1
 
@@ -316,7 +319,8 @@ def statements(place: Place, engine: sa.Engine) -> list[str]:
 def test_reading_the_window_is_one_statement(place: Place, session_id: str) -> None:
     fill(place, session_id, 9)
     engine = place.engine()
-    history = place.history(session_id, connection=engine, create_tables=False)
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
     found = statements(place, engine)
     _ = history.messages
     engine.dispose()
@@ -326,7 +330,8 @@ def test_reading_the_window_is_one_statement(place: Place, session_id: str) -> N
 def test_an_append_within_the_budget_is_three_statements(place: Place, session_id: str) -> None:
     fill(place, session_id, 1)
     engine = place.engine()
-    history = place.history(session_id, connection=engine, create_tables=False)
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
     found = statements(place, engine)
     history.add_messages(turn(1))
     engine.dispose()
@@ -770,13 +775,6 @@ def test_no_message_is_in_what_an_error_says(
 
 
 # --- the tables ---------------------------------------------------------------------------------
-
-
-def test_tables_of_a_newer_release_are_refused(lite: Place) -> None:
-    lite.history("s").create_tables()
-    lite.change(sa.update(lite.tables.versions).values(version=VERSION + 1))
-    with pytest.raises(TokenBufferError, match="Upgrade"):
-        lite.history("s").create_tables()
 
 
 def test_creating_tables_twice_changes_nothing(empty_place: Place) -> None:
