@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._counting.tokenizers import CountText, Tokenizer
 
 CountMessages: TypeAlias = Callable[[list[BaseMessage]], int]
+Messages: TypeAlias = Sequence[BaseMessage]
 
 
 class MessageCounter:
@@ -53,12 +54,10 @@ class MessageCounter:
     def tokens(self, message: BaseMessage) -> int:
         raise NotImplementedError
 
-    def whole(self, messages: Sequence[BaseMessage]) -> int:
+    def whole(self, messages: Messages) -> int:
         raise NotImplementedError  # only what is not additive is asked for
 
-    def overhead(
-        self, tools: Sequence[Any], response_format: Any, messages: Sequence[BaseMessage]
-    ) -> int:
+    def overhead(self, tools: Sequence[Any], response_format: Any, messages: Messages) -> int:
         """Return what the bill of a request has beside its messages and the constant, in tokens."""
         del messages
         shown = [as_json(as_schema(tool)) for tool in tools]
@@ -126,9 +125,7 @@ class ChatCounter(MessageCounter):
             for name, arguments in calls
         )
 
-    def overhead(
-        self, tools: Sequence[Any], response_format: Any, messages: Sequence[BaseMessage]
-    ) -> int:
+    def overhead(self, tools: Sequence[Any], response_format: Any, messages: Messages) -> int:
         count, chat_format = self._count, self._format
         total = chat_format.billed + (self._as_written(messages) if self.exact else 0)
         merged = chat_format.merged if messages and messages[0].type == "system" else 0
@@ -143,7 +140,7 @@ class ChatCounter(MessageCounter):
             total += chat_format.response_format + count(text) + opening
         return total
 
-    def _as_written(self, messages: Sequence[BaseMessage]) -> int:
+    def _as_written(self, messages: Messages) -> int:
         """What tool calls cost less as models write them than as LangChain sends them again.
 
         A model writes its arguments without the spaces of `json.dumps`, and the recorded bills are
@@ -199,7 +196,7 @@ class CallableCounter(MessageCounter):
     def tokens(self, message: BaseMessage) -> int:
         return max(0, self.whole([message]) - self.constant)
 
-    def whole(self, messages: Sequence[BaseMessage]) -> int:
+    def whole(self, messages: Messages) -> int:
         return checked(self._count(list(messages)), self.what)
 
 
@@ -209,9 +206,7 @@ class RemoteCounter(CallableCounter):
     def _probed(self) -> tuple[bool, int]:
         return False, 0
 
-    def overhead(
-        self, tools: Sequence[Any], response_format: Any, messages: Sequence[BaseMessage]
-    ) -> int:
+    def overhead(self, tools: Sequence[Any], response_format: Any, messages: Messages) -> int:
         """What the provider says the tools cost; it is not asked about a response format."""
         del response_format
         if not tools:
@@ -238,7 +233,7 @@ _SAMPLES: tuple[BaseMessage, ...] = (
 report a usage, so that a count that scales by it does."""
 
 
-def _probe(count: Callable[[Sequence[BaseMessage]], int]) -> tuple[bool, int]:
+def _probe(count: Callable[[Messages], int]) -> tuple[bool, int]:
     """Return whether f(list) = c + its messages' sum, and c = f([a]) + f([b]) - f([a, b])."""
     try:
         alone = [count([message]) for message in _SAMPLES]

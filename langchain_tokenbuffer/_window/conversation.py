@@ -36,9 +36,7 @@ class MessageMeter:
             for key, message in zip(keys, messages, strict=True)
         ]
 
-    def numbers(
-        self, messages: Sequence[BaseMessage], keys: Sequence[int]
-    ) -> list[MessageTokens]:
+    def numbers(self, messages: Sequence[BaseMessage], keys: Sequence[int]) -> list[MessageTokens]:
         """Return messages in numbers.
 
         Args:

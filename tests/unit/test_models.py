@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenCounter
 from langchain_tokenbuffer._counting import resolve as _resolve
+from langchain_tokenbuffer._counting.providers import provider_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -363,3 +364,53 @@ def test_a_count_under_an_unknown_name_says_that_it_is_an_estimate() -> None:
     with pytest.warns(UserWarning, match="deepseek-chat"):
         counter = TokenCounter(model)
     assert "estimated" in counter.describe()
+
+
+# --- what a model is called, and whose it is ------------------------------------------------------
+
+
+class Bedrock(Chat):
+    """A chat model behind an inference profile, which hides what it is."""
+
+    model_id: str = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
+    base_model_id: str = "anthropic.claude-sonnet-4-20250514-v1:0"
+
+
+SMALL = ChatOpenAI(model="gpt-4", api_key=KEY)
+LARGE = ChatOpenAI(model="gpt-4o", api_key=KEY)
+
+
+def test_the_base_model_wins_over_an_inference_profile() -> None:
+    assert _resolve.model_name(Bedrock()) == Bedrock().base_model_id
+
+
+def test_replies_report_under_the_name_a_model_is_asked_for_by() -> None:
+    assert _resolve.served_name(Bedrock()) == Bedrock().model_id
+
+
+def test_a_base_model_shows_its_provider() -> None:
+    assert provider_of(Bedrock()).name == "anthropic"
+
+
+def test_every_fallback_is_found_through_bound_options() -> None:
+    model = LARGE.bind(stop=["x"]).with_fallbacks([SMALL.bind(stop=["y"])]).bind(stop=["z"])
+    assert _resolve.fallback_models(model) == [LARGE, SMALL]
+
+
+def test_the_first_of_several_fallbacks_counts() -> None:
+    model = LARGE.bind(stop=["x"]).with_fallbacks([SMALL])
+    assert _resolve.unwrapped(model) is LARGE
+
+
+OF = {
+    "claude-sonnet-4-5": "anthropic",
+    "us.anthropic.claude-3-7-sonnet-v1:0": "anthropic",
+    "gemini-2.5-pro": "google",
+    "gpt-4o": "openai",
+    "qwen3": "openai",  # whose format most servers speak
+}
+
+
+@pytest.mark.parametrize(("name", "provider"), OF.items())
+def test_a_models_name_shows_its_provider(name: str, provider: str) -> None:
+    assert provider_of(name).name == provider
