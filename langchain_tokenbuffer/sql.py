@@ -48,8 +48,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     """A chat history in a database: everything is stored, `messages` is the window.
 
     Laws: `messages` is what `TokenBuffer.trim` makes of `all_messages()`, in whatever portions and
-    by whatever processes these were appended; reading it is one statement that costs the window,
-    whatever the length of the session. An append is one transaction: all of it or nothing, in a
+    by whatever processes these were appended; reading it is one statement, O(window), whatever
+    the length of the session. An append is one transaction: all of it or nothing, in a
     sequence without gaps, also under many writers; a try whose answer was lost is found and not
     stored twice. A run of `RunnableWithMessageHistory` sees one stable view, as with
     `TokenBufferChatMessageHistory`. Settings that changed are noticed, and the session is computed
@@ -70,7 +70,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     The tables and their columns are described in `langchain_tokenbuffer._sql.schema`. They have a
     version: at first use an older release's are brought up, or refused with `create_tables=False`,
     and a newer release's are refused with what to install. Release 0.1.0 refuses newer ones, too;
-    with `create_tables=False` it fails for want of a column, before anything is stored. On SQLite
+    with `create_tables=False` it fails for a missing column before anything is stored. On SQLite
     connections wait 30 s for each other and use WAL.
 
     Args:

@@ -48,7 +48,7 @@ VERSION = 1 + len(_STEPS)
 
 
 def _rename(connection: sa.Connection, table: sa.Table, old: str, new: str) -> None:
-    """Rename a column where there is one of the old name."""
+    """Rename a column where there is one of the old name. Needs SQLite 3.25, MariaDB 10.5.2."""
     inspector = sa.inspect(connection)
     if not inspector.has_table(table.name, table.schema):
         return
@@ -107,8 +107,8 @@ def _version(
     """Return the version, which is written last; `None` if there is none."""
     if not sa.inspect(connection).has_table(versions.name, versions.schema):
         return None
-    # For update, since an isolated transaction would see the version as it was when it began.
     select = sa.select(versions.c.version)
+    # Without, an isolated transaction would see the version as it was when it began.
     return connection.scalar(select.with_for_update() if for_update else select)
 
 

@@ -341,7 +341,7 @@ def test_an_append_within_the_budget_is_three_statements(place: Place, session_i
 def test_every_append_begins_with_the_update_of_the_session(place: Place, session_id: str) -> None:
     engine = place.engine()
     history = place.history(session_id, connection=engine)
-    history.create_tables()
+    _ = history.messages
     firsts = []
     for n in range(9):
         found = statements(place, engine)
