@@ -22,7 +22,7 @@ from langchain_tokenbuffer import (
     TokenBuffer,
     TokenBufferChatMessageHistory,
 )
-from tests.strategies import words
+from tests.builders import count_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -50,7 +50,7 @@ async def make(
 
         def view(**options: Any) -> TokenBufferChatMessageHistory:
             return TokenBufferChatMessageHistory(
-                stored, **{"max_tokens": 40, "token_counter": words, **options}
+                stored, **{"max_tokens": 40, "token_counter": count_words, **options}
             )
 
         yield view
@@ -86,7 +86,7 @@ def turn(n: int) -> list[BaseMessage]:
 
 
 def shown(messages: list[BaseMessage], max_tokens: int = 40) -> list[BaseMessage]:
-    return TokenBuffer(max_tokens, token_counter=words).trim(messages)
+    return TokenBuffer(max_tokens, token_counter=count_words).trim(messages)
 
 
 TURNS = [message for n in range(7) for message in turn(n)]
@@ -183,7 +183,7 @@ class TestEveryHistory:
     def test_it_serves_the_drop_in_memory(self, make: Make) -> None:
         def memory() -> ConversationTokenBufferMemory:
             return ConversationTokenBufferMemory(
-                llm=words, max_token_limit=40, chat_memory=make(), return_messages=True
+                llm=count_words, max_token_limit=40, chat_memory=make(), return_messages=True
             )
 
         for n in range(7):
@@ -194,7 +194,7 @@ class TestEveryHistory:
 
     async def test_it_serves_the_drop_in_memory_async(self, make: Make) -> None:
         memory = ConversationTokenBufferMemory(
-            llm=words, max_token_limit=40, chat_memory=make(), return_messages=True
+            llm=count_words, max_token_limit=40, chat_memory=make(), return_messages=True
         )
         for n in range(7):
             await memory.asave_context({"input": f"question {n}"}, {"output": f"answer {n}"})

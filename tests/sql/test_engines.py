@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from langchain_tokenbuffer._sql import engines as _sql_engines
 from langchain_tokenbuffer._sql.engines import RacedError, may_pass
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
-from tests.strategies import words
+from tests.builders import count_words
 
 if TYPE_CHECKING:
     from tests.sql.conftest import Place
@@ -29,7 +29,7 @@ HELLO = [HumanMessage("hello")]
 
 
 def history(connection: Any, session_id: str = "s") -> SQLTokenBufferHistory:
-    return SQLTokenBufferHistory(session_id, connection, max_tokens=60, token_counter=words)
+    return SQLTokenBufferHistory(session_id, connection, max_tokens=60, token_counter=count_words)
 
 
 def engine_of(history: SQLTokenBufferHistory) -> sa.Engine:

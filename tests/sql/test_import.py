@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_tokenbuffer import TokenBuffer
 from langchain_tokenbuffer._sql import importing
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
-from tests.strategies import words
+from tests.builders import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ def write(url: str, session_id: str, messages: Sequence[BaseMessage]) -> None:
 
 def bring(place: Place, old: str, **options: Any) -> int:
     return SQLTokenBufferHistory.import_message_store(
-        old, place.url, max_tokens=60, token_counter=words, prefix=place.prefix, **options
+        old, place.url, max_tokens=60, token_counter=count_words, prefix=place.prefix, **options
     )
 
 
@@ -74,7 +74,9 @@ def test_a_community_table_is_imported_with_one_call(empty_place: Place, old: st
 
 def test_what_was_imported_has_its_window(empty_place: Place, old: str) -> None:
     bring(empty_place, old)
-    assert empty_place.history("ann").messages == TokenBuffer(60, token_counter=words).trim(ANN)
+    assert empty_place.history("ann").messages == TokenBuffer(60, token_counter=count_words).trim(
+        ANN
+    )
 
 
 def test_a_second_import_brings_only_what_came_since(empty_place: Place, old: str) -> None:

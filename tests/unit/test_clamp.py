@@ -21,13 +21,13 @@ from langchain_core.messages import (
 
 from langchain_tokenbuffer import TokenBuffer, TokenCounter
 from langchain_tokenbuffer._clamp import clamp, smallest
-from tests.strategies import rounded, words
+from tests.builders import count_words, count_words_by_threes
 
 if TYPE_CHECKING:
     from langchain_tokenbuffer.counters import CountedBy
 
 O200K = TokenCounter("o200k_base")
-WORDS = TokenCounter(words)
+WORDS = TokenCounter(count_words)
 MARKER = re.compile(r"\[\.\.\. (\d+) tokens omitted \.\.\.\]")
 
 
@@ -335,7 +335,9 @@ def test_a_string_stays_a_string_and_a_list_a_list() -> None:
 # --- in a window --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("token_counter", ["o200k_base", words, letters, rounded])
+@pytest.mark.parametrize(
+    "token_counter", ["o200k_base", count_words, letters, count_words_by_threes]
+)
 def test_one_huge_message_never_empties_the_window(token_counter: CountedBy) -> None:
     messages = [HumanMessage("Hi"), AIMessage("Hello."), HumanMessage("word " * 4000)]
     shown = TokenBuffer(300, token_counter=token_counter).trim(messages)

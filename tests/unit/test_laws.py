@@ -14,6 +14,7 @@ from langchain_openai import ChatOpenAI
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenCounter, Window
 from langchain_tokenbuffer._counting.texts import TiktokenText
+from tests.builders import count_words, count_words_by_threes
 from tests.oracle import breaches, current_question, head_length
 from tests.strategies import (
     OVERSIZES,
@@ -21,15 +22,13 @@ from tests.strategies import (
     conversations,
     disordered,
     max_tokens,
-    rounded,
-    words,
 )
 
 if TYPE_CHECKING:
     from langchain_tokenbuffer.counters import CountedBy
 
 GPT_4O = ChatOpenAI(model="gpt-4o", api_key="x")  # type: ignore[arg-type]
-ADDITIVE: tuple[CountedBy, ...] = (words, words, words, len, "o200k_base", GPT_4O)
+ADDITIVE: tuple[CountedBy, ...] = (count_words, count_words, count_words, len, "o200k_base", GPT_4O)
 
 
 class Settings(NamedTuple):
@@ -62,10 +61,10 @@ def budgets(
     )
 
 
-ANY = (*ADDITIVE, rounded, rounded)
+ANY = (*ADDITIVE, count_words_by_threes, count_words_by_threes)
 tight = st.builds(
     Settings,
-    token_counter=st.sampled_from((words, "o200k_base")),
+    token_counter=st.sampled_from((count_words, "o200k_base")),
     max_tokens=st.integers(60, 350),
     trim_to=st.sampled_from(TRIM_TO),
     oversize=st.just("clamp"),
@@ -74,7 +73,7 @@ tight = st.builds(
 tight_chats = st.one_of(
     st.builds(
         Settings,
-        token_counter=st.sampled_from((words, "o200k_base")),
+        token_counter=st.sampled_from((count_words, "o200k_base")),
         max_tokens=st.integers(60, 150),
         trim_to=st.sampled_from(TRIM_TO),
         oversize=st.sampled_from(OVERSIZES),
@@ -172,12 +171,12 @@ def test_law_2_trimming_adds_no_breach_to_a_conversation_out_of_order(
 
 def test_law_2_a_greeting_is_dropped_even_when_it_fits() -> None:
     messages = [SystemMessage("Be kind."), AIMessage("Hello!"), HumanMessage("Hi.")]
-    assert TokenBuffer(100, token_counter=words).window(messages).dropped == (1,)
+    assert TokenBuffer(100, token_counter=count_words).window(messages).dropped == (1,)
 
 
 def test_law_2_a_conversation_without_a_human_message_is_kept_as_it_is() -> None:
     messages = [SystemMessage("Be kind."), AIMessage("Hello!")]
-    assert TokenBuffer(100, token_counter=words).trim(messages) == messages
+    assert TokenBuffer(100, token_counter=count_words).trim(messages) == messages
 
 
 # --- 3: never lost ------------------------------------------------------------------------------
@@ -372,7 +371,7 @@ def test_law_7_a_surface_that_deletes_what_left_agrees(
     assert ids(store) == ids(setting.buffer().trim(messages))
 
 
-@given(conversations(), budgets((words,), ("clamp", "raise")), st.integers(0, 1))
+@given(conversations(), budgets((count_words,), ("clamp", "raise")), st.integers(0, 1))
 def test_law_7_a_predicate_pins_as_the_mark_does(
     messages: list[BaseMessage], setting: Settings, odd: int
 ) -> None:
@@ -423,17 +422,17 @@ async def test_law_8_window_and_awindow_give_the_same(
 
 
 class Asked:
-    """`words`, keeping what it was asked for, one message at a time."""
+    """`count_words`, keeping what it was asked for, one message at a time."""
 
     def __init__(self) -> None:
         self.contents: list[object] = []
 
     def __call__(self, messages: list[BaseMessage]) -> int:
         self.contents += [message.content for message in messages]
-        return words(messages)
+        return count_words(messages)
 
 
-@given(conversations(), budgets((words,)))
+@given(conversations(), budgets((count_words,)))
 def test_law_9_a_second_pass_asks_the_counter_nothing(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -445,7 +444,7 @@ def test_law_9_a_second_pass_asks_the_counter_nothing(
     assert (second, asked.contents) == (first, [])
 
 
-@given(conversations(), budgets((words,), ("raise", "drop")))
+@given(conversations(), budgets((count_words,), ("raise", "drop")))
 def test_law_9_each_message_is_asked_for_once(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -459,7 +458,7 @@ def test_law_9_each_message_is_asked_for_once(
     assert len(asked.contents) == len(different)
 
 
-@given(conversations(), budgets((words,), ("raise", "drop")), st.data())
+@given(conversations(), budgets((count_words,), ("raise", "drop")), st.data())
 def test_law_9_a_message_changed_in_place_is_asked_for_again_alone(
     messages: list[BaseMessage], setting: Settings, data: st.DataObject
 ) -> None:

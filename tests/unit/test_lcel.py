@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 from pydantic import Field, PrivateAttr
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer
-from tests.strategies import words
+from tests.builders import count_words
 
 if TYPE_CHECKING:
     from langchain_core.outputs import ChatResult
@@ -57,7 +57,7 @@ def history(turns: int = 20) -> list[BaseMessage]:
 
 
 def buffer(**settings: Any) -> TokenBuffer:
-    return TokenBuffer(**{"max_tokens": 40, "token_counter": words, **settings})
+    return TokenBuffer(**{"max_tokens": 40, "token_counter": count_words, **settings})
 
 
 def asked(question: str = "And now?") -> dict[str, Any]:
