@@ -13,6 +13,12 @@ from langchain_openai import ChatOpenAI, OpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import ConversationTokenBufferMemory
+from tests.builders import (
+    contents_of,
+    count_content_words,
+    count_content_words_by_tens,
+    numbered_text,
+)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -44,39 +50,20 @@ REPLIES = (
 )
 
 
-def words(messages: Sequence[BaseMessage]) -> int:
-    """Count words: numbers one can check by eye."""
-    return sum(len(str(message.content).split()) for message in messages)
-
-
-def tens(messages: Sequence[BaseMessage]) -> int:
-    """Count words, the sum rounded up to tens: not additive."""
-    return -(-words(messages) // 10) * 10
-
-
-def said(number: int, size: int = 1) -> str:
-    """Return a text of so many words that only this number has."""
-    return " ".join([f"w{number}"] * size)
-
-
 def save(memory: ConversationTokenBufferMemory, question: str, reply: str) -> None:
     memory.save_context({"input": question}, {"output": reply})
 
 
-def contents(messages: Sequence[BaseMessage]) -> list[object]:
-    return [message.content for message in messages]
+def stored_in(memory: ConversationTokenBufferMemory) -> list[object]:
+    return contents_of(memory.chat_memory.messages)
 
 
-def held(memory: ConversationTokenBufferMemory) -> list[object]:
-    return contents(memory.chat_memory.messages)
+def window_of(memory: ConversationTokenBufferMemory) -> list[object]:
+    return contents_of(memory.buffer_as_messages)
 
 
-def shown(memory: ConversationTokenBufferMemory) -> list[object]:
-    return contents(memory.buffer_as_messages)
-
-
-def in_words(limit: int, **options: Any) -> ConversationTokenBufferMemory:
-    return ConversationTokenBufferMemory(llm=words, max_token_limit=limit, **options)
+def memory_of_words(limit: int, **options: Any) -> ConversationTokenBufferMemory:
+    return ConversationTokenBufferMemory(llm=count_content_words, max_token_limit=limit, **options)
 
 
 class PassedHistory(InMemoryChatMessageHistory):
@@ -148,15 +135,15 @@ class AsyncOnlyHistory(BaseChatMessageHistory):
         self._stored.clear()
 
 
-LIMITS: dict[Any, int] = {words: 10, tens: 40}
+LIMITS: dict[Any, int] = {count_content_words: 10, count_content_words_by_tens: 40}
 """Each lets four or five turns of two words in."""
 
 
-def lived(counter: Any = words) -> ConversationTokenBufferMemory:
+def memory_after_seven_turns(counter: Any = count_content_words) -> ConversationTokenBufferMemory:
     memory = ConversationTokenBufferMemory(
         llm=counter, max_token_limit=LIMITS[counter], trim_to=0.8
     )
     for number in range(7):
-        save(memory, said(number), said(number))
+        save(memory, numbered_text(number), numbered_text(number))
     memory.load_memory_variables({})
     return memory

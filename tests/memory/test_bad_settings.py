@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from langchain_tokenbuffer import ConversationTokenBufferMemory
-from tests.memory.stand_ins import PassedHistory, in_words, words
+from tests.builders import count_content_words
+from tests.memory.stand_ins import PassedHistory, memory_of_words
 
 if TYPE_CHECKING:
     from langchain_core.chat_history import BaseChatMessageHistory
@@ -37,7 +38,7 @@ def test_a_bad_setting_is_refused_at_construction_by_name(
     name: str, value: object, error: type[Exception]
 ) -> None:
     with pytest.raises(error, match=name):
-        ConversationTokenBufferMemory(**{"llm": words, name: value})  # type: ignore[arg-type]
+        ConversationTokenBufferMemory(**{"llm": count_content_words, name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "value", "error"), BAD)
@@ -45,12 +46,12 @@ def test_a_bad_setting_is_refused_at_assignment_by_name(
     name: str, value: object, error: type[Exception]
 ) -> None:
     with pytest.raises(error, match=name):
-        setattr(in_words(60), name, value)
+        setattr(memory_of_words(60), name, value)
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, value, _ in BAD[:-1]])
 def test_a_setting_refused_at_assignment_stays_as_it_was(name: str, value: object) -> None:
-    memory = in_words(60)
+    memory = memory_of_words(60)
     before = getattr(memory, name)
     with pytest.raises((TypeError, ValueError)):
         setattr(memory, name, value)
@@ -65,11 +66,11 @@ def test_a_missing_model_is_refused_by_name() -> None:
 @pytest.mark.parametrize("oversize", ["clamp", "raise"])
 def test_single_messages_can_only_be_dropped(oversize: str) -> None:
     with pytest.raises(ValueError, match="oversize"):
-        in_words(60, start_on=None, oversize=oversize)
+        memory_of_words(60, start_on=None, oversize=oversize)
 
 
 def test_settings_that_do_not_go_together_are_refused_at_assignment_too() -> None:
-    memory = in_words(60)
+    memory = memory_of_words(60)
     with pytest.raises(ValueError, match="oversize"):
         memory.start_on = None
     assert memory.start_on == "human"
@@ -79,22 +80,22 @@ def test_evictions_are_not_announced_from_a_store_that_was_passed(
     foreign: BaseChatMessageHistory,
 ) -> None:
     with pytest.raises(ValueError, match="on_evict"):
-        in_words(60, chat_memory=foreign, on_evict=print)
+        memory_of_words(60, chat_memory=foreign, on_evict=print)
 
 
 def test_evictions_are_not_announced_from_another_memorys_store() -> None:
     with pytest.raises(ValueError, match="on_evict"):
-        in_words(60, chat_memory=in_words(60).chat_memory, on_evict=print)
+        memory_of_words(60, chat_memory=memory_of_words(60).chat_memory, on_evict=print)
 
 
 def test_a_store_passed_later_is_refused_beside_a_handler_of_evictions() -> None:
-    memory = in_words(60, on_evict=print)
+    memory = memory_of_words(60, on_evict=print)
     with pytest.raises(ValueError, match="on_evict"):
         memory.chat_memory = PassedHistory()
 
 
 def test_a_store_refused_later_is_not_taken() -> None:
-    memory = in_words(60, on_evict=print)
+    memory = memory_of_words(60, on_evict=print)
     own = memory.chat_memory
     with pytest.raises(ValueError, match="on_evict"):
         memory.chat_memory = PassedHistory()

@@ -9,16 +9,8 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_tokenbuffer import ConversationTokenBufferMemory
-from tests.memory.stand_ins import (
-    FreshListHistory,
-    contents,
-    held,
-    in_words,
-    said,
-    save,
-    shown,
-    words,
-)
+from tests.builders import contents_of, count_content_words, numbered_text
+from tests.memory.stand_ins import FreshListHistory, memory_of_words, save, stored_in, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +24,7 @@ def squeamish(messages: Sequence[BaseMessage]) -> int:
         if message.content == "uncountable":
             msg = "cannot be counted"
             raise ArithmeticError(msg)
-    return words(messages)
+    return count_content_words(messages)
 
 
 def squeamish_tens(messages: Sequence[BaseMessage]) -> int:
@@ -61,7 +53,7 @@ def test_a_bad_turn_leaves_its_own_store_as_it_was(
     save(memory, "a", "b")
     with pytest.raises((ValueError, ArithmeticError)):
         save_either_way(memory, inputs, outputs)
-    assert held(memory) == ["a", "b"]
+    assert stored_in(memory) == ["a", "b"]
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), BAD_TURNS)
@@ -75,7 +67,7 @@ def test_a_bad_turn_leaves_a_passed_store_as_it_was(
     save(memory, "a", "b")
     with pytest.raises((ValueError, ArithmeticError)):
         save_either_way(memory, inputs, outputs)
-    assert contents(foreign.messages) == ["a", "b"]
+    assert contents_of(foreign.messages) == ["a", "b"]
 
 
 def test_after_a_bad_turn_the_next_is_saved() -> None:
@@ -83,7 +75,7 @@ def test_after_a_bad_turn_the_next_is_saved() -> None:
     with pytest.raises(ArithmeticError):
         save(memory, "q", "uncountable")
     save(memory, "a", "b")
-    assert shown(memory) == ["a", "b"]
+    assert window_of(memory) == ["a", "b"]
 
 
 class Interrupted:
@@ -94,7 +86,7 @@ class Interrupted:
     def __call__(self, messages: Sequence[BaseMessage]) -> int:
         if self.fails:
             raise ArithmeticError
-        return words(messages)
+        return count_content_words(messages)
 
 
 def test_a_counter_that_fails_while_loading_changes_no_later_window() -> None:
@@ -106,18 +98,18 @@ def test_a_counter_that_fails_while_loading_changes_no_later_window() -> None:
     with pytest.raises(ArithmeticError):
         memory.load_memory_variables({})
     counter.fails = False
-    assert shown(memory) == ["a", "b", "c", "d"]
+    assert window_of(memory) == ["a", "b", "c", "d"]
 
 
 def test_what_was_left_out_with_a_warning_that_raises_leaves_with_the_next_save() -> None:
-    memory = in_words(4)
+    memory = memory_of_words(4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(UserWarning, match="Left out"):
-            save(memory, "why", said(1, 500))
+            save(memory, "why", numbered_text(1, 500))
         warnings.simplefilter("ignore")
         save(memory, "a", "b")
-    assert held(memory) == ["why", "a", "b"]
+    assert stored_in(memory) == ["why", "a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +119,7 @@ def test_a_counter_that_returns_no_count_stores_nothing(count: Any, error: type[
     memory = ConversationTokenBufferMemory(llm=lambda messages: count)
     with pytest.raises(error, match="token_counter"):
         save(memory, "a", "b")
-    assert held(memory) == []
+    assert stored_in(memory) == []
 
 
 def test_a_store_that_fails_raises_what_it_raises(save_either_way: Any) -> None:
@@ -137,4 +129,4 @@ def test_a_store_that_fails_raises_what_it_raises(save_either_way: Any) -> None:
             raise OSError(msg)
 
     with pytest.raises(OSError, match="disk full"):
-        save_either_way(in_words(5, chat_memory=Full()), {"input": "a"}, {"output": "b"})
+        save_either_way(memory_of_words(5, chat_memory=Full()), {"input": "a"}, {"output": "b"})

@@ -12,68 +12,63 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from langchain_tokenbuffer import ConversationTokenBufferMemory, TokenBuffer
-from tests.memory.stand_ins import (
-    CHAT,
-    PassedHistory,
-    contents,
-    held,
-    in_words,
-    said,
-    save,
-    shown,
-    words,
-)
+from tests.builders import contents_of, count_content_words, numbered_text
+from tests.memory.stand_ins import CHAT, PassedHistory, memory_of_words, save, stored_in, window_of
 
 
 def test_what_leaves_the_window_leaves_memory() -> None:
-    memory = in_words(4)
+    memory = memory_of_words(4)
     for number in range(5):
-        save(memory, said(number), said(number))
-    assert held(memory) == ["w3", "w3", "w4", "w4"]
+        save(memory, numbered_text(number), numbered_text(number))
+    assert stored_in(memory) == ["w3", "w3", "w4", "w4"]
 
 
 def test_the_window_begins_with_a_human_message() -> None:
-    memory = in_words(5)
+    memory = memory_of_words(5)
     for number in range(5):
-        save(memory, said(number), said(number))
+        save(memory, numbered_text(number), numbered_text(number))
     assert [message.type for message in memory.buffer_as_messages] == ["human", "ai"] * 2
 
 
 def test_single_messages_leave_one_by_one_when_that_is_asked_for() -> None:
-    memory = in_words(5, start_on=None, oversize="drop")
+    memory = memory_of_words(5, start_on=None, oversize="drop")
     for number in range(5):
-        save(memory, said(number), said(number))
-    assert held(memory) == ["w2", "w3", "w3", "w4", "w4"]
+        save(memory, numbered_text(number), numbered_text(number))
+    assert stored_in(memory) == ["w2", "w3", "w3", "w4", "w4"]
 
 
 def test_loading_enforces_the_budget() -> None:
-    memory = in_words(4)
+    memory = memory_of_words(4)
     for number in range(5):
-        memory.chat_memory.add_messages([HumanMessage(said(number)), AIMessage(said(number))])
-    assert shown(memory) == ["w3", "w3", "w4", "w4"]
+        memory.chat_memory.add_messages(
+            [HumanMessage(numbered_text(number)), AIMessage(numbered_text(number))]
+        )
+    assert window_of(memory) == ["w3", "w3", "w4", "w4"]
 
 
 def test_loading_deletes_nothing() -> None:
-    memory = in_words(4)
+    memory = memory_of_words(4)
     for number in range(5):
-        memory.chat_memory.add_messages([HumanMessage(said(number)), AIMessage(said(number))])
+        memory.chat_memory.add_messages(
+            [HumanMessage(numbered_text(number)), AIMessage(numbered_text(number))]
+        )
     memory.load_memory_variables({})
-    assert len(held(memory)) == 10
+    assert len(stored_in(memory)) == 10
 
 
 def test_saving_deletes_what_was_stored_by_others_and_left_the_window() -> None:
-    memory = in_words(4)
+    memory = memory_of_words(4)
     memory.chat_memory.add_messages([HumanMessage("old"), AIMessage("old")])
-    save(memory, said(1), said(1))
-    save(memory, said(2), said(2))
-    assert held(memory) == ["w1", "w1", "w2", "w2"]
+    save(memory, numbered_text(1), numbered_text(1))
+    save(memory, numbered_text(2), numbered_text(2))
+    assert stored_in(memory) == ["w1", "w1", "w2", "w2"]
 
 
 def test_the_low_water_mark_lets_more_go_at_once() -> None:
-    memory = in_words(10, trim_to=0.4)
+    memory = memory_of_words(10, trim_to=0.4)
     for number in range(6):
-        save(memory, said(number), said(number))
-    assert held(memory) == ["w4", "w4", "w5", "w5"]
+        save(memory, numbered_text(number), numbered_text(number))
+    assert stored_in(memory) == ["w4", "w4", "w5", "w5"]
 
 
 @pytest.mark.parametrize("trim_to", [0.3, 0.6, 1.0])
@@ -81,15 +76,18 @@ def test_the_low_water_mark_lets_more_go_at_once() -> None:
 def test_it_shows_what_a_token_buffer_shows_of_the_whole_conversation(
     trim_to: float, limit: int
 ) -> None:
-    memory = in_words(limit, trim_to=trim_to)
-    buffer = TokenBuffer(limit, token_counter=words, trim_to=trim_to)
+    memory = memory_of_words(limit, trim_to=trim_to)
+    buffer = TokenBuffer(limit, token_counter=count_content_words, trim_to=trim_to)
     conversation: list[BaseMessage] = []
     differ = []
     for number in range(40):
-        question, reply = said(number, 1 + number % 3), said(number, 1 + number % 4)
+        question, reply = (
+            numbered_text(number, 1 + number % 3),
+            numbered_text(number, 1 + number % 4),
+        )
         save(memory, question, reply)
         conversation += [HumanMessage(question), AIMessage(reply)]
-        if shown(memory) != contents(buffer.trim(conversation)):
+        if window_of(memory) != contents_of(buffer.trim(conversation)):
             differ.append(number)
     assert differ == []
 
@@ -108,34 +106,34 @@ def test_what_it_deleted_changes_no_window(
     turns: list[tuple[int, int]], limit: int, trim_to: float, oversize: str, loads: str
 ) -> None:
     options = {"trim_to": trim_to, "oversize": oversize}
-    memory, keeping = in_words(limit, **options), in_words(limit, **options)
+    memory, keeping = memory_of_words(limit, **options), memory_of_words(limit, **options)
     keeping.chat_memory = PassedHistory()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what not even shortening fits
         for number, (question, reply) in enumerate(turns):
             for each in (memory, keeping):
-                save(each, said(number, question), said(number, reply))
+                save(each, numbered_text(number, question), numbered_text(number, reply))
             if loads == "always":
                 memory.load_memory_variables({})
-            begun_anew = shown(copy.deepcopy(memory))
-            assert shown(memory) == shown(keeping) == begun_anew
+            begun_anew = window_of(copy.deepcopy(memory))
+            assert window_of(memory) == window_of(keeping) == begun_anew
 
 
 def test_system_messages_stay() -> None:
-    memory = in_words(6)
+    memory = memory_of_words(6)
     memory.chat_memory.add_message(SystemMessage("be brief"))
     for number in range(5):
-        save(memory, said(number), said(number))
-    assert shown(memory) == ["be brief", "w3", "w3", "w4", "w4"]
+        save(memory, numbered_text(number), numbered_text(number))
+    assert window_of(memory) == ["be brief", "w3", "w3", "w4", "w4"]
 
 
 def test_pinned_messages_stay_in_the_window_and_in_memory() -> None:
-    memory = in_words(6)
+    memory = memory_of_words(6)
     pinned = HumanMessage("remember this", additional_kwargs={"pinned": True})
     memory.chat_memory.add_message(pinned)
     for number in range(5):
-        save(memory, said(number), said(number))
-    assert held(memory) == ["remember this", "w3", "w3", "w4", "w4"]
+        save(memory, numbered_text(number), numbered_text(number))
+    assert stored_in(memory) == ["remember this", "w3", "w3", "w4", "w4"]
 
 
 @pytest.mark.parametrize("oversize", ["clamp", "drop"])
@@ -150,7 +148,7 @@ def test_a_window_never_costs_more_than_the_limit_of_a_chat_model(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         for number in range(12):
-            save(memory, said(number, number), said(number, 40 * (number % 3)))
+            save(memory, numbered_text(number, number), numbered_text(number, 40 * (number % 3)))
             sizes.append(CHAT.get_num_tokens_from_messages(memory.buffer_as_messages))
     assert max(sizes) <= limit
 
@@ -158,4 +156,4 @@ def test_a_window_never_costs_more_than_the_limit_of_a_chat_model(
 def test_text_that_spells_a_special_token_is_saved_like_any_other() -> None:
     memory = ConversationTokenBufferMemory(llm=CHAT)
     save(memory, "<|endoftext|>", "<|im_start|>")
-    assert shown(memory) == ["<|endoftext|>", "<|im_start|>"]
+    assert window_of(memory) == ["<|endoftext|>", "<|im_start|>"]

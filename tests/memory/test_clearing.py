@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.memory.stand_ins import contents, held, in_words, said, save, shown
+from tests.builders import contents_of, numbered_text
+from tests.memory.stand_ins import memory_of_words, save, stored_in, window_of
 
 if TYPE_CHECKING:
     from langchain_core.chat_history import BaseChatMessageHistory
@@ -14,33 +15,33 @@ if TYPE_CHECKING:
 
 
 def test_clear_empties_it() -> None:
-    memory = in_words(60)
+    memory = memory_of_words(60)
     save(memory, "hi", "hello")
     memory.clear()
-    assert (shown(memory), held(memory)) == ([], [])
+    assert (window_of(memory), stored_in(memory)) == ([], [])
 
 
 async def test_aclear_empties_it() -> None:
-    memory = in_words(60)
+    memory = memory_of_words(60)
     save(memory, "hi", "hello")
     await memory.aclear()
-    assert (shown(memory), held(memory)) == ([], [])
+    assert (window_of(memory), stored_in(memory)) == ([], [])
 
 
 def test_clear_empties_a_store_that_was_passed(foreign: BaseChatMessageHistory) -> None:
-    memory = in_words(60, chat_memory=foreign)
+    memory = memory_of_words(60, chat_memory=foreign)
     save(memory, "hi", "hello")
     memory.clear()
     assert foreign.messages == []
 
 
 def test_after_clear_it_begins_anew() -> None:
-    memory = in_words(4)
+    memory = memory_of_words(4)
     for number in range(4):
-        save(memory, said(number), said(number))
+        save(memory, numbered_text(number), numbered_text(number))
     memory.clear()
     save(memory, "hi", "hello")
-    assert shown(memory) == ["hi", "hello"]
+    assert window_of(memory) == ["hi", "hello"]
 
 
 def test_clear_forgets_evictions_that_were_not_acknowledged() -> None:
@@ -49,11 +50,11 @@ def test_clear_forgets_evictions_that_were_not_acknowledged() -> None:
     def refuse(gone: list[BaseMessage]) -> None:
         raise OSError
 
-    memory = in_words(2, on_evict=refuse)
+    memory = memory_of_words(2, on_evict=refuse)
     save(memory, "a", "b")
     with pytest.raises(OSError):  # noqa: PT011  # it says nothing
         save(memory, "c", "d")
-    memory.on_evict = lambda gone: evicted.extend(contents(gone))
+    memory.on_evict = lambda gone: evicted.extend(contents_of(gone))
     memory.clear()
     save(memory, "e", "f")
     save(memory, "g", "h")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from tests.memory.stand_ins import contents, held, in_words, said, save, shown
+from tests.builders import contents_of, numbered_text
+from tests.memory.stand_ins import memory_of_words, save, stored_in, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +29,9 @@ class Evictions:
         self.fails = False
 
     def __call__(self, gone: list[BaseMessage]) -> None:
-        self.batches.append(contents(gone))
+        self.batches.append(contents_of(gone))
         if self.memory is not None:
-            self.stored.append(held(self.memory))
+            self.stored.append(stored_in(self.memory))
         if self.fails:
             msg = "the archive is full"
             raise OSError(msg)
@@ -38,7 +39,7 @@ class Evictions:
 
 def _evicting(limit: int = 2, **options: Any) -> tuple[ConversationTokenBufferMemory, Evictions]:
     evictions = Evictions()
-    memory = evictions.memory = in_words(limit, on_evict=evictions, **options)
+    memory = evictions.memory = memory_of_words(limit, on_evict=evictions, **options)
     return memory, evictions
 
 
@@ -58,7 +59,7 @@ def test_nothing_is_handed_out_while_everything_fits() -> None:
 
 def test_the_very_messages_are_handed_out() -> None:
     gone: list[BaseMessage] = []
-    memory = in_words(2, on_evict=gone.extend)
+    memory = memory_of_words(2, on_evict=gone.extend)
     save(memory, "a", "b")
     first = memory.chat_memory.messages[0]
     save(memory, "c", "d")
@@ -78,13 +79,13 @@ def test_they_are_deleted_after_the_handler_returned(save_either_way: Any) -> No
     memory, _ = _evicting()
     save_either_way(memory, {"input": "a"}, {"output": "b"})
     save_either_way(memory, {"input": "c"}, {"output": "d"})
-    assert held(memory) == ["c", "d"]
+    assert stored_in(memory) == ["c", "d"]
 
 
 def test_what_was_left_out_is_handed_out_too() -> None:
     memory, evictions = _evicting(2, oversize="drop")
-    save(memory, "a", said(1, 9))
-    assert evictions.batches == [[said(1, 9)]]
+    save(memory, "a", numbered_text(1, 9))
+    assert evictions.batches == [[numbered_text(1, 9)]]
 
 
 def test_what_a_handler_raises_goes_through(save_either_way: Any) -> None:
@@ -110,13 +111,13 @@ def refused(save_either_way: Any) -> tuple[ConversationTokenBufferMemory, Evicti
 def test_nothing_is_deleted_when_the_handler_raises(
     refused: tuple[ConversationTokenBufferMemory, Evictions],
 ) -> None:
-    assert held(refused[0]) == ["a", "b", "c", "d"]
+    assert stored_in(refused[0]) == ["a", "b", "c", "d"]
 
 
 def test_what_the_handler_refused_is_not_in_the_window(
     refused: tuple[ConversationTokenBufferMemory, Evictions],
 ) -> None:
-    assert shown(refused[0]) == ["c", "d"]
+    assert window_of(refused[0]) == ["c", "d"]
 
 
 def test_what_the_handler_refused_comes_again_with_the_next_save(
@@ -131,7 +132,7 @@ def test_what_the_handler_refused_leaves_when_it_takes_it(
     refused: tuple[ConversationTokenBufferMemory, Evictions],
 ) -> None:
     save(refused[0], "e", "f")
-    assert held(refused[0]) == ["e", "f"]
+    assert stored_in(refused[0]) == ["e", "f"]
 
 
 def test_what_the_handler_refused_comes_again_after_loading_in_between(
@@ -144,7 +145,7 @@ def test_what_the_handler_refused_comes_again_after_loading_in_between(
 
 
 def test_what_the_handler_refused_survives_pickling() -> None:
-    memory = in_words(2, on_evict=_refuse)
+    memory = memory_of_words(2, on_evict=_refuse)
     save(memory, "a", "b")
     with pytest.raises(OSError, match="archive"):
         save(memory, "c", "d")
@@ -152,7 +153,7 @@ def test_what_the_handler_refused_survives_pickling() -> None:
     again = pickle.loads(pickle.dumps(memory))
     again.on_evict = gone.extend
     save(again, "e", "f")
-    assert contents(gone) == ["a", "b", "c", "d"]
+    assert contents_of(gone) == ["a", "b", "c", "d"]
 
 
 def _refuse(gone: list[BaseMessage]) -> None:
@@ -168,7 +169,7 @@ class AsyncEvictions:
 
     async def __call__(self, gone: list[BaseMessage]) -> None:
         await asyncio.sleep(0)
-        self.gone += contents(gone)
+        self.gone += contents_of(gone)
 
     async def method(self, gone: list[BaseMessage]) -> None:
         await self(gone)
@@ -192,33 +193,33 @@ class TestCoroutineHandler:
 
     async def test_it_is_awaited_by_the_async_twin(self, handler: Any) -> None:
         kept = AsyncEvictions()
-        memory = in_words(2, on_evict=handler(kept))
+        memory = memory_of_words(2, on_evict=handler(kept))
         await memory.asave_context({"input": "a"}, {"output": "b"})
         await memory.asave_context({"input": "c"}, {"output": "d"})
-        assert (kept.gone, held(memory)) == (["a", "b"], ["c", "d"])
+        assert (kept.gone, stored_in(memory)) == (["a", "b"], ["c", "d"])
 
     def test_saving_in_sync_is_a_type_error(self, handler: Any) -> None:
-        memory = in_words(2, on_evict=handler(AsyncEvictions()))
+        memory = memory_of_words(2, on_evict=handler(AsyncEvictions()))
         with pytest.raises(TypeError, match="asave_context"):
             save(memory, "a", "b")
 
     def test_saving_in_sync_stores_nothing(self, handler: Any) -> None:
-        memory = in_words(2, on_evict=handler(AsyncEvictions()))
+        memory = memory_of_words(2, on_evict=handler(AsyncEvictions()))
         with pytest.raises(TypeError):
             save(memory, "a", "b")
-        assert held(memory) == []
+        assert stored_in(memory) == []
 
 
 def _hidden_coroutine() -> tuple[ConversationTokenBufferMemory, AsyncEvictions]:
     kept = AsyncEvictions()
-    return in_words(2, on_evict=lambda gone: kept(gone)), kept  # noqa: PLW0108  # that is the point
+    return memory_of_words(2, on_evict=lambda gone: kept(gone)), kept  # noqa: PLW0108  # that is the point
 
 
 async def test_a_lambda_around_a_coroutine_function_is_awaited_by_the_async_twin() -> None:
     memory, kept = _hidden_coroutine()
     await memory.asave_context({"input": "a"}, {"output": "b"})
     await memory.asave_context({"input": "c"}, {"output": "d"})
-    assert (kept.gone, held(memory)) == (["a", "b"], ["c", "d"])
+    assert (kept.gone, stored_in(memory)) == (["a", "b"], ["c", "d"])
 
 
 def test_a_lambda_around_a_coroutine_function_deletes_nothing_in_sync() -> None:
@@ -226,14 +227,14 @@ def test_a_lambda_around_a_coroutine_function_deletes_nothing_in_sync() -> None:
     save(memory, "a", "b")
     with pytest.raises(TypeError, match="asave_context"):
         save(memory, "c", "d")
-    assert held(memory) == ["a", "b", "c", "d"]
+    assert stored_in(memory) == ["a", "b", "c", "d"]
 
 
 def test_what_a_handler_returns_is_ignored(save_either_way: Any) -> None:
-    memory = in_words(2, on_evict=lambda gone: len(gone))  # noqa: PLW0108
+    memory = memory_of_words(2, on_evict=lambda gone: len(gone))  # noqa: PLW0108
     save_either_way(memory, {"input": "a"}, {"output": "b"})
     save_either_way(memory, {"input": "c"}, {"output": "d"})
-    assert held(memory) == ["c", "d"]
+    assert stored_in(memory) == ["c", "d"]
 
 
 async def test_nothing_is_deleted_when_the_handler_is_cancelled() -> None:
@@ -243,26 +244,26 @@ async def test_nothing_is_deleted_when_the_handler_is_cancelled() -> None:
         entered.set()
         await asyncio.sleep(60)
 
-    memory = in_words(2, on_evict=slow)
+    memory = memory_of_words(2, on_evict=slow)
     await memory.asave_context({"input": "a"}, {"output": "b"})
     saving = asyncio.create_task(memory.asave_context({"input": "c"}, {"output": "d"}))
     await entered.wait()
     saving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await saving
-    assert held(memory) == ["a", "b", "c", "d"]
+    assert stored_in(memory) == ["a", "b", "c", "d"]
 
 
 async def test_what_was_cancelled_comes_again() -> None:
     entered, batches = asyncio.Event(), list[list[object]]()
 
     async def slow_at_first(gone: list[BaseMessage]) -> None:
-        batches.append(contents(gone))
+        batches.append(contents_of(gone))
         entered.set()
         if len(batches) == 1:
             await asyncio.sleep(60)
 
-    memory = in_words(2, on_evict=slow_at_first)
+    memory = memory_of_words(2, on_evict=slow_at_first)
     await memory.asave_context({"input": "a"}, {"output": "b"})
     saving = asyncio.create_task(memory.asave_context({"input": "c"}, {"output": "d"}))
     await entered.wait()
@@ -277,10 +278,10 @@ async def test_what_one_task_is_busy_with_is_not_handed_to_another() -> None:
     batches: list[list[object]] = []
 
     async def slow(gone: list[BaseMessage]) -> None:
-        batches.append(contents(gone))
+        batches.append(contents_of(gone))
         await asyncio.sleep(0.01)
 
-    memory = in_words(2, on_evict=slow)
+    memory = memory_of_words(2, on_evict=slow)
     await memory.asave_context({"input": "0"}, {"output": "0"})
     await asyncio.gather(
         *(memory.asave_context({"input": str(n)}, {"output": str(n)}) for n in range(1, 6))
@@ -295,33 +296,33 @@ def test_a_handler_may_write_a_summary_into_the_store() -> None:
         messages = memory.chat_memory.messages
         messages[:] = [summary, *(m for m in messages if m.type != "system")]
 
-    memory = in_words(6, on_evict=summarize)
+    memory = memory_of_words(6, on_evict=summarize)
     for number in range(5):
-        save(memory, said(number, 2), said(number))
-    assert held(memory) == ["2 older", "w4 w4", "w4"]
+        save(memory, numbered_text(number, 2), numbered_text(number))
+    assert stored_in(memory) == ["2 older", "w4 w4", "w4"]
 
 
 def test_a_handler_may_append_to_the_store_while_the_newest_is_left_out() -> None:
     def append(gone: list[BaseMessage]) -> None:
         memory.chat_memory.add_messages([HumanMessage("and"), AIMessage("so")])
 
-    memory = in_words(4, oversize="drop", on_evict=append)
-    save(memory, "why", said(1, 9))
-    assert held(memory) == ["why", "and", "so"]
+    memory = memory_of_words(4, oversize="drop", on_evict=append)
+    save(memory, "why", numbered_text(1, 9))
+    assert stored_in(memory) == ["why", "and", "so"]
 
 
 def test_a_handler_may_clear_the_memory() -> None:
-    memory: ConversationTokenBufferMemory = in_words(2, on_evict=lambda gone: memory.clear())
+    memory: ConversationTokenBufferMemory = memory_of_words(2, on_evict=lambda gone: memory.clear())
     save(memory, "a", "b")
     save(memory, "c", "d")
     save(memory, "e", "f")
-    assert held(memory) == ["e", "f"]
+    assert stored_in(memory) == ["e", "f"]
 
 
 def test_a_handler_may_load_the_memory() -> None:
     seen: list[object] = []
-    memory: ConversationTokenBufferMemory = in_words(
-        2, on_evict=lambda gone: seen.append(shown(memory))
+    memory: ConversationTokenBufferMemory = memory_of_words(
+        2, on_evict=lambda gone: seen.append(window_of(memory))
     )
     save(memory, "a", "b")
     save(memory, "c", "d")
@@ -331,7 +332,7 @@ def test_a_handler_may_load_the_memory() -> None:
 def test_one_message_stored_twice_leaves_once_at_a_time() -> None:
     twice = HumanMessage("hi")
     gone: list[BaseMessage] = []
-    memory = in_words(3, on_evict=gone.extend)
+    memory = memory_of_words(3, on_evict=gone.extend)
     memory.chat_memory.add_messages([twice, AIMessage("ho"), twice])
     save(memory, "a", "b")
-    assert (contents(gone), held(memory)) == (["hi", "ho"], ["hi", "a", "b"])
+    assert (contents_of(gone), stored_in(memory)) == (["hi", "ho"], ["hi", "a", "b"])

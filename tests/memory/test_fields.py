@@ -14,7 +14,14 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import ConversationTokenBufferMemory
-from tests.memory.stand_ins import CHAT, ClassicMemory, PassedHistory, held, in_words, save
+from tests.memory.stand_ins import (
+    CHAT,
+    ClassicMemory,
+    PassedHistory,
+    memory_of_words,
+    save,
+    stored_in,
+)
 
 
 @pytest.mark.parametrize("name", list(ClassicMemory.model_fields))
@@ -66,9 +73,9 @@ def test_its_own_store_is_an_in_memory_history() -> None:
 
 
 def test_two_memories_share_no_store() -> None:
-    first, second = in_words(100), in_words(100)
+    first, second = memory_of_words(100), memory_of_words(100)
     save(first, "hi", "hello")
-    assert held(second) == []
+    assert stored_in(second) == []
 
 
 def test_the_model_stays_the_same_object() -> None:
@@ -95,7 +102,7 @@ def test_it_dumps_what_the_classic_class_dumps(classic: ClassicMemory) -> None:
 
 
 def test_a_callable_is_dumped_as_what_it_is() -> None:
-    assert json.loads(in_words(5).model_dump_json())["llm"] == "words"
+    assert json.loads(memory_of_words(5).model_dump_json())["llm"] == "count_content_words"
 
 
 def test_an_encoding_name_is_dumped_as_it_is() -> None:
@@ -104,11 +111,11 @@ def test_an_encoding_name_is_dumped_as_it_is() -> None:
 
 
 def test_the_handler_of_evictions_is_not_dumped() -> None:
-    assert "on_evict" not in in_words(5, on_evict=print).model_dump()
+    assert "on_evict" not in memory_of_words(5, on_evict=print).model_dump()
 
 
 def test_its_repr_names_its_settings() -> None:
-    assert "max_token_limit=5" in repr(in_words(5))
+    assert "max_token_limit=5" in repr(memory_of_words(5))
 
 
 def test_its_repr_shows_no_key() -> None:

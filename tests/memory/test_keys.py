@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.memory.stand_ins import held, in_words
+from tests.memory.stand_ins import memory_of_words, stored_in
 
 
 def _saved(inputs: dict[str, Any], outputs: dict[str, Any], **options: Any) -> list[object]:
-    memory = in_words(60, **options)
+    memory = memory_of_words(60, **options)
     memory.save_context(inputs, outputs)
-    return held(memory)
+    return stored_in(memory)
 
 
 def test_the_only_input_and_output_are_saved_whatever_their_names() -> None:

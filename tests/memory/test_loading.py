@@ -4,75 +4,75 @@ from __future__ import annotations
 
 from langchain_core.messages import AIMessage, HumanMessage
 
-from tests.memory.stand_ins import in_words, save, shown
+from tests.memory.stand_ins import memory_of_words, save, window_of
 
 
 def test_the_buffer_is_a_string() -> None:
-    memory = in_words(60)
+    memory = memory_of_words(60)
     save(memory, "hi", "hello")
     assert memory.buffer == "Human: hi\nAI: hello"
 
 
 def test_the_buffer_is_a_list_when_messages_are_asked_for() -> None:
-    memory = in_words(60, return_messages=True)
+    memory = memory_of_words(60, return_messages=True)
     save(memory, "hi", "hello")
     assert memory.buffer == [HumanMessage("hi"), AIMessage("hello")]
 
 
 def test_the_buffer_as_a_string_does_not_ask_for_the_setting() -> None:
-    memory = in_words(60, return_messages=True)
+    memory = memory_of_words(60, return_messages=True)
     save(memory, "hi", "hello")
     assert memory.buffer_as_str == "Human: hi\nAI: hello"
 
 
 def test_the_buffer_as_messages_does_not_ask_for_the_setting() -> None:
-    memory = in_words(60)
+    memory = memory_of_words(60)
     save(memory, "hi", "hello")
     assert memory.buffer_as_messages == [HumanMessage("hi"), AIMessage("hello")]
 
 
 def test_the_messages_shown_are_the_stored_ones() -> None:
-    memory = in_words(60)
+    memory = memory_of_words(60)
     save(memory, "hi", "hello")
     assert memory.buffer_as_messages[0] is memory.chat_memory.messages[0]
 
 
 def test_an_empty_memory_shows_an_empty_string() -> None:
-    assert in_words(60).load_memory_variables({}) == {"history": ""}
+    assert memory_of_words(60).load_memory_variables({}) == {"history": ""}
 
 
 def test_an_empty_memory_shows_no_messages() -> None:
-    assert in_words(60, return_messages=True).load_memory_variables({}) == {"history": []}
+    assert memory_of_words(60, return_messages=True).load_memory_variables({}) == {"history": []}
 
 
 def test_its_one_variable_is_the_memory_key() -> None:
-    assert in_words(60, memory_key="past").memory_variables == ["past"]
+    assert memory_of_words(60, memory_key="past").memory_variables == ["past"]
 
 
 def test_it_loads_under_the_memory_key() -> None:
-    assert in_words(60, memory_key="past").load_memory_variables({}) == {"past": ""}
+    assert memory_of_words(60, memory_key="past").load_memory_variables({}) == {"past": ""}
 
 
 async def test_it_loads_the_same_in_async() -> None:
-    memory = in_words(60, memory_key="past")
+    memory = memory_of_words(60, memory_key="past")
     save(memory, "hi", "hello")
     assert await memory.aload_memory_variables({}) == memory.load_memory_variables({})
 
 
 async def test_it_loads_messages_in_async() -> None:
-    memory = in_words(60, return_messages=True)
+    memory = memory_of_words(60, return_messages=True)
     save(memory, "hi", "hello")
     assert await memory.aload_memory_variables({}) == memory.load_memory_variables({})
 
 
 def test_prefixes_stand_in_the_string() -> None:
-    memory = in_words(60, human_prefix="Me", ai_prefix="You")
+    memory = memory_of_words(60, human_prefix="Me", ai_prefix="You")
     save(memory, "hi", "hello")
     assert memory.buffer == "Me: hi\nYou: hello"
 
 
 def test_changing_the_shown_list_changes_nothing() -> None:
-    memory = in_words(60)
+    memory = memory_of_words(60)
     save(memory, "hi", "hello")
     memory.buffer_as_messages.clear()
-    assert shown(memory) == ["hi", "hello"]
+    assert window_of(memory) == ["hi", "hello"]

@@ -8,7 +8,19 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from langchain_tokenbuffer import ConversationTokenBufferMemory, TokenBuffer
-from tests.memory.stand_ins import LIMITS, contents, in_words, lived, said, save, shown, tens, words
+from tests.builders import (
+    contents_of,
+    count_content_words,
+    count_content_words_by_tens,
+    numbered_text,
+)
+from tests.memory.stand_ins import (
+    LIMITS,
+    memory_after_seven_turns,
+    memory_of_words,
+    save,
+    window_of,
+)
 
 
 def _append(memory: ConversationTokenBufferMemory) -> None:
@@ -71,7 +83,7 @@ def _clear_and_append(memory: ConversationTokenBufferMemory) -> None:
 
 
 def _another_own_store(memory: ConversationTokenBufferMemory) -> None:
-    memory.chat_memory = in_words(1).chat_memory
+    memory.chat_memory = memory_of_words(1).chat_memory
     _append(memory)
 
 
@@ -96,9 +108,9 @@ changes = pytest.mark.parametrize("change", CHANGES, ids=[f.__name__.strip("_") 
 
 
 @changes
-@pytest.mark.parametrize("counter", [words, tens])
+@pytest.mark.parametrize("counter", [count_content_words, count_content_words_by_tens])
 def test_a_change_from_outside_is_seen_on_load(change: Any, counter: Any) -> None:
-    memory = lived(counter)
+    memory = memory_after_seven_turns(counter)
     change(memory)
     buffer = TokenBuffer(LIMITS[counter], token_counter=counter, trim_to=0.8)
     expected = buffer.trim(memory.chat_memory.messages)
@@ -106,30 +118,30 @@ def test_a_change_from_outside_is_seen_on_load(change: Any, counter: Any) -> Non
 
 
 @changes
-@pytest.mark.parametrize("counter", [words, tens])
+@pytest.mark.parametrize("counter", [count_content_words, count_content_words_by_tens])
 def test_a_change_from_outside_is_seen_by_the_next_load_and_save(change: Any, counter: Any) -> None:
-    memory = lived(counter)
+    memory = memory_after_seven_turns(counter)
     change(memory)
     conversation = list(memory.chat_memory.messages)
     memory.load_memory_variables({})  # as a chain does before it saves
     save(memory, "what", "that")
     conversation += [HumanMessage("what"), AIMessage("that")]
     buffer = TokenBuffer(LIMITS[counter], token_counter=counter, trim_to=0.8)
-    assert shown(memory) == contents(buffer.trim(conversation))
+    assert window_of(memory) == contents_of(buffer.trim(conversation))
 
 
 @changes
 def test_after_a_change_from_outside_a_save_alone_keeps_the_budget(change: Any) -> None:
-    memory = lived()
+    memory = memory_after_seven_turns()
     change(memory)
     save(memory, "what", "that")
-    assert words(memory.buffer_as_messages) <= 10
+    assert count_content_words(memory.buffer_as_messages) <= 10
 
 
 def test_a_change_while_the_newest_message_stays_is_seen_on_load() -> None:
-    memory = in_words(100)
+    memory = memory_of_words(100)
     for number in range(3):
-        save(memory, said(number), said(number))
+        save(memory, numbered_text(number), numbered_text(number))
     memory.load_memory_variables({})
-    memory.chat_memory.messages[0].content = said(9, 99)
-    assert words(memory.buffer_as_messages) <= 100
+    memory.chat_memory.messages[0].content = numbered_text(9, 99)
+    assert count_content_words(memory.buffer_as_messages) <= 100

@@ -8,68 +8,69 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_tokenbuffer import TokenBudgetError
-from tests.memory.stand_ins import PassedHistory, contents, held, in_words, said, save, shown, tens
+from tests.builders import contents_of, count_content_words_by_tens, numbered_text
+from tests.memory.stand_ins import PassedHistory, memory_of_words, save, stored_in, window_of
 
 
 def test_a_lower_limit_takes_effect_on_load() -> None:
-    memory = in_words(100)
+    memory = memory_of_words(100)
     for number in range(5):
-        save(memory, said(number), said(number))
+        save(memory, numbered_text(number), numbered_text(number))
     memory.max_token_limit = 4
-    assert shown(memory) == ["w3", "w3", "w4", "w4"]
+    assert window_of(memory) == ["w3", "w3", "w4", "w4"]
 
 
 def test_a_lower_limit_takes_effect_on_save() -> None:
-    memory = in_words(100)
+    memory = memory_of_words(100)
     for number in range(4):
-        save(memory, said(number), said(number))
+        save(memory, numbered_text(number), numbered_text(number))
     memory.max_token_limit = 4
-    save(memory, said(4), said(4))
-    assert held(memory) == ["w3", "w3", "w4", "w4"]
+    save(memory, numbered_text(4), numbered_text(4))
+    assert stored_in(memory) == ["w3", "w3", "w4", "w4"]
 
 
 def test_another_counter_takes_effect() -> None:
-    memory = in_words(4)
+    memory = memory_of_words(4)
     for number in range(2):
-        save(memory, said(number), said(number))
-    memory.llm = tens
+        save(memory, numbered_text(number), numbered_text(number))
+    memory.llm = count_content_words_by_tens
     memory.max_token_limit = 20
-    save(memory, said(2, 10), said(2, 10))
-    assert held(memory) == [said(2, 10), said(2, 10)]
+    save(memory, numbered_text(2, 10), numbered_text(2, 10))
+    assert stored_in(memory) == [numbered_text(2, 10), numbered_text(2, 10)]
 
 
 def test_another_low_water_mark_takes_effect() -> None:
-    memory = in_words(4)
+    memory = memory_of_words(4)
     for number in range(2):
-        save(memory, said(number), said(number))
+        save(memory, numbered_text(number), numbered_text(number))
     memory.trim_to = 0.5
-    save(memory, said(2), said(2))
-    assert held(memory) == ["w2", "w2"]
+    save(memory, numbered_text(2), numbered_text(2))
+    assert stored_in(memory) == ["w2", "w2"]
 
 
 def test_another_policy_takes_effect() -> None:
-    memory = in_words(4)
+    memory = memory_of_words(4)
     memory.oversize = "raise"
     with pytest.raises(TokenBudgetError):
-        save(memory, said(1, 9), said(1, 9))
+        save(memory, numbered_text(1, 9), numbered_text(1, 9))
 
 
 def test_single_messages_can_be_chosen_later() -> None:
-    memory = in_words(3)
+    memory = memory_of_words(3)
     memory.oversize = "drop"
     memory.start_on = None
     for number in range(2):
-        save(memory, said(number), said(number))
-    assert held(memory) == ["w0", "w1", "w1"]
+        save(memory, numbered_text(number), numbered_text(number))
+    assert stored_in(memory) == ["w0", "w1", "w1"]
 
 
 def test_a_handler_of_evictions_can_be_assigned_later() -> None:
     gone: list[BaseMessage] = []
-    memory = in_words(2)
+    memory = memory_of_words(2)
     save(memory, "a", "b")
     memory.on_evict = gone.extend
     save(memory, "c", "d")
-    assert contents(gone) == ["a", "b"]
+    assert contents_of(gone) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -82,15 +83,15 @@ def test_a_handler_of_evictions_can_be_assigned_later() -> None:
     ],
 )
 def test_a_setting_of_the_shape_takes_effect(name: str, value: Any, loaded: dict[str, Any]) -> None:
-    memory = in_words(60)
+    memory = memory_of_words(60)
     save(memory, "hi", "hello")
     setattr(memory, name, value)
     assert memory.load_memory_variables({}) == loaded
 
 
 def test_a_store_assigned_later_is_only_windowed() -> None:
-    memory = in_words(4)
+    memory = memory_of_words(4)
     memory.chat_memory = PassedHistory()
     for number in range(5):
-        save(memory, said(number), said(number))
-    assert len(held(memory)) == 10
+        save(memory, numbered_text(number), numbered_text(number))
+    assert len(stored_in(memory)) == 10

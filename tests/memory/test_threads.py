@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from langchain_tokenbuffer import ConversationTokenBufferMemory
-from tests.memory.stand_ins import held, in_words, save, shown, words
+from tests.builders import count_content_words
+from tests.memory.stand_ins import memory_of_words, save, stored_in, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,15 +58,15 @@ def _save_turns(memory: ConversationTokenBufferMemory, number: int) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"start_on": None, "oversize": "drop"}])
 def test_eight_threads_lose_nothing_of_what_fits(options: dict[str, Any]) -> None:
-    memory = in_words(10_000, **options)
+    memory = memory_of_words(10_000, **options)
     _in_threads(lambda number: _save_turns(memory, number))
-    assert sorted(map(str, shown(memory)[::2])) == ALL_TURNS
+    assert sorted(map(str, window_of(memory)[::2])) == ALL_TURNS
 
 
 def test_eight_threads_do_not_mix_their_turns() -> None:
-    memory = in_words(10_000)
+    memory = memory_of_words(10_000)
     _in_threads(lambda number: _save_turns(memory, number))
-    assert held(memory)[::2] == held(memory)[1::2]
+    assert stored_in(memory)[::2] == stored_in(memory)[1::2]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_what_leaves_under_eight_threads_is_handed_out_exactly_once(
     options: dict[str, Any],
 ) -> None:
     gone: list[BaseMessage] = []
-    memory = in_words(20, on_evict=gone.extend, **options)
+    memory = memory_of_words(20, on_evict=gone.extend, **options)
 
     def work(number: int) -> None:
         for turn in _turns_of(number):
@@ -88,25 +89,25 @@ def test_what_leaves_under_eight_threads_is_handed_out_exactly_once(
 
 
 def test_a_window_under_eight_threads_never_costs_more_than_the_limit() -> None:
-    memory = in_words(20)
+    memory = memory_of_words(20)
     sizes: list[int] = []
 
     def work(number: int) -> None:
         for turn in _turns_of(number):
             save(memory, turn, turn)
-            sizes.append(words(memory.buffer_as_messages))
+            sizes.append(count_content_words(memory.buffer_as_messages))
 
     _in_threads(work)
     assert max(sizes) <= 20
 
 
 async def test_fifty_tasks_at_once_lose_nothing_of_what_fits() -> None:
-    memory = in_words(10_000)
+    memory = memory_of_words(10_000)
     turns = [f"t{number}" for number in range(50)]
     await asyncio.gather(
         *(memory.asave_context({"input": turn}, {"output": turn}) for turn in turns)
     )
-    assert sorted(map(str, shown(memory)[::2])) == sorted(turns)
+    assert sorted(map(str, window_of(memory)[::2])) == sorted(turns)
 
 
 def _lists_of(memory: ConversationTokenBufferMemory) -> int:

@@ -22,7 +22,7 @@ from langchain_tokenbuffer import (
     TokenBuffer,
     TokenBufferChatMessageHistory,
 )
-from tests.builders import count_words
+from tests.builders import count_words, turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -79,10 +79,6 @@ async def make(
         dispose()
     elif kind in ("async engine", "asyncpg"):
         await connection.dispose()
-
-
-def turn(n: int) -> list[BaseMessage]:
-    return [HumanMessage(f"question {n}"), AIMessage(f"answer {n} at some length")]
 
 
 def shown(messages: list[BaseMessage], max_tokens: int = 40) -> list[BaseMessage]:

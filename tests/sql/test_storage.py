@@ -29,7 +29,7 @@ from langchain_tokenbuffer import TokenBufferError
 from langchain_tokenbuffer._sql.rows import decode, encode
 from langchain_tokenbuffer._sql.schema import VERSION
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
-from tests.builders import count_words
+from tests.builders import count_words, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
     from tests.sql.conftest import Place
 
 few = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def turn(n: int) -> list[BaseMessage]:
-    return [HumanMessage(f"question {n}"), AIMessage(f"answer {n} at some length")]
 
 
 def fill(place: Place, session_id: str, turns: int) -> list[BaseMessage]:

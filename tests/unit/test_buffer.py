@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def chat(turns: int, name: str = "t") -> list[BaseMessage]:
+def named_chat(turns: int, name: str = "t") -> list[BaseMessage]:
     """Turns of a few words each, all different."""
     messages: list[BaseMessage] = [SystemMessage(f"Be kind to {name}.")]
     for n in range(turns):
@@ -117,7 +117,7 @@ def test_after_an_error_of_the_counter_the_next_trim_is_right() -> None:
             raise OSError
         return count_words(messages)
 
-    buffer, messages = TokenBuffer(40, token_counter=counter), chat(20)
+    buffer, messages = TokenBuffer(40, token_counter=counter), named_chat(20)
     buffer.trim(messages[:9])
     fails = True
     with pytest.raises(OSError):  # noqa: PT011  # it has no text
@@ -127,20 +127,20 @@ def test_after_an_error_of_the_counter_the_next_trim_is_right() -> None:
 
 
 def test_only_true_pins() -> None:
-    messages = chat(20)
+    messages = named_chat(20)
     messages[1].additional_kwargs["pinned"] = "no"
     assert 1 in TokenBuffer(40, token_counter=count_words).window(messages).dropped
 
 
 def test_a_pin_set_in_place_is_seen() -> None:
-    buffer, messages = TokenBuffer(60, token_counter=count_words), chat(20)
+    buffer, messages = TokenBuffer(60, token_counter=count_words), named_chat(20)
     buffer.trim(messages)
     messages[1].additional_kwargs["pinned"] = True
     assert 1 in buffer.window(messages).kept
 
 
 def test_a_setting_changed_in_place_is_seen() -> None:
-    buffer, messages = TokenBuffer(200, token_counter=count_words), chat(20)
+    buffer, messages = TokenBuffer(200, token_counter=count_words), named_chat(20)
     buffer.trim(messages)
     buffer.max_tokens = 50
     assert buffer.trim(messages) == TokenBuffer(50, token_counter=count_words).trim(messages)
@@ -202,7 +202,7 @@ def test_messages_among_message_likes_stay_the_same_objects() -> None:
 
 
 def test_the_result_is_a_list_of_its_own() -> None:
-    messages = chat(1)
+    messages = named_chat(1)
     assert TokenBuffer(1000, token_counter=count_words).trim(messages) is not messages
 
 
@@ -259,18 +259,18 @@ def test_a_human_chunk_and_a_user_role_begin_turns() -> None:
 
 
 def test_a_window_has_the_documented_fields() -> None:
-    window = TokenBuffer(60, token_counter=count_words).window(chat(20))
+    window = TokenBuffer(60, token_counter=count_words).window(named_chat(20))
     assert {"kept", "dropped", "clamped", "cut", "tokens"} <= set(window.__slots__)
 
 
 def test_a_window_cannot_be_changed() -> None:
-    window = TokenBuffer(60, token_counter=count_words).window(chat(2))
+    window = TokenBuffer(60, token_counter=count_words).window(named_chat(2))
     with pytest.raises(FrozenInstanceError):
         window.tokens = 0  # type: ignore[misc]
 
 
 def test_a_window_has_no_room_for_other_attributes() -> None:
-    assert not hasattr(TokenBuffer(60, token_counter=count_words).window(chat(2)), "__dict__")
+    assert not hasattr(TokenBuffer(60, token_counter=count_words).window(named_chat(2)), "__dict__")
 
 
 def test_a_window_pickles() -> None:
@@ -280,12 +280,12 @@ def test_a_window_pickles() -> None:
 
 
 def test_the_cut_is_where_the_tail_begins() -> None:
-    window = TokenBuffer(60, token_counter=count_words).window(chat(20))
+    window = TokenBuffer(60, token_counter=count_words).window(named_chat(20))
     assert window.kept == (0, *range(window.cut, 41))
 
 
 def test_the_dry_run_shows_what_trim_keeps() -> None:
-    buffer, messages = TokenBuffer(60, token_counter=count_words), chat(20)
+    buffer, messages = TokenBuffer(60, token_counter=count_words), named_chat(20)
     window = buffer.window(messages)
     assert buffer.trim(messages) == [messages[i] for i in window.kept]
 
@@ -329,7 +329,7 @@ def test_drop_logs_no_text_of_the_conversation(caplog: pytest.LogCaptureFixture)
 
 def test_drop_logs_nothing_while_everything_fits(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="langchain_tokenbuffer"):
-        TokenBuffer(60, token_counter=count_words, oversize="drop").trim(chat(20))
+        TokenBuffer(60, token_counter=count_words, oversize="drop").trim(named_chat(20))
     assert caplog.records == []
 
 
@@ -351,7 +351,7 @@ def test_an_error_carries_both_numbers() -> None:
 
 def test_a_counter_that_is_not_additive_is_named_in_the_error() -> None:
     buffer = TokenBuffer(30, token_counter=count_words_by_threes, oversize="raise")
-    with pytest.raises(TokenBudgetError, match=r"needs 34 tokens as rounded counts .* 30"):
+    with pytest.raises(TokenBudgetError, match=r"needs 34 tokens as count_words_by_threes counts .* 30"):
         buffer.trim("word " * 100)
 
 
@@ -369,7 +369,7 @@ def test_what_must_stay_is_measured_as_a_whole_where_the_counter_is_not_additive
 
 
 def test_a_counter_that_is_not_additive_uses_the_budget_it_has() -> None:
-    window = TokenBuffer(600, token_counter=plus_a_constant, trim_to=1.0).window(chat(100))
+    window = TokenBuffer(600, token_counter=plus_a_constant, trim_to=1.0).window(named_chat(100))
     assert window.tokens > 580
 
 
@@ -381,7 +381,7 @@ def test_a_counter_that_is_not_additive_uses_the_budget_it_has() -> None:
 )
 def test_a_buffer_copies_and_pickles_with_its_settings(again: Any) -> None:
     buffer = TokenBuffer(60, token_counter="o200k_base", trim_to=0.5, oversize="drop")
-    buffer.trim(chat(20))
+    buffer.trim(named_chat(20))
     assert repr(again(buffer)) == repr(buffer)
 
 
@@ -390,14 +390,14 @@ def test_a_buffer_copies_and_pickles_with_its_settings(again: Any) -> None:
 )
 def test_a_copy_computes_the_same_window(again: Any) -> None:
     buffer = TokenBuffer(60, token_counter=count_words)
-    want = buffer.trim(chat(20))
-    assert again(buffer).trim(chat(20)) == want
+    want = buffer.trim(named_chat(20))
+    assert again(buffer).trim(named_chat(20)) == want
 
 
 def test_a_pickle_holds_no_conversation() -> None:
     buffer = TokenBuffer(60, token_counter=count_words)
     size = len(pickle.dumps(buffer))
-    buffer.trim(chat(50))
+    buffer.trim(named_chat(50))
     assert len(pickle.dumps(buffer)) == size
 
 
@@ -407,7 +407,7 @@ def test_the_repr_names_the_settings() -> None:
 
 
 def test_threads_that_share_a_buffer_get_the_windows_of_their_own_conversations() -> None:
-    conversations = [chat(40, f"thread {n}") for n in range(8)]
+    conversations = [named_chat(40, f"thread {n}") for n in range(8)]
     shared = TokenBuffer(120, token_counter="o200k_base")
 
     def live(messages: list[BaseMessage]) -> list[Window]:
@@ -425,7 +425,7 @@ def test_threads_that_share_a_buffer_get_the_windows_of_their_own_conversations(
 def test_another_thread_going_on_with_the_conversation_changes_no_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    buffer, messages = TokenBuffer(60, token_counter=count_words), chat(20)
+    buffer, messages = TokenBuffer(60, token_counter=count_words), named_chat(20)
     want = TokenBuffer(60, token_counter=count_words).window(messages[:21])
     window, interrupted = Lived.window, False
 
@@ -459,7 +459,7 @@ def tokenized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_growing_list_costs_the_tokenizing_of_what_is_new(tokenized: list[str]) -> None:
-    buffer, messages = TokenBuffer(200, token_counter="o200k_base"), chat(30, "growing")
+    buffer, messages = TokenBuffer(200, token_counter="o200k_base"), named_chat(30, "growing")
     buffer.trim(messages)
     tokenized.clear()
     new = f"a bit {uuid4()}"  # counted never before in this process
@@ -470,7 +470,7 @@ def test_a_growing_list_costs_the_tokenizing_of_what_is_new(tokenized: list[str]
 def test_a_growing_list_costs_one_push_for_each_new_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    buffer, messages = TokenBuffer(200, token_counter=count_words), chat(30)
+    buffer, messages = TokenBuffer(200, token_counter=count_words), named_chat(30)
     buffer.trim(messages)
     pushed: list[int] = []
     sized = TokenBuffer.sized
@@ -540,7 +540,7 @@ def test_the_concatenated_sessions_of_a_real_user_hold_their_prefix(shared_data:
 
 
 def test_a_pin_set_later_on_a_message_is_seen() -> None:
-    messages = chat(20)
+    messages = named_chat(20)
     buffer = TokenBuffer(120, token_counter="o200k_base")
     dropped = buffer.window(messages).dropped
     messages[dropped[0]].additional_kwargs["pinned"] = True

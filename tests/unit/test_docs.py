@@ -27,7 +27,7 @@ def needs(source: str) -> None:
         pytest.importorskip("langchain")
 
 
-def run(source: str) -> str:
+def printed_by(source: str) -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(source, "README.md", "exec"), {"__name__": "__main__"})
@@ -38,7 +38,7 @@ def run(source: str) -> str:
 def test_a_readme_block_prints_what_the_readme_says(block: tuple[str, str]) -> None:
     source, output = block
     needs(source)
-    assert run(source) == output
+    assert printed_by(source) == output
 
 
 def test_every_python_block_shows_its_output() -> None:

@@ -14,32 +14,17 @@ from hypothesis import strategies as st
 from langchain_tokenbuffer._window import Budget, Oversize, Replay, Sized, Window, shrink
 from langchain_tokenbuffer.errors import TokenBudgetError
 from tests.reference import DoesNotFitError, M, Reference
-from tests.strategies import budgets, numbers
+from tests.strategies import budgets, floors_of, numbers, replay_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 Outcome: TypeAlias = "tuple[list[int], int, dict[int, int]] | None"
 """Kept indices, cut and clamp sizes; None where the last message does not fit."""
 
 
-def floors(messages: Sequence[M]) -> Callable[[int], int]:
-    def floor(index: int) -> int:
-        least = messages[index].floor
-        return messages[index].cost if least is None else least
-
-    return floor
-
-
-def lived(messages: Sequence[M], budget: Budget) -> Replay:
-    replay = Replay(budget)
-    for m in messages:
-        replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
-    return replay
-
-
 def window(messages: Sequence[M], budget: Budget) -> Window:
-    return lived(messages, budget).window()
+    return replay_of(messages, budget).window()
 
 
 def shortage(messages: Sequence[M], budget: Budget) -> TokenBudgetError | None:
@@ -126,7 +111,7 @@ def test_a_window_costs_what_its_messages_cost_with_their_clamps_and_the_fixed_p
 def test_what_messages_from_an_index_on_cost_is_the_sum_of_those_in_the_window(
     messages: list[M], budget: Budget, data: st.DataObject
 ) -> None:
-    replay = lived(messages, budget)
+    replay = replay_of(messages, budget)
     assume(shortage(messages, budget) is None)
     seen = replay.window()
     after_head = next((i for i, m in enumerate(messages) if m.kind != "system"), len(messages))
@@ -136,7 +121,7 @@ def test_what_messages_from_an_index_on_cost_is_the_sum_of_those_in_the_window(
 
 
 def test_what_a_pin_holds_before_the_cut_counts_from_its_index_on() -> None:
-    replay = lived(conversation("H10 A10! H10 A10 H10 A60"), Budget(100, trim_to=0.6))
+    replay = replay_of(conversation("H10 A10! H10 A10 H10 A60"), Budget(100, trim_to=0.6))
     assert [replay.cost_from(index) for index in range(7)] == [90, 80, 70, 70, 70, 60, 0]
 
 
@@ -158,7 +143,7 @@ def test_push_never_raises_and_tells_each_message_that_leaves_exactly_once(
     replay = Replay(budget)
     left: list[int] = []
     for m in messages:
-        left += replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+        left += replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
     replay._shortage = None  # what is in the window, also when it does not fit
     assert sorted(left) == list(replay.window().dropped)
 
@@ -169,9 +154,9 @@ def test_a_replay_pickles_in_the_middle_and_goes_on_as_if_it_had_not(
     messages: list[M], budget: Budget, data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(0, len(messages)))
-    replay: Replay = pickle.loads(pickle.dumps(lived(messages[:at], budget)))
+    replay: Replay = pickle.loads(pickle.dumps(replay_of(messages[:at], budget)))
     for m in messages[at:]:
-        replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+        replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
     try:
         seen = replay.window()
     except TokenBudgetError:
@@ -195,7 +180,7 @@ def test_a_surface_that_deletes_what_left_and_keeps_the_clamp_sizes_agrees(
     replay = Replay(budget)
     for m, (_, size) in zip(kept_messages, stored, strict=True):
         sized = Sized(m.kind, m.cost, m.calls, m.pinned, size)  # type: ignore[arg-type]
-        replay.push(sized, floors(kept_messages))
+        replay.push(sized, floors_of(kept_messages))
     want = outcome(messages, budget)
     if want is None:
         assert replay._shortage is not None
@@ -206,7 +191,7 @@ def test_a_surface_that_deletes_what_left_and_keeps_the_clamp_sizes_agrees(
 
 
 def test_a_copied_replay_lives_on_alone() -> None:
-    replay = lived(conversation("H5 A5"), Budget(20))
+    replay = replay_of(conversation("H5 A5"), Budget(20))
     copy.deepcopy(replay).push(Sized("human", 19), lambda _: 19)
     assert replay.window().kept == (0, 1)
 
@@ -215,7 +200,7 @@ def test_a_copied_replay_lives_on_alone() -> None:
 def test_a_replay_holds_the_window_and_not_the_conversation(oversize: Oversize) -> None:
     def held_after(turns: int) -> int:
         messages = conversation("S1 " + "H3 A3:1 T3 A3 H90 A2 " * turns)
-        return len(pickle.dumps(lived(messages, Budget(60, oversize=oversize))))
+        return len(pickle.dumps(replay_of(messages, Budget(60, oversize=oversize))))
 
     # Indices grow by a byte or two; the number of messages held does not.
     assert held_after(400) < 1.3 * held_after(20)
@@ -443,7 +428,7 @@ def test_drop_leaves_the_later_results_of_an_oversized_step_out() -> None:
 
 
 def test_drop_says_why_it_left_something_out() -> None:
-    replay = lived(conversation("H30"), Budget(20, oversize="drop"))
+    replay = replay_of(conversation("H30"), Budget(20, oversize="drop"))
     assert replay.left_out is not None
     assert replay.left_out.tokens == 30
 
@@ -454,7 +439,7 @@ def test_drop_raises_where_the_head_alone_does_not_fit() -> None:
 
 
 def test_what_is_held_before_the_cut_is_the_head_and_the_question() -> None:
-    replay = lived(conversation("S1 H4 A9 A9 H1"), Budget(21, 1.0))
+    replay = replay_of(conversation("S1 H4 A9 A9 H1"), Budget(21, 1.0))
     assert (replay.held, replay.cut) == ([0, 1], 3)
 
 
@@ -478,7 +463,7 @@ def test_the_cut_of_an_empty_tail_is_the_length_of_the_conversation() -> None:
     ],
 )
 def test_what_must_stay_may_take_the_slack(text: str, *, strained: bool) -> None:
-    assert lived(conversation(text), Budget(20, 0.5, fixed=5, slack=3)).strained is strained
+    assert replay_of(conversation(text), Budget(20, 0.5, fixed=5, slack=3)).strained is strained
 
 
 @pytest.mark.parametrize(
@@ -492,7 +477,7 @@ def test_what_must_stay_may_take_the_slack(text: str, *, strained: bool) -> None
 def test_when_something_is_left_out_the_rest_may_take_the_slack(
     text: str, *, strained: bool
 ) -> None:
-    replay = lived(conversation(text), Budget(20, fixed=5, slack=3, oversize="drop"))
+    replay = replay_of(conversation(text), Budget(20, fixed=5, slack=3, oversize="drop"))
     assert (replay.kept()[0], replay.strained) == ([0], strained)
 
 
@@ -503,7 +488,7 @@ def test_an_error_does_not_count_the_slack() -> None:
 
 
 def test_what_the_slack_cannot_help_does_not_take_it() -> None:
-    replay = lived(conversation("H19"), Budget(20, fixed=5, slack=3))
+    replay = replay_of(conversation("H19"), Budget(20, fixed=5, slack=3))
     assert (replay.strained, replay._shortage is None) == (False, False)
 
 
@@ -538,7 +523,7 @@ def test_before_the_first_push_there_is_nothing_to_tell() -> None:
     ],
 )
 def test_a_push_tells_the_first_index_it_took_out_or_resized(text: str, changed: int) -> None:
-    assert lived(conversation(text), Budget(20, 1.0)).changed == changed
+    assert replay_of(conversation(text), Budget(20, 1.0)).changed == changed
 
 
 # --- the error ----------------------------------------------------------------------------------
@@ -572,7 +557,7 @@ def test_what_an_error_says_is_needed_is_enough(messages: list[M], budget: Budge
 def test_an_error_says_both_numbers_and_what_they_are_made_of(
     text: str, oversize: Oversize, tokens: str, made_of: str
 ) -> None:
-    replay = lived(conversation(text), Budget(20, fixed=3, oversize=oversize))
+    replay = replay_of(conversation(text), Budget(20, fixed=3, oversize=oversize))
     even, otherwise = (
         (" even when clamped", "") if oversize == "clamp" else ("", ', or allow "clamp"')
     )
