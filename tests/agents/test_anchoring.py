@@ -135,7 +135,7 @@ def run_thread(
 
 @pytest.mark.parametrize("messages", [chat_with_ids(40), tool_loop(60, 40)], ids=["chat", "loop"])
 @pytest.mark.parametrize("of", [0.6, 0.8])
-def test_where_less_is_billed_than_counted_more_is_seen(
+def test_where_less_is_billed_than_counted_the_window_is_larger(
     of: float, messages: list[BaseMessage]
 ) -> None:
     anchored = run_thread(messages, bills_share_of(of), max_tokens=1500)
@@ -166,13 +166,13 @@ def test_a_result_dearer_than_all_before_it_is_within_budget() -> None:
     assert max(run_thread(messages, bill, max_tokens=1500).bills[1:]) <= 1500
 
 
-def test_what_stands_beside_the_messages_falls_out_by_subtraction() -> None:
+def test_the_reported_usage_includes_the_fixed_part() -> None:
     bills = run_thread(chat_with_ids(40), bills_share_of(1.0, more=300), max_tokens=1500).bills
     assert (max(bills) <= 1500, max(bills) > 1350) == (True, True)
 
 
 @pytest.mark.parametrize("turns", [2, 6, 12])
-def test_what_is_new_is_never_taken_for_what_was_cheap(turns: int) -> None:
+def test_new_messages_are_not_rescaled_by_cheaper_older_ones(turns: int) -> None:
     def bill(asked: ModelRequest[Any]) -> int:
         results = [each for each in asked.messages if kind_of(each) == "tool"]
         dear = COUNTER(results) - COUNTER.constant if results else 0
@@ -200,7 +200,7 @@ def test_a_report_changes_nothing_before_it() -> None:
     assert (anchored[:21], anchored[21:] != silent[21:]) == (silent[:21], True)
 
 
-def test_what_the_provider_knows_to_be_too_long_leaves_at_once() -> None:
+def test_what_is_too_long_by_the_reported_usage_leaves_at_once() -> None:
     messages = chat_with_ids(3)
     total = count_request(request(messages, system_message=SYSTEM))
     silent = run_thread(messages, None, max_tokens=total + 20).sent[-1]
@@ -208,7 +208,7 @@ def test_what_the_provider_knows_to_be_too_long_leaves_at_once() -> None:
     assert (len(silent), len(dear) < len(silent)) == (6, True)
 
 
-def test_a_thread_from_before_is_believed_from_its_beginning() -> None:
+def test_the_reports_of_an_older_thread_are_used_from_its_beginning() -> None:
     state = [
         *run_thread(chat_with_ids(30), bills_share_of(0.7), max_tokens=1200).state,
         HumanMessage("And?", id="last"),
@@ -298,7 +298,7 @@ def test_a_reply_by_what_an_alias_stands_for_is_the_models(asked: str, answered:
     ("asked", "answered"),
     [("gpt-4", "gpt-4o"), ("claude-sonnet-4-5", "claude-opus-4-5"), ("gemini-2.5-pro", "gpt-5")],
 )
-def test_a_reply_by_a_model_of_another_name_is_not(asked: str, answered: str) -> None:
+def test_a_reply_by_a_model_of_another_name_is_not_the_models(asked: str, answered: str) -> None:
     reply = reporting(AIMessage("Rye."), 900, answered)
     assert (is_by(reply, asked), is_by(reply, answered)) == (False, True)
 

@@ -22,7 +22,7 @@ def state(messages: list[BaseMessage]) -> Any:
     return {"messages": messages}
 
 
-def test_it_counts_for_the_summarization_middleware() -> None:
+def test_a_token_counter_counts_for_the_summarization_middleware() -> None:
     model = FakeMessagesListChatModel(responses=[AIMessage("A summary."), AIMessage("Done.")])
     middleware = SummarizationMiddleware(
         model=model,
@@ -59,7 +59,7 @@ class Recording(FakeMessagesListChatModel):
 
 
 @pytest.mark.parametrize(("trigger", "kept"), [(100, "[cleared]"), (100_000, "found " * 200)])
-def test_it_counts_for_the_context_editing_middleware(trigger: int, kept: str) -> None:
+def test_a_token_counter_counts_for_the_context_editing_middleware(trigger: int, kept: str) -> None:
     model = Recording(responses=[AIMessage("Done.")])
     middleware = ContextEditingMiddleware(
         edits=[ClearToolUsesEdit(trigger=trigger, keep=0)],

@@ -80,7 +80,7 @@ def test_the_state_keeps_every_message() -> None:
     assert len(state["messages"]) == 1 + 2 * 50 + 1
 
 
-def test_the_state_shown_to_others_holds_nothing_of_ours() -> None:
+def test_the_state_shown_to_others_has_only_messages() -> None:
     agent = create_agent(
         Scripted(replies=looking(3)), [look()], middleware=[middleware_within(600)]
     )
@@ -195,11 +195,11 @@ def test_the_tools_are_in_the_budget() -> None:
 
 
 def test_a_tool_that_must_be_called_takes_ten_tokens_more() -> None:
-    told: list[TrimEvent] = []
+    events: list[TrimEvent] = []
     for choice in ("auto", "required", "look"):
         asked = request([HumanMessage("Hi")], tools=[look()], tool_choice=choice)
-        sent_by(middleware_within(on_trim=told.append), asked)
-    free, required, named = (event.tokens_after for event in told)
+        sent_by(middleware_within(on_trim=events.append), asked)
+    free, required, named = (event.tokens_after for event in events)
     assert (required - free, named - free) == (0, 10)
 
 
@@ -518,11 +518,11 @@ def events_of(middleware: TokenBufferMiddleware, messages: list[BaseMessage]) ->
 def test_an_event_says_what_was_sent() -> None:
     events: list[TrimEvent] = []
     window = window_of(middleware_within(on_trim=events.append), tool_loop(50))
-    told = (events[0].tokens_after, events[0].kept, events[0].dropped)
-    assert told == (COUNTER(window), len(window), 101 - len(window))
+    reported = (events[0].tokens_after, events[0].kept, events[0].dropped)
+    assert reported == (COUNTER(window), len(window), 101 - len(window))
 
 
-def test_an_event_says_what_it_would_have_cost() -> None:
+def test_an_event_says_how_many_tokens_there_were_before() -> None:
     events: list[TrimEvent] = []
     window_of(middleware_within(on_trim=events.append), tool_loop(50))
     assert events[0].tokens_before == COUNTER(tool_loop(50))
@@ -539,7 +539,7 @@ def test_the_reusable_prefix_is_what_stands_before_the_cut_when_it_moves() -> No
     assert {event.reusable_tokens for event in moved} == {COUNTER(tool_loop(0))}
 
 
-def test_the_reasons_are_told_apart() -> None:
+def test_an_event_names_its_reason() -> None:
     reasons = [event.reason for event in events_of(middleware_within(), tool_loop(40))]
     assert (reasons[0], set(reasons)) == ("fits", {"fits", "moved", "held"})
 

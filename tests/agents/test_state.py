@@ -224,13 +224,13 @@ def test_an_overflow_is_an_event_of_its_own() -> None:
     assert events[1].reason == "overflow"
 
 
-def test_what_an_overflow_taught_binds_later_calls() -> None:
+def test_the_limit_learned_from_an_overflow_holds_for_later_calls() -> None:
     model = Small(replies=looking(40), allowed=400)
     run_agent(model, saver=InMemorySaver())
     assert model.refusals == 1
 
 
-def test_what_an_overflow_taught_binds_a_later_turn_in_another_middleware() -> None:
+def test_the_limit_learned_from_an_overflow_holds_for_a_later_turn_in_another_middleware() -> None:
     saver = InMemorySaver()
     run_agent(Small(replies=looking(40), allowed=400), saver=saver)
     later = Small(replies=looking(40), allowed=400)
@@ -238,7 +238,7 @@ def test_what_an_overflow_taught_binds_a_later_turn_in_another_middleware() -> N
     assert later.refusals == 0
 
 
-def test_another_thread_learns_it_again() -> None:
+def test_another_thread_learns_the_limit_again() -> None:
     saver = InMemorySaver()
     model = Small(replies=[*looking(40), *looking(40)], allowed=400)
     agent = agent_of(model, saver=saver)
@@ -247,7 +247,7 @@ def test_another_thread_learns_it_again() -> None:
     assert model.refusals == 2
 
 
-def test_another_model_is_not_bound_by_it() -> None:
+def test_the_limit_of_one_model_does_not_hold_for_another() -> None:
     known = {"limits": {"other": 10}}
     handler = Answers(AIMessage("ok"))
     TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
@@ -578,7 +578,7 @@ def test_a_pickled_middleware_carries_no_conversation() -> None:
     assert len(pickle.dumps(middleware)) == before
 
 
-def test_what_a_trim_tells_pickles() -> None:
+def test_a_trim_event_pickles() -> None:
     events: list[TrimEvent] = []
     middleware = TokenBufferMiddleware(600, token_counter=ENCODING, on_trim=events.append)
     sent_by(middleware, request(tool_loop(60, 40)))

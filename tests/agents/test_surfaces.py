@@ -100,7 +100,7 @@ def test_one_middleware_may_serve_several_agents() -> None:
 # --- among other middlewares --------------------------------------------------------------------
 
 
-def test_what_middlewares_before_it_add_is_in_the_budget() -> None:
+def test_what_earlier_middlewares_add_is_in_the_budget() -> None:
     @wrap_model_call
     def remind(request: ModelRequest[Any], handler: Callable[..., Any]) -> Any:
         memory = SystemMessage("Remember: " + "this " * 100)
@@ -111,7 +111,7 @@ def test_what_middlewares_before_it_add_is_in_the_budget() -> None:
     assert max(COUNTER.count(sent, tools=[look()]) for sent in model.seen) <= 600
 
 
-def test_it_goes_behind_context_editing() -> None:
+def test_the_middleware_goes_behind_context_editing() -> None:
     model = Scripted(replies=looking(30))
     run_agent(model, ContextEditingMiddleware(), middleware_within(600))
     assert max(COUNTER.count(sent, tools=[look()]) for sent in model.seen) <= 600

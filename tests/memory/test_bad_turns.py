@@ -79,7 +79,7 @@ def test_after_a_bad_turn_the_next_is_saved() -> None:
 
 
 class Interrupted:
-    """A counter that fails when it is told to."""
+    """A counter that fails when a test says so."""
 
     fails = False
 

@@ -73,7 +73,7 @@ def test_the_low_water_mark_lets_more_go_at_once() -> None:
 
 @pytest.mark.parametrize("trim_to", [0.3, 0.6, 1.0])
 @pytest.mark.parametrize("limit", [7, 20, 45])
-def test_it_shows_what_a_token_buffer_shows_of_the_whole_conversation(
+def test_the_memory_shows_what_a_token_buffer_shows_of_the_whole_conversation(
     trim_to: float, limit: int
 ) -> None:
     memory = memory_of_words(limit, trim_to=trim_to)
@@ -102,7 +102,7 @@ sizes = st.sampled_from([1, 2, 5, 12, 100])
     oversize=st.sampled_from(["clamp", "drop"]),
     loads=st.sampled_from(["never", "always"]),
 )
-def test_what_it_deleted_changes_no_window(
+def test_what_the_memory_deleted_changes_no_window(
     turns: list[tuple[int, int]], limit: int, trim_to: float, oversize: str, loads: str
 ) -> None:
     options = {"trim_to": trim_to, "oversize": oversize}

@@ -149,7 +149,7 @@ def test_a_conversation_chain_takes_another_memory_key() -> None:
     assert llm.prompts[-1] == f"{LAST_HISTORY}|q4"
 
 
-def test_a_conversation_chain_predicts_with_it() -> None:
+def test_a_conversation_chain_predicts_with_the_memory() -> None:
     llm = Spy(responses=REPLIES)
     chain = ConversationChain(llm=llm, memory=memory_of_six_words())
     assert [chain.predict(input=question) for question in QUESTIONS] == REPLIES
@@ -251,7 +251,7 @@ def test_a_retrieval_chain_gets_the_window_as_messages() -> None:
 # --- CombinedMemory -------------------------------------------------------------------------------
 
 
-def test_it_combines_with_another_memory() -> None:
+def test_the_memory_combines_with_another_memory() -> None:
     memory = memory_of_six_words(input_key="input")
     combined = CombinedMemory(memories=[memory, SimpleMemory(memories={"place": "Seoul"})])
     combined.save_context({"input": "q1"}, {"output": "one one"})
@@ -259,7 +259,7 @@ def test_it_combines_with_another_memory() -> None:
     assert loaded == {"history": "Human: q1\nAI: one one", "place": "Seoul"}
 
 
-def test_two_of_them_combine_with_windows_of_their_own() -> None:
+def test_two_memories_combine_with_windows_of_their_own() -> None:
     short = ConversationTokenBufferMemory(
         llm=count_content_words, max_token_limit=3, input_key="input", memory_key="short"
     )
@@ -272,7 +272,7 @@ def test_two_of_them_combine_with_windows_of_their_own() -> None:
     }
 
 
-def test_a_combined_memory_clears_it() -> None:
+def test_a_combined_memory_clears_the_memory() -> None:
     memory = memory_of_six_words(input_key="input")
     combined = CombinedMemory(memories=[memory])
     combined.save_context({"input": "q1"}, {"output": "one one"})
@@ -280,14 +280,14 @@ def test_a_combined_memory_clears_it() -> None:
     assert memory.buffer == ""
 
 
-async def test_a_combined_memory_saves_it_in_async() -> None:
+async def test_a_combined_memory_saves_into_the_memory_in_async() -> None:
     memory = memory_of_six_words(input_key="input")
     combined = CombinedMemory(memories=[memory])
     await combined.asave_context({"input": "q1"}, {"output": "one one"})
     assert await combined.aload_memory_variables({}) == {"history": "Human: q1\nAI: one one"}
 
 
-def test_a_chain_takes_it_combined() -> None:
+def test_a_chain_takes_the_memory_combined() -> None:
     llm = Spy(responses=REPLIES)
     combined = CombinedMemory(
         memories=[memory_of_six_words(input_key="input"), SimpleMemory(memories={"place": "Seoul"})]
@@ -332,7 +332,7 @@ def test_a_read_only_memory_changes_nothing(write: Callable[[Any], None]) -> Non
     assert memory.buffer == "Human: q1\nAI: one one"
 
 
-def test_a_chain_reads_it_shared() -> None:
+def test_a_chain_reads_the_memory_shared() -> None:
     _, shared = _shared()
     llm = Spy(responses=["summary"])
     chain = LLMChain(llm=llm, prompt=PromptTemplate.from_template("{history}|{x}"), memory=shared)

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 
-def test_clear_empties_it() -> None:
+def test_clear_empties_the_memory() -> None:
     memory = memory_of_words(60)
     save(memory, "hi", "hello")
     memory.clear()
     assert (window_of(memory), stored_in(memory)) == ([], [])
 
 
-async def test_aclear_empties_it() -> None:
+async def test_aclear_empties_the_memory() -> None:
     memory = memory_of_words(60)
     save(memory, "hi", "hello")
     await memory.aclear()
@@ -35,7 +35,7 @@ def test_clear_empties_a_store_that_was_passed(foreign: BaseChatMessageHistory) 
     assert foreign.messages == []
 
 
-def test_after_clear_it_begins_anew() -> None:
+def test_after_clear_the_memory_begins_anew() -> None:
     memory = memory_of_words(4)
     for number in range(4):
         save(memory, numbered_text(number), numbered_text(number))

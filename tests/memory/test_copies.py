@@ -1,4 +1,4 @@
-"""A pickled or copied memory shows the same, and lives on alone."""
+"""A pickled or copied memory shows the same, and changes alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("llm", [count_content_words, "cl100k_base", TokenCounter("o200k_base")])
-def test_it_pickles_with_what_it_holds(llm: Any) -> None:
+def test_the_memory_pickles_with_what_it_holds(llm: Any) -> None:
     memory = ConversationTokenBufferMemory(llm=llm, max_token_limit=40)
     for number in range(9):
         save(memory, numbered_text(number), numbered_text(number))
@@ -57,11 +57,11 @@ COPIES: list[Callable[[ConversationTokenBufferMemory], ConversationTokenBufferMe
 class TestCopy:
     """A copy with everything below it."""
 
-    def test_it_shows_the_same(self, copied: Any) -> None:
+    def test_a_copy_shows_the_same(self, copied: Any) -> None:
         memory = memory_after_seven_turns()
         assert window_of(copied(memory)) == window_of(memory)
 
-    def test_it_goes_on_as_the_original_does(self, copied: Any) -> None:
+    def test_a_copy_goes_on_as_the_original_does(self, copied: Any) -> None:
         memory = memory_after_seven_turns()
         other = copied(memory)
         for number in range(10, 20):
@@ -69,20 +69,20 @@ class TestCopy:
             save(other, numbered_text(number, 2), numbered_text(number))
         assert (window_of(other), stored_in(other)) == (window_of(memory), stored_in(memory))
 
-    def test_it_changes_nothing_in_the_original(self, copied: Any) -> None:
+    def test_a_copy_changes_nothing_in_the_original(self, copied: Any) -> None:
         memory = memory_after_seven_turns()
         before = stored_in(memory)
         for number in range(9):
             save(copied(memory), numbered_text(number), numbered_text(number))
         assert stored_in(memory) == before
 
-    def test_it_still_owns_its_store(self, copied: Any) -> None:
+    def test_a_copy_still_owns_its_store(self, copied: Any) -> None:
         other = copied(memory_after_seven_turns())
         for number in range(50):
             save(other, numbered_text(number), numbered_text(number))
         assert len(stored_in(other)) <= 10
 
-    def test_it_still_deletes_nothing_from_a_passed_store(self, copied: Any) -> None:
+    def test_a_copy_still_deletes_nothing_from_a_passed_store(self, copied: Any) -> None:
         other = copied(memory_of_words(4, chat_memory=PassedHistory()))
         for number in range(5):
             save(other, numbered_text(number), numbered_text(number))

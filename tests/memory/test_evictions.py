@@ -66,7 +66,7 @@ def test_the_very_messages_are_handed_out() -> None:
     assert gone[0] is first
 
 
-def test_the_new_turn_is_stored_and_nothing_deleted_when_they_are_handed_out(
+def test_the_new_turn_is_stored_and_nothing_deleted_when_messages_are_handed_out(
     save_either_way: Any,
 ) -> None:
     memory, evictions = _evicting()
@@ -75,7 +75,7 @@ def test_the_new_turn_is_stored_and_nothing_deleted_when_they_are_handed_out(
     assert evictions.stored == [["a", "b", "c", "d"]]
 
 
-def test_they_are_deleted_after_the_handler_returned(save_either_way: Any) -> None:
+def test_messages_are_deleted_after_the_handler_returned(save_either_way: Any) -> None:
     memory, _ = _evicting()
     save_either_way(memory, {"input": "a"}, {"output": "b"})
     save_either_way(memory, {"input": "c"}, {"output": "d"})
@@ -128,7 +128,7 @@ def test_what_the_handler_refused_comes_again_with_the_next_save(
     assert evictions.batches[-1] == ["a", "b", "c", "d"]
 
 
-def test_what_the_handler_refused_leaves_when_it_takes_it(
+def test_what_the_handler_refused_leaves_when_the_handler_takes_it(
     refused: tuple[ConversationTokenBufferMemory, Evictions],
 ) -> None:
     save(refused[0], "e", "f")
@@ -191,7 +191,7 @@ def _coroutine_handlers() -> list[tuple[str, Callable[[AsyncEvictions], Any]]]:
 class TestCoroutineHandler:
     """A handler that is a coroutine function, in any of its forms."""
 
-    async def test_it_is_awaited_by_the_async_twin(self, handler: Any) -> None:
+    async def test_the_async_twin_awaits_a_coroutine_handler(self, handler: Any) -> None:
         kept = AsyncEvictions()
         memory = memory_of_words(2, on_evict=handler(kept))
         await memory.asave_context({"input": "a"}, {"output": "b"})
@@ -274,7 +274,7 @@ async def test_what_was_cancelled_comes_again() -> None:
     assert batches == [["a", "b"], ["a", "b", "c", "d"]]
 
 
-async def test_what_one_task_is_busy_with_is_not_handed_to_another() -> None:
+async def test_messages_that_one_task_is_evicting_are_not_handed_to_another() -> None:
     batches: list[list[object]] = []
 
     async def slow(gone: list[BaseMessage]) -> None:

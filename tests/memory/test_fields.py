@@ -25,7 +25,7 @@ from tests.memory.stand_ins import (
 
 
 @pytest.mark.parametrize("name", list(ClassicMemory.model_fields))
-def test_every_classic_field_is_there(name: str) -> None:
+def test_the_memory_has_every_classic_field(name: str) -> None:
     assert name in ConversationTokenBufferMemory.model_fields
 
 
@@ -38,7 +38,7 @@ def test_a_default_is_the_classic_one(name: str, classic: ClassicMemory) -> None
     ("name", "value"), [("trim_to", 1.0), ("start_on", "human"), ("oversize", "clamp"),
                         ("on_evict", None)]
 )  # fmt: skip
-def test_a_default_of_our_own_is_as_documented(name: str, value: object) -> None:
+def test_a_default_of_a_new_setting_is_as_documented(name: str, value: object) -> None:
     assert getattr(ConversationTokenBufferMemory(llm=CHAT), name) == value
 
 
@@ -47,7 +47,7 @@ def test_arguments_are_given_by_name_as_to_the_classic_class() -> None:
         ConversationTokenBufferMemory(CHAT)  # type: ignore[call-arg, arg-type]
 
 
-def test_it_takes_every_classic_argument() -> None:
+def test_the_memory_takes_every_classic_argument() -> None:
     options: dict[str, Any] = {
         "chat_memory": PassedHistory(),
         "output_key": "out",
@@ -63,11 +63,11 @@ def test_it_takes_every_classic_argument() -> None:
     assert {name: getattr(memory, name) for name in options} == options
 
 
-def test_it_is_a_chat_memory() -> None:
+def test_the_memory_is_a_chat_memory() -> None:
     assert isinstance(ConversationTokenBufferMemory(llm=CHAT), BaseChatMemory)
 
 
-def test_its_own_store_is_an_in_memory_history() -> None:
+def test_the_memorys_own_store_is_an_in_memory_history() -> None:
     memory = ConversationTokenBufferMemory(llm=CHAT)
     assert isinstance(memory.chat_memory, InMemoryChatMessageHistory)
 
@@ -87,7 +87,7 @@ def test_a_model_with_bound_options_is_seen_through() -> None:
     assert ConversationTokenBufferMemory(llm=bound).llm is CHAT
 
 
-def test_it_dumps_as_json_what_the_classic_class_dumps(classic: ClassicMemory) -> None:
+def test_the_memory_dumps_as_json_what_the_classic_class_dumps(classic: ClassicMemory) -> None:
     memory = ConversationTokenBufferMemory(llm=CHAT)
     for each in (memory, classic):
         each.save_context({"input": "hi"}, {"output": "hello"})
@@ -96,7 +96,7 @@ def test_it_dumps_as_json_what_the_classic_class_dumps(classic: ClassicMemory) -
     assert {name: ours[name] for name in theirs} == theirs
 
 
-def test_it_dumps_what_the_classic_class_dumps(classic: ClassicMemory) -> None:
+def test_the_memory_dumps_what_the_classic_class_dumps(classic: ClassicMemory) -> None:
     theirs, ours = classic.model_dump(), ConversationTokenBufferMemory(llm=CHAT).model_dump()
     assert {name: ours[name] for name in theirs} == theirs
 
@@ -114,11 +114,11 @@ def test_the_handler_of_evictions_is_not_dumped() -> None:
     assert "on_evict" not in memory_of_words(5, on_evict=print).model_dump()
 
 
-def test_its_repr_names_its_settings() -> None:
+def test_the_repr_of_the_memory_names_its_settings() -> None:
     assert "max_token_limit=5" in repr(memory_of_words(5))
 
 
-def test_its_repr_shows_no_key() -> None:
+def test_the_repr_of_the_memory_shows_no_key() -> None:
     llm = ChatOpenAI(api_key=SecretStr("sk-very-secret"), model="gpt-4o")
     assert "sk-very-secret" not in repr(ConversationTokenBufferMemory(llm=llm))
 

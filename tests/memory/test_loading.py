@@ -45,21 +45,21 @@ def test_an_empty_memory_shows_no_messages() -> None:
     assert memory_of_words(60, return_messages=True).load_memory_variables({}) == {"history": []}
 
 
-def test_its_one_variable_is_the_memory_key() -> None:
+def test_the_one_variable_of_the_memory_is_the_memory_key() -> None:
     assert memory_of_words(60, memory_key="past").memory_variables == ["past"]
 
 
-def test_it_loads_under_the_memory_key() -> None:
+def test_the_memory_loads_under_the_memory_key() -> None:
     assert memory_of_words(60, memory_key="past").load_memory_variables({}) == {"past": ""}
 
 
-async def test_it_loads_the_same_in_async() -> None:
+async def test_the_memory_loads_the_same_in_async() -> None:
     memory = memory_of_words(60, memory_key="past")
     save(memory, "hi", "hello")
     assert await memory.aload_memory_variables({}) == memory.load_memory_variables({})
 
 
-async def test_it_loads_messages_in_async() -> None:
+async def test_the_memory_loads_messages_in_async() -> None:
     memory = memory_of_words(60, return_messages=True)
     save(memory, "hi", "hello")
     assert await memory.aload_memory_variables({}) == memory.load_memory_variables({})

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from langchain_core.chat_history import BaseChatMessageHistory
 
 
-def test_one_long_reply_never_empties_it() -> None:
+def test_one_long_reply_never_empties_the_memory() -> None:
     memory = memory_of_words(30)
     save(memory, "why", numbered_text(1, 500))
     assert [message.type for message in memory.buffer_as_messages] == ["human", "ai"]
@@ -93,23 +93,25 @@ def test_what_is_left_out_leaves_memory() -> None:
     assert stored_in(memory) == ["why"]
 
 
-def test_what_is_left_out_is_said_once() -> None:
+def test_the_memory_warns_once_of_what_is_left_out() -> None:
     _, caught = _overfull()
     assert len(caught) == 1
 
 
-def test_what_is_left_out_is_said_with_both_numbers() -> None:
-    _, [said_once] = _overfull()
-    assert "needs 6 tokens" in said_once
-    assert "max_tokens is 2" in said_once
+def test_the_warning_of_what_is_left_out_names_both_numbers() -> None:
+    _, [warning] = _overfull()
+    assert "needs 6 tokens" in warning
+    assert "max_tokens is 2" in warning
 
 
-def test_what_is_left_out_of_a_passed_store_is_said_once(foreign: BaseChatMessageHistory) -> None:
+def test_the_memory_warns_once_of_what_is_left_out_of_a_passed_store(
+    foreign: BaseChatMessageHistory,
+) -> None:
     _, caught = _overfull(chat_memory=foreign)
     assert len(caught) == 1
 
 
-def test_a_limit_below_a_requests_own_cost_is_said_once_a_turn() -> None:
+def test_the_memory_warns_once_a_turn_of_a_limit_below_a_requests_own_tokens() -> None:
     memory = ConversationTokenBufferMemory(llm=CHAT, max_token_limit=2)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -129,20 +131,20 @@ def test_after_what_was_left_out_the_next_turn_is_followed_as_ever() -> None:
     assert stored_in(memory) == ["w4", "w4", "w5", "w5"]
 
 
-def test_dropping_logs_what_was_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_oversize_drop_logs_what_was_left_out(caplog: pytest.LogCaptureFixture) -> None:
     memory = memory_of_words(4, oversize="drop")
     with caplog.at_level(logging.WARNING, logger="langchain_tokenbuffer"):
         save(memory, "why", numbered_text(1, 500))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_dropping_leaves_out_the_reply_alone() -> None:
+def test_oversize_drop_leaves_out_the_reply_alone() -> None:
     memory = memory_of_words(4, oversize="drop")
     save(memory, "why", numbered_text(1, 500))
     assert stored_in(memory) == ["why"]
 
 
-def test_dropping_leaves_out_a_question_with_its_turn() -> None:
+def test_oversize_drop_leaves_out_a_question_with_its_turn() -> None:
     memory = memory_of_words(4, oversize="drop")
     save(memory, numbered_text(1, 500), "because")
     assert stored_in(memory) == []
@@ -154,7 +156,7 @@ def test_dropping_single_messages_is_silent(caplog: pytest.LogCaptureFixture) ->
     assert caplog.records == []
 
 
-def test_system_messages_that_do_not_fit_are_said_with_both_numbers() -> None:
+def test_the_warning_of_system_messages_that_do_not_fit_names_both_numbers() -> None:
     memory = memory_of_words(5)
     memory.chat_memory.add_message(SystemMessage(numbered_text(0, 9)))
     with pytest.warns(UserWarning, match=r"needs 9 tokens.*max_tokens is 5"):
@@ -166,7 +168,7 @@ def raising(foreign: BaseChatMessageHistory) -> ConversationTokenBufferMemory:
     return memory_of_words(5, oversize="raise", chat_memory=foreign)
 
 
-def test_raising_raises_from_save_with_both_numbers(save_either_way: Any) -> None:
+def test_oversize_raise_raises_from_save_with_both_numbers(save_either_way: Any) -> None:
     with pytest.raises(TokenBudgetError, match=r"needs 501 tokens.*max_tokens is 5"):
         save_either_way(
             memory_of_words(5, oversize="raise"),
@@ -175,7 +177,7 @@ def test_raising_raises_from_save_with_both_numbers(save_either_way: Any) -> Non
         )
 
 
-def test_raising_stores_nothing(save_either_way: Any) -> None:
+def test_oversize_raise_stores_nothing(save_either_way: Any) -> None:
     memory = memory_of_words(5, oversize="raise")
     save(memory, "a", "b")
     with pytest.raises(TokenBudgetError):
@@ -183,7 +185,7 @@ def test_raising_stores_nothing(save_either_way: Any) -> None:
     assert stored_in(memory) == ["a", "b"]
 
 
-def test_raising_stores_nothing_in_a_passed_store(
+def test_oversize_raise_stores_nothing_in_a_passed_store(
     raising: ConversationTokenBufferMemory, save_either_way: Any
 ) -> None:
     save(raising, "a", "b")
@@ -192,13 +194,13 @@ def test_raising_stores_nothing_in_a_passed_store(
     assert stored_in(raising) == ["a", "b"]
 
 
-def test_raising_lets_what_fits_through(raising: ConversationTokenBufferMemory) -> None:
+def test_oversize_raise_saves_what_fits(raising: ConversationTokenBufferMemory) -> None:
     for number in range(4):
         save(raising, numbered_text(number), numbered_text(number))
     assert window_of(raising) == ["w2", "w2", "w3", "w3"]
 
 
-def test_raising_raises_on_load_when_the_limit_was_lowered() -> None:
+def test_oversize_raise_raises_on_load_when_the_limit_was_lowered() -> None:
     memory = memory_of_words(50, oversize="raise")
     save(memory, numbered_text(1, 20), numbered_text(1, 20))
     memory.max_token_limit = 5
@@ -206,7 +208,7 @@ def test_raising_raises_on_load_when_the_limit_was_lowered() -> None:
         memory.load_memory_variables({})
 
 
-async def test_raising_reads_an_async_history_in_async() -> None:
+async def test_oversize_raise_reads_an_async_history_in_async() -> None:
     memory = memory_of_words(5, oversize="raise", chat_memory=AsyncOnlyHistory())
     await memory.asave_context({"input": "a"}, {"output": "b"})
     with pytest.raises(TokenBudgetError):

@@ -135,7 +135,7 @@ def test_single_messages_leave_exactly_as_with_the_classic_class(
 @pytest.mark.parametrize("name", MODELS)
 @given(conversation=turns, data=st.data())
 @settings(max_examples=100)
-def test_by_default_it_holds_the_classic_window_from_its_first_human_message_on(
+def test_by_default_the_memory_keeps_the_classic_window_from_its_first_human_message_on(
     name: str, conversation: list[Turn], data: st.DataObject
 ) -> None:
     llm = MODELS[name]
@@ -179,7 +179,7 @@ def test_the_classic_class_raises_below_the_three_tokens_of_a_chat_request(limit
 @pytest.mark.parametrize("limit", [1, 2])
 @given(conversation=turns)
 @settings(max_examples=20)
-def test_where_the_classic_class_raises_for_a_tiny_limit_ours_is_empty(
+def test_where_the_classic_class_raises_for_a_tiny_limit_the_memory_is_empty(
     limit: int, conversation: list[Turn]
 ) -> None:
     ours = ConversationTokenBufferMemory(
@@ -223,7 +223,9 @@ def test_saving_and_loading_are_the_same_in_sync_and_async(
 @pytest.mark.parametrize("name", MODELS)
 @given(conversation=turns)
 @settings(max_examples=25)
-def test_the_string_it_shows_is_the_classic_one(name: str, conversation: list[Turn]) -> None:
+def test_the_string_that_the_memory_shows_is_the_classic_one(
+    name: str, conversation: list[Turn]
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         classic = ClassicMemory(
@@ -266,7 +268,7 @@ def test_counting_messages_shows_what_the_window_memory_shows(k: int, as_list: b
 
 
 @pytest.mark.parametrize("as_list", [False, True])
-def test_within_the_budget_it_shows_what_the_buffer_memory_shows(as_list: bool) -> None:  # noqa: FBT001
+def test_within_the_budget_the_memory_shows_what_the_buffer_memory_shows(as_list: bool) -> None:  # noqa: FBT001
     ours = ConversationTokenBufferMemory(llm=CHAT, return_messages=as_list)
     shown = _shown_by(
         lambda: ConversationBufferMemory(return_messages=as_list, chat_memory=PassedHistory())
@@ -274,6 +276,6 @@ def test_within_the_budget_it_shows_what_the_buffer_memory_shows(as_list: bool) 
     assert _filled(ours) == shown
 
 
-def test_within_the_budget_it_shows_what_the_string_memory_shows() -> None:
+def test_within_the_budget_the_memory_shows_what_the_string_memory_shows() -> None:
     shown = _shown_by(ConversationStringBufferMemory).lstrip()
     assert _filled(ConversationTokenBufferMemory(llm=CHAT)) == shown

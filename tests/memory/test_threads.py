@@ -127,7 +127,7 @@ def _lists_of(memory: ConversationTokenBufferMemory) -> int:
 
 
 @pytest.mark.parametrize("options", [{}, {"trim_to": 0.6}, {"start_on": None, "oversize": "drop"}])
-def test_many_turns_do_not_make_it_grow(options: dict[str, Any]) -> None:
+def test_many_turns_do_not_make_the_memory_grow(options: dict[str, Any]) -> None:
     memory = ConversationTokenBufferMemory(llm="cl100k_base", max_token_limit=200, **options)
     sizes = []
     for number in range(1200):

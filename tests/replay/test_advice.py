@@ -77,20 +77,20 @@ def test_no_setting_beats_one_on_the_frontier(advice: Advice) -> None:
     ]
 
 
-def test_moving_the_cut_every_turn_is_told_as_dear(advice: Advice) -> None:
+def test_moving_the_cut_every_turn_costs_more_than_never_trimming(advice: Advice) -> None:
     costs = {each.setting: each.cost for each in advice.points}
     budget = max(setting.max_tokens for setting in costs)
     assert costs[budget, 1.0] > 1 > costs[budget, 0.6]  # type: ignore[index]
 
 
-def test_who_spends_more_sees_more() -> None:
+def test_spending_more_shows_more() -> None:
     tight, wide = (advise([LONG], Prices(), spend=spend) for spend in (0.5, 0.8))
     assert tight.setting is not None
     assert wide.setting is not None
     assert tight.setting.max_tokens < wide.setting.max_tokens
 
 
-def test_who_spends_all_is_told_of_nothing_dearer() -> None:
+def test_spending_all_recommends_the_most_shown_for_it() -> None:
     found = advise([LONG], Prices(), spend=1)
     assert found.sentence.endswith("the most of all settings that cost at most 100 %.")
 
@@ -137,7 +137,7 @@ def test_what_is_cheap_and_hides_most_is_not_recommended() -> None:
     )
 
 
-def test_where_nothing_is_cheap_the_cheapest_is_told() -> None:
+def test_where_nothing_is_cheap_the_advice_names_the_cheapest() -> None:
     found = advise([measured_chat(150)], Prices())
     assert found.setting is None
     assert found.sentence.endswith(
@@ -146,7 +146,7 @@ def test_where_nothing_is_cheap_the_cheapest_is_told() -> None:
     )
 
 
-def test_where_only_shortening_is_cheaper_that_is_told() -> None:
+def test_where_only_shortening_is_cheaper_the_advice_says_so() -> None:
     found = advise([measured_agent(1500, 1500, question=293)], Prices())
     assert found.setting is None
     assert found.sentence.endswith("and every setting that costs less shortens messages.")
@@ -180,7 +180,7 @@ def test_a_conversation_that_nearly_fills_the_model_need_not_be_trimmed() -> Non
     assert found.sentence.startswith("Do not trim")
 
 
-def test_where_what_must_stay_outgrows_the_model_that_is_told() -> None:
+def test_where_what_must_stay_outgrows_the_model_the_advice_says_so() -> None:
     found = advise([measured_unshortened(HumanMessage("look"))], Prices(), context=1000)
     assert found.setting is None
     assert found.sentence.startswith("No budget will do")

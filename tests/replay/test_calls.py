@@ -91,7 +91,7 @@ def test_long_conversations_have_the_windows_of_a_buffer() -> None:
 
 @settings(max_examples=80)
 @given(conversations(), max_tokens(), st.sampled_from(TRIM_TO))
-def test_with_tools_every_call_is_told_as_the_middleware_tells_it(
+def test_with_tools_every_call_is_reported_as_the_middleware_reports_it(
     messages: list[BaseMessage], budget: int, trim_to: float
 ) -> None:
     heads = head_length(messages)
@@ -140,7 +140,7 @@ def test_a_greeting_is_no_call() -> None:
     assert [each.at for each in replayed(greeted, 99)] == [3]
 
 
-def test_what_left_is_told_once_and_adds_up_to_what_is_not_seen() -> None:
+def test_each_message_that_left_is_listed_once_and_all_are_the_dropped_ones() -> None:
     calls = replayed(random_chat(40), 150)
     left = [index for each in calls for index in each.left]
     assert len(left) == len(set(left)) == calls[-1].dropped

@@ -140,12 +140,12 @@ def test_a_chat_that_is_short_is_not_swept(tmp_path: Path, capsys: Captured) -> 
     assert "max_tokens" not in printed
 
 
-def test_the_sweep_tells_what_does_not_hold(hopeless: str, capsys: Captured) -> None:
+def test_the_sweep_marks_what_does_not_fit(hopeless: str, capsys: Captured) -> None:
     replay(hopeless, "--cache-floor", "0")
     assert re.search(r"\n +[\d,]+( +-)+ *\n", capsys.readouterr().out)
 
 
-def test_the_sweep_tells_what_shortens(tmp_path: Path, capsys: Captured) -> None:
+def test_the_sweep_marks_what_shortens(tmp_path: Path, capsys: Captured) -> None:
     path = tmp_path / "long.json"
     path.write_text(json.dumps([*TALK, {"role": "user", "content": "why " * 4000}]))
     replay(str(path))
@@ -193,7 +193,7 @@ def test_one_of_several_is_chosen_by_name_or_number(tmp_path: Path, capsys: Capt
 # --- how it ends ----------------------------------------------------------------------------------
 
 
-def test_a_budget_that_cannot_be_kept_ends_with_1_and_tells_which_call(
+def test_a_budget_that_cannot_be_kept_ends_with_1_and_names_the_call(
     hopeless: str, capsys: Captured
 ) -> None:
     assert replay(hopeless, "--max-tokens", "500") == 1
@@ -235,11 +235,11 @@ def error_line(capsys: Captured, *arguments: str) -> str:
     return line
 
 
-def test_a_file_that_is_not_there_is_told(capsys: Captured) -> None:
+def test_a_file_that_is_not_there_is_an_error(capsys: Captured) -> None:
     assert "nowhere.json" in error_line(capsys, "nowhere.json")
 
 
-def test_a_file_that_is_no_transcript_is_told_with_what_is_expected(
+def test_a_file_that_is_no_transcript_is_an_error_with_what_is_expected(
     tmp_path: Path, capsys: Captured
 ) -> None:
     path = tmp_path / "notes.txt"
@@ -249,24 +249,24 @@ def test_a_file_that_is_no_transcript_is_told_with_what_is_expected(
     assert "expected a list of messages" in line
 
 
-def test_a_conversation_that_calls_no_model_is_told(tmp_path: Path, capsys: Captured) -> None:
+def test_a_conversation_that_calls_no_model_is_an_error(tmp_path: Path, capsys: Captured) -> None:
     path = tmp_path / "greeting.json"
     path.write_text('[{"role": "assistant", "content": "Hello!"}]')
     assert "found messages that call no model" in error_line(capsys, str(path))
 
 
-def test_an_unknown_conversation_is_told_with_those_there_are(
+def test_an_unknown_conversation_is_an_error_that_lists_those_there_are(
     talk_file: str, capsys: Captured
 ) -> None:
     line = error_line(capsys, talk_file, "--conversation", "bob")
     assert "no conversation 'bob'; the 1 are conversation" in line
 
 
-def test_a_tokenizer_that_is_not_there_is_told(talk_file: str, capsys: Captured) -> None:
+def test_a_tokenizer_that_is_not_there_is_an_error(talk_file: str, capsys: Captured) -> None:
     assert "no file that can be read" in error_line(capsys, talk_file, "--model", "nowhere.json")
 
 
-def test_a_picture_that_cannot_be_written_is_told(talk_file: str, capsys: Captured) -> None:
+def test_a_picture_that_cannot_be_written_is_an_error(talk_file: str, capsys: Captured) -> None:
     where = str(Path(talk_file).parent / "nowhere" / "out.html")
     assert replay(talk_file, "--max-tokens", "999", "--plot", where) == 2
     assert "nowhere" in capsys.readouterr().err
@@ -280,7 +280,7 @@ def test_the_version_is_the_packages(capsys: Captured, monkeypatch: pytest.Monke
     assert re.fullmatch(r"langchain-tokenbuffer \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
 
 
-def test_help_says_what_is_read_and_how_it_ends(capsys: Captured) -> None:
+def test_help_says_what_is_read_and_which_exit_codes_there_are(capsys: Captured) -> None:
     with pytest.raises(SystemExit):
         replay("--help")
     printed = " ".join(capsys.readouterr().out.split())
@@ -522,7 +522,7 @@ def test_a_name_cannot_close_the_script_of_a_page(tmp_path: Path, talk_file: str
         ("my-model", "my-model: estimated as 1.5 x cl100k_base"),
     ],
 )
-def test_what_counts_is_told_with_how_exact_it_is(model: str, counted: str) -> None:
+def test_the_command_says_what_counts_and_how_exactly(model: str, counted: str) -> None:
     assert counter_of(model).describe() == counted
 
 

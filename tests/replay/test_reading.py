@@ -357,7 +357,7 @@ DEEP = "[" * 100_000
         (b"SQLite format 3\0", "a SQLite file that is no LangGraph checkpoint"),
     ],
 )
-def test_what_is_no_transcript_is_told_with_what_is_expected(
+def test_a_file_that_is_no_transcript_is_an_error_with_what_is_expected(
     tmp_path: Path, text: bytes, found: str
 ) -> None:
     path = tmp_path / "x"
@@ -405,7 +405,7 @@ ALMOST = st.builds(
 
 @settings(max_examples=300)
 @given(st.one_of(JSONS, st.lists(ALMOST, max_size=3), st.dictionaries(st.just("messages"), JSONS)))
-def test_any_json_is_read_or_told_and_what_is_read_counts(value: Any) -> None:
+def test_any_json_is_read_or_refused_and_what_is_read_counts(value: Any) -> None:
     try:
         found = transcripts_of(value)
     except UnreadableError:
@@ -443,7 +443,7 @@ def test_reading_a_checkpoint_file_changes_nothing(checkpoints: Path) -> None:
     assert checkpoints.read_bytes() == before
 
 
-def test_a_sqlite_file_of_something_else_is_told(tmp_path: Path) -> None:
+def test_a_sqlite_file_of_something_else_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE notes (text)")
@@ -452,7 +452,7 @@ def test_a_sqlite_file_of_something_else_is_told(tmp_path: Path) -> None:
         read(str(path))
 
 
-def test_a_broken_checkpoint_is_told(checkpoints: Path) -> None:
+def test_a_broken_checkpoint_is_an_error(checkpoints: Path) -> None:
     with closing(sqlite3.connect(checkpoints)) as connection, connection:
         connection.execute("UPDATE checkpoints SET checkpoint = x'c1' WHERE thread_id = 'b'")
     with pytest.raises(UnreadableError, match="a checkpoint of thread 'b' that LangGraph cannot"):

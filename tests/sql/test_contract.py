@@ -168,7 +168,7 @@ class TestEveryHistory:
         assert "TokenBuffer(40" in repr(history)
         assert "secret" not in repr(history)
 
-    async def test_it_works_from_several_event_loops(self, make: Make) -> None:
+    async def test_a_history_works_from_several_event_loops(self, make: Make) -> None:
         history = make()
         await history.aadd_messages(turn(0))
         for n in (1, 2):
@@ -176,7 +176,7 @@ class TestEveryHistory:
             await asyncio.to_thread(asyncio.run, add)
         assert await history.aget_messages() == TURNS[:6]
 
-    def test_it_serves_the_drop_in_memory(self, make: Make) -> None:
+    def test_a_history_serves_the_drop_in_memory(self, make: Make) -> None:
         def memory() -> ConversationTokenBufferMemory:
             return ConversationTokenBufferMemory(
                 llm=count_words, max_token_limit=40, chat_memory=make(), return_messages=True
@@ -188,7 +188,7 @@ class TestEveryHistory:
         assert window == make().messages[-len(window) :]
         assert window[-1].content == "answer 6"
 
-    async def test_it_serves_the_drop_in_memory_async(self, make: Make) -> None:
+    async def test_a_history_serves_the_drop_in_memory_async(self, make: Make) -> None:
         memory = ConversationTokenBufferMemory(
             llm=count_words, max_token_limit=40, chat_memory=make(), return_messages=True
         )

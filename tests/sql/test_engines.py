@@ -286,7 +286,10 @@ def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.Operatio
         (asyncio.CancelledError(), False),
     ],
 )
-def test_what_may_pass_is_told_from_what_will_not(error: BaseException, passes: bool) -> None:  # noqa: FBT001
+def test_passing_errors_are_distinguished_from_lasting_ones(
+    error: BaseException,
+    passes: bool,  # noqa: FBT001
+) -> None:
     assert may_pass(error) is passes
 
 
@@ -325,7 +328,7 @@ class Cursor:
         pytest.param("attempt to write a readonly database", 9, 1, id="read-only"),
     ],
 )
-def test_switching_to_wal_is_tried_again_only_where_it_may_pass(
+def test_switching_to_wal_is_tried_again_only_after_a_passing_error(
     error: str, times: int, tries: int
 ) -> None:
     cursor = Cursor(error, times)

@@ -163,7 +163,7 @@ def test_any_history_is_imported_and_goes_on_later(place: Place, session_id: str
     assert place.history(session_id).all_messages() == [*ANN, *BOB]
 
 
-def test_two_sources_are_told_apart_by_name(lite: Place) -> None:
+def test_two_sources_are_kept_apart_by_name(lite: Place) -> None:
     lite.history("s").import_messages(ANN, name="a")
     lite.history("s").import_messages(BOB, name="b")
     assert lite.history("s").all_messages() == [*ANN, *BOB]

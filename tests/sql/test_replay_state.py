@@ -63,7 +63,7 @@ def test_without_a_human_message_a_replay_goes_on_from_its_state() -> None:
     assert again.window().kept == (0, 2, 3)
 
 
-def test_a_replay_from_its_state_tells_no_change() -> None:
+def test_a_replay_from_its_state_reports_no_change() -> None:
     budget = Budget(10)
     assert Replay.from_state(budget, replay_of([M("human", 1)] * 3, budget).state()).changed == 3
 

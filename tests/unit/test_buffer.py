@@ -41,7 +41,7 @@ def named_chat(turns: int, name: str = "t") -> list[BaseMessage]:
     for n in range(turns):
         messages += [
             HumanMessage(f"{name} asks {n}: " + "why " * (n % 5)),
-            AIMessage(f"{name} is told {n}: " + "because " * (n % 7)),
+            AIMessage(f"{name} gets reply {n}: " + "because " * (n % 7)),
         ]
     return messages
 
@@ -351,7 +351,9 @@ def test_an_error_carries_both_numbers() -> None:
 
 def test_a_counter_that_is_not_additive_is_named_in_the_error() -> None:
     buffer = TokenBuffer(30, token_counter=count_words_by_threes, oversize="raise")
-    with pytest.raises(TokenBudgetError, match=r"needs 34 tokens as count_words_by_threes counts .* 30"):
+    with pytest.raises(
+        TokenBudgetError, match=r"needs 34 tokens as count_words_by_threes counts .* 30"
+    ):
         buffer.trim("word " * 100)
 
 

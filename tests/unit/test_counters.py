@@ -328,7 +328,7 @@ def test_a_coroutine_function_is_an_error_at_construction(counter: Any) -> None:
         TokenCounter(counter)
 
 
-def test_a_callable_on_texts_is_an_error_that_says_what_it_is_called_with() -> None:
+def test_a_callable_on_texts_is_an_error_that_says_what_a_counter_is_called_with() -> None:
     with pytest.raises(TypeError) as caught:
         TokenCounter(CHAT.get_num_tokens)([HumanMessage("Hi")])  # type: ignore[arg-type]
     assert "called with a list of messages" in str(caught.value.__notes__)
@@ -817,7 +817,7 @@ def test_a_counter_shows_no_key() -> None:
 # --- inside LangChain -----------------------------------------------------------------------------
 
 
-def test_it_counts_for_trim_messages() -> None:
+def test_a_token_counter_counts_for_trim_messages() -> None:
     counter = TokenCounter(CHAT)
     messages = chat(20)
     trimmed = trim_messages(messages, max_tokens=60, token_counter=counter)

@@ -92,7 +92,7 @@ def looked(buffer: TokenBuffer, messages: list[BaseMessage]) -> Window | None:
 
 
 def windows(setting: Settings, messages: list[BaseMessage]) -> list[Window | None]:
-    """The window after each message, from one buffer that lives through them."""
+    """The window after each message, from one buffer that sees them come."""
     buffer = setting.buffer()
     return [looked(buffer, messages[:n]) for n in range(1, len(messages) + 1)]
 
@@ -338,7 +338,7 @@ def test_law_6_what_has_left_never_comes_back(
 
 
 @given(st.one_of(conversations(), disordered()), budgets())
-def test_law_7_a_new_buffer_agrees_with_one_that_lived_through_it(
+def test_law_7_a_new_buffer_agrees_with_one_that_saw_every_message_come(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
     anew = [looked(setting.buffer(), messages[:n]) for n in range(1, len(messages) + 1)]
@@ -346,7 +346,7 @@ def test_law_7_a_new_buffer_agrees_with_one_that_lived_through_it(
 
 
 @given(conversations(max_turns=3), conversations(max_turns=3), budgets())
-def test_law_7_a_buffer_that_lived_through_something_else_agrees(
+def test_law_7_a_buffer_that_followed_another_conversation_agrees(
     messages: list[BaseMessage], others: list[BaseMessage], setting: Settings
 ) -> None:
     buffer = setting.buffer()

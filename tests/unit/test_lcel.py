@@ -184,7 +184,7 @@ def test_inside_an_assign_the_history_alone_is_trimmed(model: Echo) -> None:
     assert model.seen == [want]
 
 
-async def test_inside_an_assign_it_is_async_too(model: Echo) -> None:
+async def test_inside_an_assign_the_history_is_trimmed_async_too(model: Echo) -> None:
     trimmed = RunnablePassthrough.assign(history=itemgetter("history") | buffer())
     await (trimmed | PROMPT | model).ainvoke(asked())
     want = [SystemMessage("Be kind."), *buffer().trim(HISTORY), HumanMessage("And now?")]
@@ -197,7 +197,7 @@ def test_an_assign_streams() -> None:
     assert last == {"history": buffer().trim(HISTORY)}
 
 
-def test_a_function_may_stand_before_it_and_behind_it() -> None:
+def test_a_function_may_stand_before_and_behind_the_buffer() -> None:
     chain: Runnable[int, int] = RunnableLambda(chat) | buffer() | len
     assert chain.invoke(20) == len(buffer().trim(chat(20)))
 
@@ -277,11 +277,11 @@ async def test_events_of_the_buffer_carry_the_window() -> None:
     assert end["data"]["output"] == buffer().trim(HISTORY)
 
 
-def test_with_config_and_retry_wrap_it() -> None:
+def test_with_config_and_with_retry_wrap_the_buffer() -> None:
     wrapped = buffer().with_config(tags=["a"]).with_retry(stop_after_attempt=2)
     assert wrapped.invoke(HISTORY) == buffer().trim(HISTORY)
 
 
-def test_a_fallback_takes_over_where_it_does_not_fit() -> None:
+def test_a_fallback_takes_over_where_the_messages_do_not_fit() -> None:
     chain = buffer(oversize="raise").with_fallbacks([buffer(oversize="clamp")])
     assert len(chain.invoke("word " * 100)) == 1

@@ -76,9 +76,7 @@ def kept(
 
 @settings(max_examples=1000)
 @given(numbers(), budgets())
-def test_every_window_is_that_of_the_replay_told_literally(
-    messages: list[M], budget: Budget
-) -> None:
+def test_every_window_is_that_of_the_reference(messages: list[M], budget: Budget) -> None:
     seen = outcome(messages, budget)
     event("raised" if seen is None else "clamped" if seen[2] else "as they are")
     assert seen == expected(messages, budget)
@@ -86,7 +84,7 @@ def test_every_window_is_that_of_the_replay_told_literally(
 
 @settings(max_examples=400)
 @given(numbers(), budgets("clamp", "drop", else_drop=True))
-def test_with_else_drop_every_window_is_that_of_the_replay_told_literally(
+def test_with_else_drop_every_window_is_that_of_the_reference(
     messages: list[M], budget: Budget
 ) -> None:
     assert outcome(messages, budget) == expected(messages, budget)
@@ -137,7 +135,7 @@ def test_kept_and_dropped_share_out_the_conversation(messages: list[M], budget: 
 
 @settings(max_examples=300)
 @given(numbers(), budgets())
-def test_push_never_raises_and_tells_each_message_that_leaves_exactly_once(
+def test_push_never_raises_and_returns_each_message_that_leaves_exactly_once(
     messages: list[M], budget: Budget
 ) -> None:
     replay = Replay(budget)
@@ -190,7 +188,7 @@ def test_a_surface_that_deletes_what_left_and_keeps_the_clamp_sizes_agrees(
         assert ([stored[k][0] for k in seen.kept], clamped) == (want[0], want[2])
 
 
-def test_a_copied_replay_lives_on_alone() -> None:
+def test_a_copied_replay_changes_alone() -> None:
     replay = replay_of(conversation("H5 A5"), Budget(20))
     copy.deepcopy(replay).push(Sized("human", 19), lambda _: 19)
     assert replay.window().kept == (0, 1)
@@ -508,7 +506,7 @@ def test_a_window_does_not_count_the_slack() -> None:
 # --- what a push tells ----------------------------------------------------------------------------
 
 
-def test_before_the_first_push_there_is_nothing_to_tell() -> None:
+def test_before_the_first_push_a_replay_reports_no_change() -> None:
     replay = Replay(Budget(10))
     assert (replay.changed, replay.left_out, replay.strained) == (0, None, False)
 
@@ -522,7 +520,7 @@ def test_before_the_first_push_there_is_nothing_to_tell() -> None:
         pytest.param("H5? A1:3 T9 T9? T30?", 3, id="the first of what was resized"),
     ],
 )
-def test_a_push_tells_the_first_index_it_took_out_or_resized(text: str, changed: int) -> None:
+def test_a_push_reports_the_first_index_it_took_out_or_resized(text: str, changed: int) -> None:
     assert replay_of(conversation(text), Budget(20, 1.0)).changed == changed
 
 
@@ -602,7 +600,7 @@ def test_single_messages_leave_from_the_front_until_the_rest_fits(
     assert list(window(messages, single).kept) == want
 
 
-def test_single_messages_know_no_head_no_pins_and_no_turns() -> None:
+def test_single_messages_have_no_head_no_pins_and_no_turns() -> None:
     seen = window(conversation("S5 H5! A5:1 T5"), Budget(10, 1.0, oversize="drop", turns=False))
     assert seen.kept == (2, 3)
 
@@ -630,7 +628,7 @@ def test_with_else_drop_clamping_comes_first() -> None:
     assert seen.clamped == {2: 14}
 
 
-def test_with_else_drop_and_raise_it_still_raises() -> None:
+def test_with_else_drop_the_oversize_raise_still_raises() -> None:
     with pytest.raises(TokenBudgetError):
         window(conversation("H30"), Budget(20, oversize="raise", else_drop=True))
 
