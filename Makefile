@@ -30,7 +30,7 @@ $(VENV)/.mutation: $(VENV)/.ready
 # The oldest of all that pyproject.toml names, test tools included. langchain needs a newer
 # langchain-core than we do, so there is one without agents, too.
 LEAKS := -W ignore::pytest.PytestUnraisableExceptionWarning # old test tools leave event loops open
-NEED_AGENTS := tests/agents tests/replay tests/unit/test_benchmark.py
+NEED_AGENTS := tests/agents tests/replay
 $(OLDEST)/.ready: WANTED := --editable ".[offline,sql]" --group test
 $(OLDEST)-agents/.ready: WANTED := --editable ".[all]" --group test --group test-agents
 $(OLDEST)/.ready $(OLDEST)-agents/.ready: pyproject.toml
@@ -87,14 +87,16 @@ lint: $(VENV)/.ready ## Check style
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 
-type: $(VENV)/.ready ## Check types
+type: $(VENV)/.ready ## Check types, and that wrong uses are found
 	$(RUN)/mypy
+	$(RUN)/python -m pytest tests/typing
 
 format: $(VENV)/.ready ## Format, and mend what can be mended
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
-bench: $(VENV)/.bench ## Measure, as ratios within one run (TOKENBUFFER_BENCH_FULL=1: a million SQL messages)
+bench: $(VENV)/.bench ## Test the benchmark and measure, as ratios within one run (TOKENBUFFER_BENCH_FULL=1: a million SQL messages)
+	$(RUN)/python -m pytest tests/benchmarks
 	$(RUN)/python -m tests.benchmarks
 
 clean: ## Remove what was built
