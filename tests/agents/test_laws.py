@@ -1,4 +1,4 @@
-"""The laws through the middleware, over generated threads, call by call."""
+"""The laws of `docs/design.md` through the middleware, over generated threads, call by call."""
 
 from __future__ import annotations
 

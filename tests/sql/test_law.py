@@ -1,4 +1,7 @@
-"""Law 7, in a database: what was stored, in whatever portions, has the window of `TokenBuffer`."""
+"""Law 7 of `docs/design.md`, in a database.
+
+What was stored, in whatever portions, has the window of `TokenBuffer`.
+"""
 
 from __future__ import annotations
 

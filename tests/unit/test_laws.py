@@ -1,4 +1,7 @@
-"""The laws of the design, each as a property over generated conversations."""
+"""The laws of `docs/design.md` by their numbers, as properties over generated conversations.
+
+Law 10 is about what lies behind a model: see `tests/agents/test_state.py` and `tests/sql`.
+"""
 
 from __future__ import annotations
 

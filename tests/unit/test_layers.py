@@ -137,6 +137,13 @@ def test_files_import_each_other_in_no_circle() -> None:
     TopologicalSorter(OURS).prepare()  # raises CycleError, which names the circle
 
 
+@pytest.mark.parametrize("path", ["tests/oracle.py", "tests/reference.py"])
+def test_what_the_package_is_judged_by_imports_nothing_of_it(path: str) -> None:
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    roots = {each.partition(".")[0] for each in imported_by(tree)}
+    assert roots - sys.stdlib_module_names <= {"langchain_core"}
+
+
 def test_a_module_imports_from_outside_only_its_own_host() -> None:
     core = {"langchain_core", "typing_extensions"}
     assert [
