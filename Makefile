@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo local_model test test_oldest test_wheel test_local_model coverage mutants lint type \
+.PHONY: help demo local_model test test_full test_oldest test_wheel test_local_model coverage mutants lint type \
 	format bench clean
 
 PYTHON ?= python3
@@ -65,6 +65,9 @@ local_model: $(VENV)/.ready $(LOCAL)/.ready ## Talk to a real model on this mach
 test: $(VENV)/.ready ## Run the tests (PYTHON=python3.13 VENV=.venv-3.13: on another Python)
 	$(RUN)/python -m pytest
 
+test_full: $(VENV)/.ready ## Run the tests with all examples, transcripts and processes (slower)
+	TOKENBUFFER_TEST_FULL=1 $(RUN)/python -m pytest
+
 test_oldest: $(OLDEST)/.ready $(OLDEST)-agents/.ready ## Run the tests on the oldest dependencies (slower)
 	$(OLDEST)/bin/python -m pytest $(LEAKS) $(addprefix --ignore=,$(NEED_AGENTS))
 	$(OLDEST)-agents/bin/python -m pytest $(LEAKS) $(NEED_AGENTS) tests/unit/test_docs.py tests/unit/test_surface.py
@@ -80,7 +83,7 @@ coverage: $(VENV)/.ready ## Run the tests and show which branches they miss (slo
 
 mutants: $(VENV)/.mutation ## Break the window's code in every small way and see that a test fails (10 minutes)
 	rm -rf mutants
-	$(RUN)/mutmut run --max-children 1
+	TOKENBUFFER_TEST_FULL=1 $(RUN)/mutmut run --max-children 1
 	$(RUN)/mutmut results
 
 lint: $(VENV)/.ready ## Check style

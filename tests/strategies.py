@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 from langchain_core.messages import (
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 OVERSIZES: tuple[Oversize, ...] = ("clamp", "raise", "drop")
 TRIM_TO = (0.3, 0.6, 1.0)
 HUGE = 400
-
-Shape = Literal["chat", "agent"]
-
 
 # --- texts ------------------------------------------------------------------------------------
 

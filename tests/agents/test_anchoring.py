@@ -29,6 +29,7 @@ from langchain_tokenbuffer.order import kind_of
 from tests.agents.scripted import Scripted, request
 from tests.builders import ai_calling, chat_with_ids, comparable, tool_loop
 from tests.oracle import breaches
+from tests.scale import examples
 from tests.strategies import TRIM_TO, threads
 
 if TYPE_CHECKING:
@@ -429,7 +430,7 @@ def run_thread_that_fits(messages: list[BaseMessage], bill: Any, **options: Any)
         return None
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(), bills, cases)
 def test_a_fresh_middleware_at_every_call_sends_the_same(
     messages: list[BaseMessage], bill: Any, options: dict[str, Any]
@@ -440,7 +441,7 @@ def test_a_fresh_middleware_at_every_call_sends_the_same(
     assert (held and held.windows()) == (fresh and fresh.windows())
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(), bills, cases)
 def test_what_is_evicted_changes_no_window(
     messages: list[BaseMessage], bill: Any, options: dict[str, Any]
@@ -451,7 +452,7 @@ def test_what_is_evicted_changes_no_window(
     assert (kept and kept.windows()) == (evicting and evicting.windows())
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(), bills, cases)
 def test_every_call_is_valid(
     messages: list[BaseMessage], bill: Any, options: dict[str, Any]
@@ -461,7 +462,7 @@ def test_every_call_is_valid(
     assert [breach for each in sent for breach in breaches(each)] == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(), bills, cases)
 def test_what_the_event_says_is_within_budget(
     messages: list[BaseMessage], bill: Any, options: dict[str, Any]
@@ -471,7 +472,7 @@ def test_what_the_event_says_is_within_budget(
     assert max([0, *(event.tokens_after for event in events)]) <= options["max_tokens"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(), bills, cases)
 def test_a_cut_never_moves_back(
     messages: list[BaseMessage], bill: Any, options: dict[str, Any]

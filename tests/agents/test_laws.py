@@ -18,6 +18,7 @@ from langchain_tokenbuffer.order import kind_of
 from tests.agents.scripted import Scripted, request
 from tests.builders import comparable, count_words
 from tests.oracle import breaches
+from tests.scale import examples
 from tests.strategies import TRIM_TO, threads
 
 CLAUDE = Scripted(replies=[], model_name="claude-opus-4-5")
@@ -76,7 +77,7 @@ budgets = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(threads(thought=THOUGHT), budgets, st.sampled_from(["clamp", "clamp", "raise", "drop"]))
 def test_what_is_evicted_changes_no_window(
     messages: list[BaseMessage], options: dict[str, Any], oversize: str
@@ -85,7 +86,7 @@ def test_what_is_evicted_changes_no_window(
     assert evicting.windows() == run_thread(messages, oversize=oversize, **options).windows()
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(thought=THOUGHT), budgets)
 def test_what_is_evicted_changes_no_window_of_a_fresh_middleware(
     messages: list[BaseMessage], options: dict[str, Any]
@@ -94,7 +95,7 @@ def test_what_is_evicted_changes_no_window_of_a_fresh_middleware(
     assert evicting.windows() == run_thread(messages, **options).windows()
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(thought=THOUGHT), budgets, st.sampled_from(["clamp", "raise", "drop"]))
 def test_a_fresh_middleware_at_every_call_sends_the_same(
     messages: list[BaseMessage], options: dict[str, Any], oversize: str
@@ -103,7 +104,7 @@ def test_a_fresh_middleware_at_every_call_sends_the_same(
     assert fresh.windows() == run_thread(messages, oversize=oversize, **options).windows()
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(threads(thought=THOUGHT), budgets)
 def test_every_call_is_within_budget(messages: list[BaseMessage], options: dict[str, Any]) -> None:
     sent = run_thread(messages, **options).sent
@@ -111,7 +112,7 @@ def test_every_call_is_within_budget(messages: list[BaseMessage], options: dict[
     assert max([0, *costs]) <= options["max_tokens"]
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(threads(thought=THOUGHT), budgets, st.booleans())
 def test_every_call_is_valid(
     messages: list[BaseMessage],
@@ -122,7 +123,7 @@ def test_every_call_is_valid(
     assert [breach for each in sent if each is not None for breach in breaches(each)] == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(thought=THOUGHT), budgets)
 def test_the_state_stays_valid_when_messages_are_evicted(
     messages: list[BaseMessage], options: dict[str, Any]
@@ -132,7 +133,7 @@ def test_the_state_stays_valid_when_messages_are_evicted(
     assert greeting or [breach for each in states for breach in breaches(each)] == []
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(threads(thought=THOUGHT), budgets)
 def test_what_has_not_moved_begins_as_the_last_call_did(
     messages: list[BaseMessage], options: dict[str, Any]
@@ -144,7 +145,7 @@ def test_what_has_not_moved_begins_as_the_last_call_did(
             assert now[: len(last)] == last
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(thought=THOUGHT), budgets)
 def test_the_reusable_prefix_is_what_both_calls_begin_with(
     messages: list[BaseMessage], options: dict[str, Any]
@@ -157,7 +158,7 @@ def test_the_reusable_prefix_is_what_both_calls_begin_with(
             assert event.reusable_tokens == count_words([SYSTEM, *now[:common]])
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(thought=THOUGHT), budgets)
 def test_nothing_that_came_is_changed(messages: list[BaseMessage], options: dict[str, Any]) -> None:
     before = copy.deepcopy(messages)

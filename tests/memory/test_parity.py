@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from langchain_tokenbuffer import ConversationTokenBufferMemory
 from tests.builders import letters_as_tokens
 from tests.memory.stand_ins import CHAT, COMPLETION, ClassicMemory, PassedHistory
+from tests.scale import examples
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -124,7 +125,7 @@ def _biggest_turn(llm: Any, conversation: Sequence[Turn]) -> int:
 
 @pytest.mark.parametrize("name", MODELS)
 @given(conversation=turns, data=st.data())
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_single_messages_leave_exactly_as_with_the_classic_class(
     name: str, conversation: list[Turn], data: st.DataObject
 ) -> None:
@@ -134,7 +135,7 @@ def test_single_messages_leave_exactly_as_with_the_classic_class(
 
 @pytest.mark.parametrize("name", MODELS)
 @given(conversation=turns, data=st.data())
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_by_default_the_memory_keeps_the_classic_window_from_its_first_human_message_on(
     name: str, conversation: list[Turn], data: st.DataObject
 ) -> None:

@@ -25,6 +25,7 @@ from langchain_tokenbuffer._replay.transcripts import Transcript
 from tests.agents.scripted import ENCODING, looking, request, sent_by
 from tests.builders import ai_calling, count_words, random_chat
 from tests.oracle import head_length
+from tests.scale import examples
 from tests.strategies import TRIM_TO, conversations, max_tokens
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def replayed(messages: list[BaseMessage], budget: int, trim_to: float = 0.6) -> 
 # --- the windows ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(conversations(), max_tokens(), st.sampled_from(TRIM_TO))
 def test_every_window_is_the_one_of_a_buffer(
     messages: list[BaseMessage], budget: int, trim_to: float
@@ -89,7 +90,7 @@ def test_long_conversations_have_the_windows_of_a_buffer() -> None:
         assert (window.kept, window.tokens) == (each.kept, each.tokens)
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(conversations(), max_tokens(), st.sampled_from(TRIM_TO))
 def test_with_tools_every_call_is_reported_as_the_middleware_reports_it(
     messages: list[BaseMessage], budget: int, trim_to: float

@@ -38,6 +38,7 @@ from langchain_tokenbuffer._replay.files import read
 from langchain_tokenbuffer._replay.transcripts import Transcript, UnreadableError, transcripts_of
 from tests.agents.scripted import ENCODING, Scripted, look
 from tests.builders import ai_calling, comparable
+from tests.scale import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -403,7 +404,7 @@ ALMOST = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.one_of(JSONS, st.lists(ALMOST, max_size=3), st.dictionaries(st.just("messages"), JSONS)))
 def test_any_json_is_read_or_refused_and_what_is_read_counts(value: Any) -> None:
     try:

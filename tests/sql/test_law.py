@@ -17,6 +17,7 @@ from langchain_tokenbuffer import TokenBudgetError, TokenBuffer
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests import strategies
 from tests.builders import count_words, count_words_by_threes
+from tests.scale import examples
 from tests.strategies import conversations, disordered
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from tests.sql.conftest import Place
 
 many = settings(
-    max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(120),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 some = settings(
     max_examples=15,

@@ -1,6 +1,6 @@
 """Many writers, killed writers and lost connections, on real databases, in real processes.
 
-Small by default; `TOKENBUFFER_TEST_FULL=1` runs 8 processes x 250 turns and 50 kills.
+Small by default; `make test_full` runs 8 processes x 250 turns and 50 kills.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 
 from langchain_tokenbuffer import TokenBuffer
+from tests.scale import FULL
 from tests.sql import workers
 from tests.sql.workers import MAX_TOKENS, Job, count
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from tests.sql.conftest import Place
 
-FULL = os.environ.get("TOKENBUFFER_TEST_FULL") == "1"
 PROCESSES = 8
 TURNS = 250 if FULL else 24
 KILLS = 50 if FULL else 6

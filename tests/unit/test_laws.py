@@ -19,13 +19,8 @@ from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenCounter, W
 from langchain_tokenbuffer._counting.texts import TiktokenText
 from tests.builders import count_words, count_words_by_threes
 from tests.oracle import breaches, current_question, head_length
-from tests.strategies import (
-    OVERSIZES,
-    TRIM_TO,
-    conversations,
-    disordered,
-    max_tokens,
-)
+from tests.scale import examples
+from tests.strategies import OVERSIZES, TRIM_TO, conversations, disordered, max_tokens
 
 if TYPE_CHECKING:
     from langchain_tokenbuffer.counters import CountedBy
@@ -140,7 +135,7 @@ def test_law_1_the_window_says_what_its_messages_cost(
 # --- 2: valid -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(conversations(), budgets(ANY))
 def test_law_2_a_window_of_a_conversation_in_order_is_in_order(
     messages: list[BaseMessage], setting: Settings
@@ -161,7 +156,7 @@ def test_law_2_after_the_head_a_human_message_comes_first(
         assert not behind or isinstance(behind[0], HumanMessage)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(disordered(), budgets(ANY))
 def test_law_2_trimming_adds_no_breach_to_a_conversation_out_of_order(
     messages: list[BaseMessage], setting: Settings
@@ -285,7 +280,7 @@ def test_law_5_trimming_twice_is_trimming_once(
     assert ids(setting.buffer().trim(once)) == ids(once)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(conversations(huge=False), tight_chats, st.data())
 def test_law_5_what_trimming_left_out_may_be_deleted(
     messages: list[BaseMessage], setting: Settings, data: st.DataObject
@@ -303,7 +298,7 @@ def test_law_5_what_trimming_left_out_may_be_deleted(
 # --- 6: prefix-stable ---------------------------------------------------------------------------
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.one_of(conversations(), disordered()), budgets())
 def test_law_6_while_the_budget_holds_the_next_window_extends_the_last_one(
     messages: list[BaseMessage], setting: Settings
@@ -321,14 +316,14 @@ def test_law_6_while_the_budget_holds_the_next_window_extends_the_last_one(
             assert (new.kept, new.clamped) == (extended, last.clamped)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.one_of(conversations(), disordered()), budgets())
 def test_law_6_the_cut_never_moves_back(messages: list[BaseMessage], setting: Settings) -> None:
     cuts = [window.cut for window in windows(setting, messages) if window is not None]
     assert cuts == sorted(cuts)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.one_of(conversations(), disordered()), budgets())
 def test_law_6_what_has_left_never_comes_back(
     messages: list[BaseMessage], setting: Settings
@@ -358,7 +353,7 @@ def test_law_7_a_buffer_that_followed_another_conversation_agrees(
     assert looked(buffer, messages) == looked(setting.buffer(), messages)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(conversations(huge=False), tight_chats)
 def test_law_7_a_surface_that_deletes_what_left_agrees(
     messages: list[BaseMessage], setting: Settings
@@ -393,7 +388,7 @@ def test_law_7_a_predicate_pins_as_the_mark_does(
 # --- 8: sync is async ---------------------------------------------------------------------------
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.one_of(conversations(), disordered()), budgets(ANY))
 async def test_law_8_trim_and_atrim_give_the_same(
     messages: list[BaseMessage], setting: Settings
@@ -408,7 +403,7 @@ async def test_law_8_trim_and_atrim_give_the_same(
         assert await setting.buffer().atrim(messages) == want
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.one_of(conversations(), disordered()), budgets(ANY))
 async def test_law_8_window_and_awindow_give_the_same(
     messages: list[BaseMessage], setting: Settings

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from langchain_tokenbuffer._window import Budget, Oversize, Replay, Sized, Window, shrink
 from langchain_tokenbuffer.errors import TokenBudgetError
 from tests.reference import DoesNotFitError, M, Reference
+from tests.scale import examples
 from tests.strategies import budgets, floors_of, numbers, replay_of
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def kept(
 # --- the replay as a whole ----------------------------------------------------------------------
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(numbers(), budgets())
 def test_every_window_is_that_of_the_reference(messages: list[M], budget: Budget) -> None:
     seen = outcome(messages, budget)
@@ -82,7 +83,7 @@ def test_every_window_is_that_of_the_reference(messages: list[M], budget: Budget
     assert seen == expected(messages, budget)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(numbers(), budgets("clamp", "drop", else_drop=True))
 def test_with_else_drop_every_window_is_that_of_the_reference(
     messages: list[M], budget: Budget
@@ -90,7 +91,7 @@ def test_with_else_drop_every_window_is_that_of_the_reference(
     assert outcome(messages, budget) == expected(messages, budget)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(numbers(), budgets())
 def test_a_window_costs_what_its_messages_cost_with_their_clamps_and_the_fixed_part(
     messages: list[M], budget: Budget
@@ -104,7 +105,7 @@ def test_a_window_costs_what_its_messages_cost_with_their_clamps_and_the_fixed_p
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(numbers(), budgets(), st.data())
 def test_what_messages_from_an_index_on_cost_is_the_sum_of_those_in_the_window(
     messages: list[M], budget: Budget, data: st.DataObject
@@ -123,7 +124,7 @@ def test_what_a_pin_holds_before_the_cut_counts_from_its_index_on() -> None:
     assert [replay.cost_from(index) for index in range(7)] == [90, 80, 70, 70, 70, 60, 0]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(numbers(), budgets())
 def test_kept_and_dropped_share_out_the_conversation(messages: list[M], budget: Budget) -> None:
     try:
@@ -133,7 +134,7 @@ def test_kept_and_dropped_share_out_the_conversation(messages: list[M], budget: 
     assert sorted(seen.kept + seen.dropped) == list(range(len(messages)))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(numbers(), budgets())
 def test_push_never_raises_and_returns_each_message_that_leaves_exactly_once(
     messages: list[M], budget: Budget
@@ -146,7 +147,7 @@ def test_push_never_raises_and_returns_each_message_that_leaves_exactly_once(
     assert sorted(left) == list(replay.window().dropped)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(numbers(), budgets(), st.data())
 def test_a_replay_pickles_in_the_middle_and_goes_on_as_if_it_had_not(
     messages: list[M], budget: Budget, data: st.DataObject
@@ -163,7 +164,7 @@ def test_a_replay_pickles_in_the_middle_and_goes_on_as_if_it_had_not(
         assert (list(seen.kept), seen.cut, seen.clamped) == expected(messages, budget)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(numbers(in_order=True), budgets("clamp"), st.data())
 def test_a_surface_that_deletes_what_left_and_keeps_the_clamp_sizes_agrees(
     messages: list[M], budget: Budget, data: st.DataObject
@@ -527,14 +528,14 @@ def test_a_push_reports_the_first_index_it_took_out_or_resized(text: str, change
 # --- the error ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(numbers(), budgets())
 def test_an_error_needs_more_than_max_tokens(messages: list[M], budget: Budget) -> None:
     error = shortage(messages, budget)
     assert error is None or error.tokens > error.max_tokens == budget.max_tokens
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(numbers(in_order=True), budgets())
 def test_what_an_error_says_is_needed_is_enough(messages: list[M], budget: Budget) -> None:
     error = shortage(messages, budget)
@@ -580,7 +581,7 @@ def test_an_error_pickles_with_its_numbers() -> None:
 # --- single messages as the units ---------------------------------------------------------------
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(numbers(), budgets("drop"), st.sampled_from([1.0, 0.5]))
 def test_single_messages_leave_from_the_front_until_the_rest_fits(
     messages: list[M], budget: Budget, trim_to: float
@@ -643,7 +644,7 @@ def _sizes(draw: st.DrawFn) -> tuple[list[int], list[int], int]:
     return costs, least, draw(st.integers(-5, 200))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(_sizes())
 def test_shrink_saves_enough_unless_all_are_at_their_floors(
     sizes: tuple[list[int], list[int], int],
@@ -653,7 +654,7 @@ def test_shrink_saves_enough_unless_all_are_at_their_floors(
     assert sum(costs) - sum(shrunk) >= excess or shrunk == least
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(_sizes())
 def test_shrink_stays_between_floor_and_cost(sizes: tuple[list[int], list[int], int]) -> None:
     costs, least, excess = sizes
@@ -661,7 +662,7 @@ def test_shrink_stays_between_floor_and_cost(sizes: tuple[list[int], list[int], 
     assert all(a <= b <= c for a, b, c in zip(least, shrunk, costs, strict=True))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(_sizes())
 def test_shrink_takes_the_highest_level_that_saves_enough(
     sizes: tuple[list[int], list[int], int],
