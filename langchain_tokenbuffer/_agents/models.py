@@ -8,12 +8,8 @@ from functools import cached_property
 from langchain_core.language_models import BaseLanguageModel
 
 from langchain_tokenbuffer._agents.recent import Recent
-from langchain_tokenbuffer._counting.resolve import (
-    fallback_models,
-    provider_of,
-    served_name,
-    unwrapped,
-)
+from langchain_tokenbuffer._counting.providers import provider_of
+from langchain_tokenbuffer._counting.resolve import fallback_models, served_name, unwrapped
 from langchain_tokenbuffer.counters import TokenCounter
 
 

@@ -301,7 +301,7 @@ def _of_openai(model: BaseLanguageModel[Any], *, as_chat: bool) -> MessageCounte
 
 
 def _of_name(name: str) -> MessageCounter:
-    """A chat model nobody made: as its provider's would be counted."""
+    """A chat model by its name alone: as its provider's would be counted."""
     encoding = encoding_of(name)
     if encoding is None:
         return _estimated(name, provider_named(name))

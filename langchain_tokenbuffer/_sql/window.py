@@ -94,12 +94,10 @@ class WindowUpdate:
         if is_outdated:
             driver = WindowDriver(self._buffer.budget())
             marked = self._marked()
-            before = self._recounted(first)
         else:
             driver = self._resumed()
             marked = dict.fromkeys(driver.kept_before_cut, int(Mark.KEPT))
-            before = self._numbers(driver.count, first)
-        left = self._push(driver, before, texts)
+        left = self._push(driver, self._numbers(driver.count, first), texts)
         numbers = ((first + n, each.numbers) for n, each in enumerate(new))
         left += self._push(driver, numbers, texts)
         driver.skip_to(row.next_seq)
@@ -173,20 +171,10 @@ class WindowUpdate:
         return WindowDriver(budget, start=self._row.cut)
 
     def _numbers(self, start: int, stop: int) -> Iterator[tuple[int, MessageTokens]]:
-        """Yield messages in numbers, as they were counted when they were stored."""
-        m = self._messages.c
-        columns = sa.select(m.seq, m.kind, m.tokens, m.calls, m.pinned)
-        while page := self._page(columns, start, stop):
-            for seq, kind, tokens, calls, pinned in map(tuple, page):
-                yield seq, MessageTokens(kind, tokens, calls, bool(pinned))
-            start = page[-1].seq + 1
-
-    def _recounted(self, stop: int) -> Iterator[tuple[int, MessageTokens]]:
-        """Yield all messages in numbers; what another counter counted is counted anew."""
+        """Yield messages in numbers; what another counter counted is counted anew."""
         m = self._messages.c
         payload = sa.case((m.counter == self._settings.counter, None), else_=m.payload)
         columns = sa.select(m.seq, m.kind, m.tokens, m.calls, m.pinned, payload.label("payload"))
-        start = 0
         while page := self._page(columns, start, stop):
             others = [StoredRow(row.seq, row.payload) for row in page if row.payload is not None]
             recounted = self._recount(others)
@@ -205,6 +193,8 @@ class WindowUpdate:
     def _recount(self, rows: Sequence[StoredRow]) -> dict[int, MessageTokens]:
         """Read messages into numbers anew and store these."""
         found = dict(decode_rows(rows, self._session_id))
+        if not found:
+            return {}
         messages = list(found.values())
         numbers = self._meter.numbers(messages, self._meter.keys(messages))
         recounted = dict(zip(found, numbers, strict=True))

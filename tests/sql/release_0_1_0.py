@@ -1,7 +1,7 @@
 """What release 0.1.0 left in databases, and what it does with them.
 
-`release_0_1_0.json` was written by that release itself, with `tests.strategies.words`. The tables
-are described as it described them.
+`release_0_1_0.json` was written by that release itself, with what is `tests.builders.count_words`
+now. The tables are described as it described them.
 """
 
 from __future__ import annotations

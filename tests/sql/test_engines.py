@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from langchain_tokenbuffer._sql import engines as _sql_engines
 from langchain_tokenbuffer._sql.engines import ConcurrentCreateError, is_transient
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
-from tests.strategies import words
+from tests.builders import count_words
 
 if TYPE_CHECKING:
     from tests.sql.conftest import Place
@@ -29,7 +29,7 @@ HELLO = [HumanMessage("hello")]
 
 
 def history(connection: Any, session_id: str = "s") -> SQLTokenBufferHistory:
-    return SQLTokenBufferHistory(session_id, connection, max_tokens=60, token_counter=words)
+    return SQLTokenBufferHistory(session_id, connection, max_tokens=60, token_counter=count_words)
 
 
 def engine_of(history: SQLTokenBufferHistory) -> sa.Engine:
@@ -265,7 +265,7 @@ def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.Operatio
 
 
 @pytest.mark.parametrize(
-    ("error", "transient"),
+    ("error", "passes"),
     [
         (ConcurrentCreateError(), True),
         (sa.exc.TimeoutError(), True),
@@ -286,8 +286,11 @@ def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.Operatio
         (asyncio.CancelledError(), False),
     ],
 )
-def test_transient_errors_are_told_from_others(error: BaseException, transient: bool) -> None:  # noqa: FBT001
-    assert is_transient(error) is transient
+def test_passing_errors_are_distinguished_from_lasting_ones(
+    error: BaseException,
+    passes: bool,  # noqa: FBT001
+) -> None:
+    assert is_transient(error) is passes
 
 
 # --- URLs ---------------------------------------------------------------------------------------
@@ -325,7 +328,7 @@ class Cursor:
         pytest.param("attempt to write a readonly database", 9, 1, id="read-only"),
     ],
 )
-def test_switching_to_wal_is_tried_again_only_where_it_may_pass(
+def test_switching_to_wal_is_tried_again_only_after_a_passing_error(
     error: str, times: int, tries: int
 ) -> None:
     cursor = Cursor(error, times)

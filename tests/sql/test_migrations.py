@@ -11,9 +11,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenBufferError
 from langchain_tokenbuffer._sql import migrations
 from langchain_tokenbuffer._sql.migrations import VERSION
+from tests.builders import count_words
 from tests.sql import release_0_1_0
 from tests.sql.release_0_1_0 import HANDED_OVER, OPTIONS, ROWS, OldTables
-from tests.strategies import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def outcome(read: Callable[[], list[BaseMessage]]) -> list[BaseMessage] | str:
 
 
 def expected(messages: list[BaseMessage], **options: Any) -> list[BaseMessage] | str:
-    buffer = TokenBuffer(60, token_counter=words, **options)
+    buffer = TokenBuffer(60, token_counter=count_words, **options)
     return outcome(lambda: buffer.trim(messages))
 
 

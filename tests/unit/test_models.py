@@ -34,7 +34,7 @@ def nothing_was_warned_of() -> Iterator[None]:
     _resolve._warned.update(before)
 
 
-def chat(name: Any) -> ChatOpenAI:
+def openai_model(name: Any) -> ChatOpenAI:
     model = ChatOpenAI(model="gpt-4o", api_key=KEY)
     model.model_name = name
     return model
@@ -83,31 +83,31 @@ UNKNOWN = ["deepseek-chat", "qwen2.5-72b", "marco-o1", "minigpt-4", "o1x", "gpt-
 
 @pytest.mark.parametrize(("name", "encoding"), KNOWN.items())
 def test_a_models_name_gives_its_encoding(name: str, encoding: str) -> None:
-    assert TokenCounter(chat(name))(SAID) == TokenCounter(encoding)(SAID)
+    assert TokenCounter(openai_model(name))(SAID) == TokenCounter(encoding)(SAID)
 
 
 @pytest.mark.parametrize(("name", "encoding"), KNOWN.items())
 def test_what_is_used_is_described(name: str, encoding: str) -> None:
-    assert encoding in TokenCounter(chat(name)).describe()
+    assert encoding in TokenCounter(openai_model(name)).describe()
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unknown_name_counts_with_the_fallback(name: Any) -> None:
-    model = chat(name)
+    model = openai_model(name)
     with pytest.warns(UserWarning, match="counting with 'cl100k_base'"):
         counter = TokenCounter(model)
     assert counter(SAID) == TokenCounter("cl100k_base")(SAID)
 
 
 def test_an_unknown_name_warns_once() -> None:
-    model = chat("deepseek-chat")
+    model = openai_model("deepseek-chat")
     with pytest.warns(UserWarning, match="deepseek-chat") as warned:
         [TokenCounter(model) for _ in range(3)]
     assert len(warned) == 1
 
 
 def test_another_unknown_name_warns_again() -> None:
-    models = [chat("deepseek-chat"), chat("deepseek-reasoner")]
+    models = [openai_model("deepseek-chat"), openai_model("deepseek-reasoner")]
     with pytest.warns(UserWarning, match="deepseek") as warned:
         [TokenCounter(model) for model in models]
     assert len(warned) == 2
@@ -169,7 +169,7 @@ def test_an_azure_deployment_of_unknown_model_counts_with_one_warning() -> None:
 
 
 def test_the_first_chat_model_counts_four_a_message() -> None:
-    model = chat("gpt-3.5-turbo-0301")
+    model = openai_model("gpt-3.5-turbo-0301")
     said = [HumanMessage("Hi", name="Ann"), AIMessage("Hello.")]
     assert TokenCounter(model)(said) == model.get_num_tokens_from_messages(said)
 
@@ -356,11 +356,11 @@ def test_an_estimate_is_above_what_any_known_encoding_counts(text: str, encoding
 
 
 def test_an_exact_count_says_that_it_is_one() -> None:
-    assert "exact" in TokenCounter(chat("gpt-4o")).describe()
+    assert "exact" in TokenCounter(openai_model("gpt-4o")).describe()
 
 
 def test_a_count_under_an_unknown_name_says_that_it_is_an_estimate() -> None:
-    model = chat("deepseek-chat")
+    model = openai_model("deepseek-chat")
     with pytest.warns(UserWarning, match="deepseek-chat"):
         counter = TokenCounter(model)
     assert "estimated" in counter.describe()
