@@ -1,8 +1,8 @@
-"""What a conversation costs, each message counted once.
+"""The tokens of a conversation or a whole request, each message counted once.
 
 `TokenCounter` asks the model, as LangChain does, and repairs what the model gets wrong: it is
-additive where the model's count is, remembers every message by its content, and raises neither on
-a text nor on a model's name.
+additive where the model's count is, caches every count by the message's content, and raises neither
+on a text nor on a model's name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_tokenbuffer._counting.anchoring import anchored, reports
-from langchain_tokenbuffer._counting.models import Exact, name_of, pricing_of
+from langchain_tokenbuffer._counting.resolve import Exact, message_counter_of, name_of
 from langchain_tokenbuffer._messages.convert import as_messages
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
-    from langchain_tokenbuffer._counting.models import ModelName
-    from langchain_tokenbuffer._counting.pricing import CountMessages, Tokenizer
-    from langchain_tokenbuffer._counting.texts import Encoder
+    from langchain_tokenbuffer._counting.message_counters import CountMessages
+    from langchain_tokenbuffer._counting.resolve import ModelName
+    from langchain_tokenbuffer._counting.tokenizers import Encoder, Tokenizer
     from langchain_tokenbuffer._messages.convert import MessagesLike
 
 CountedBy: TypeAlias = (
@@ -39,11 +39,11 @@ Tool: TypeAlias = "dict[str, Any] | type | Callable[..., Any] | BaseTool"
 class TokenCounter:
     """Counts what a conversation costs, each message once.
 
-    Law: the counts of unchanged messages are never taken twice. They are remembered process-wide
-    with the tokenizer, by content, so a new counter over the same model knows them too, and a
-    message that is changed is counted anew. Edge: what is remembered is bounded (`REMEMBERED`
-    messages a tokenizer) and holds hashes, no texts; a changed message would go unseen only at a
-    collision of 64-bit hashes.
+    Law: the counts of unchanged messages are never taken twice. They are cached process-wide with
+    the tokenizer, by content, so a new counter over the same model finds them too, and a message
+    that is changed is counted anew. Edge: the cache is bounded (`REMEMBERED` messages a tokenizer)
+    and holds hashes, no texts; a changed message would go unseen only at a collision of 64-bit
+    hashes.
 
     It has LangChain's own shape, so it also plugs into `trim_messages(token_counter=...)`,
     `SummarizationMiddleware(token_counter=...)` and `ContextEditingMiddleware(token_counter=...)`.
@@ -79,7 +79,7 @@ class TokenCounter:
             token_counter = token_counter.token_counter
         self.token_counter: CountedBy = token_counter
         self.exact: Exact = exact
-        self._pricing = pricing_of(token_counter, exact)
+        self._counter = message_counter_of(token_counter, exact)
 
     def __call__(self, messages: MessagesLike | Iterable[MessageLikeRepresentation]) -> int:
         """Return what the messages cost as one request, in tokens.
@@ -92,7 +92,7 @@ class TokenCounter:
         if self.additive:
             # A separator between messages is a negative constant; no messages cost no less than 0.
             return max(0, self.constant + self._sum(messages))
-        return self._pricing.whole(messages)
+        return self._counter.whole(messages)
 
     def count(
         self,
@@ -125,70 +125,76 @@ class TokenCounter:
                 last = max(found)
                 return max(0, self(messages) + found[last].input - self(messages[:last]))
             if found:
-                stands_in = self._pricing.stands_in
-                return max(0, anchored(messages, found, self._sum, stands_in=stands_in))
-        return max(0, self(messages) + self._pricing.beside(tools, response_format, messages))
+                borrowed = self.borrowed_tokenizer
+                return max(0, anchored(messages, found, self._sum, stands_in=borrowed))
+        return max(0, self(messages) + self._counter.overhead(tools, response_format, messages))
 
     def _sum(self, messages: Sequence[BaseMessage]) -> int:
-        return sum(self.prices(messages, self.keys(messages)))
+        return sum(self.tokens(messages))
 
     def describe(self) -> str:
         """Say what counts, and how exact it is."""
-        return self._pricing.what
+        return self._counter.what
 
     @property
     def additive(self) -> bool:
-        """Whether the count is a constant plus a price for each message."""
-        return self._pricing.additive
+        """Whether the count is a constant plus what each message adds."""
+        return self._counter.additive
 
     @property
     def is_estimate(self) -> bool:
         """Whether what a provider reports is nearer the truth than this count."""
-        return not self._pricing.exact
+        return not self._counter.exact
 
     @property
-    def stands_in(self) -> bool:
+    def borrowed_tokenizer(self) -> bool:
         """Whether texts are counted with another tokenizer than the model's."""
-        return self._pricing.stands_in
+        return self._counter.borrowed_tokenizer
 
     @property
     def constant(self) -> int:
         """What a request costs beside its messages, in tokens."""
-        return self._pricing.constant
+        return self._counter.constant
 
     @property
-    def memory(self) -> object:
-        """What remembers the counts: one object for each tokenizer of the process."""
-        return self._pricing.memory
+    def count_cache(self) -> object:
+        """The cache of the counts: one object for each tokenizer of the process."""
+        return self._counter.count_cache
 
     @property
     def tokenizer(self) -> Tokenizer | None:
         """What texts are counted with, where it can also cut them on token boundaries."""
-        return self._pricing.tokenizer
+        return self._counter.tokenizer
 
     def keys(self, messages: Sequence[BaseMessage]) -> list[int]:
-        """Return one hash for each message, of all that its price depends on."""
-        key = self._pricing.key
+        """Return one hash for each message, of all that its tokens depend on."""
+        key = self._counter.key
         return [key(message) for message in messages]
 
-    def prices(self, messages: Sequence[BaseMessage], keys: Sequence[int]) -> list[int]:
+    def tokens(
+        self, messages: Sequence[BaseMessage], keys: Sequence[int] | None = None
+    ) -> list[int]:
         """Return what each message adds to the count, in tokens.
 
         Where the counter is not additive, what it costs alone.
+
+        Args:
+            messages: Each is counted at most once.
+            keys: Their keys, where they are at hand.
         """
-        pricing = self._pricing
-        known = pricing.memory.counts
-        prices = []
-        for key, message in zip(keys, messages, strict=True):
-            price = known.get(key)
-            if price is None:
-                price = pricing.price(message)
-                pricing.memory.remember(key, price)
-            prices.append(price)
-        return prices
+        counter, cache = self._counter, self._counter.count_cache
+        cached = cache.counts.get
+        result = []
+        for key, message in zip(keys or self.keys(messages), messages, strict=True):
+            tokens = cached(key)
+            if tokens is None:
+                tokens = counter.tokens(message)
+                cache.store(key, tokens)
+            result.append(tokens)
+        return result
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle what was asked for; locks and remembered counts stay with the process."""
+        """Pickle what was asked for; locks and cached counts stay with the process."""
         return {"token_counter": self.token_counter, "exact": self.exact}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -359,7 +359,7 @@ class _Buffer(TokenBuffer):
     def check(self, messages: Sequence[BaseMessage]) -> None:
         """Count, so that what cannot be counted is not stored."""
         counter = self.token_counter
-        counter.prices(messages, counter.keys(messages))
+        counter.tokens(messages, counter.keys(messages))
         if not counter.additive:
             counter(messages)
 

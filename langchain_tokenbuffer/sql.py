@@ -223,7 +223,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
                 msg = f"messages must be messages, got {type(message).__name__}"
                 raise TypeError(msg)
         counter = self.buffer.token_counter
-        prices = counter.prices(messages, counter.keys(messages))
+        prices = counter.tokens(messages, counter.keys(messages))
         _ = self._session.settings.digest
         return [
             New(self.buffer.sized(message, price), encode(message), message)

@@ -1,1 +1,1 @@
-"""What a message costs: how it is priced, with which tokenizer, and remembered."""
+"""The tokens of a message, of tools and of media: who counts them, with which tokenizer."""

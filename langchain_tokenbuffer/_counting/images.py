@@ -28,7 +28,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class Tiles:
-    """OpenAI, "Images and vision": a base, and a price for each tile of 512 px at high detail.
+    """OpenAI, "Images and vision": a base, and tokens for each tile of 512 px at high detail.
 
     The image is scaled to fit 2048 px, then to 768 px on its short side: 8 tiles at the most.
     """
@@ -56,7 +56,7 @@ class Patches:
     limit: int = 1536
 
     def tokens(self, size: Size, detail: object) -> int:
-        """Return the patches' price; at low detail they are those of 512 px."""
+        """Return the patches' tokens; at low detail they are those of 512 px."""
         limit = min(self.limit, 256) if detail == "low" else self.limit
         patches = limit if size is None else _patches(*size, limit)
         return math.ceil(patches * self.factor)
@@ -83,7 +83,7 @@ class Area:
     most: int
 
     def tokens(self, size: Size, detail: object) -> int:
-        """Return the area's price."""
+        """Return the area's tokens."""
         del detail  # Anthropic knows none
         if size is None:
             return self.most
@@ -98,7 +98,7 @@ class Squares:
     most: int = 8
 
     def tokens(self, size: Size, detail: object) -> int:
-        """Return the squares' price."""
+        """Return the squares' tokens."""
         del detail  # Google knows none
         squares = self.most
         if size is not None:

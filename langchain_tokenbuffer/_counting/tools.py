@@ -16,7 +16,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_DEEP = 32
+_MAX_DEPTH = 32
 
 
 def as_json(value: object, *, compact: bool = False) -> str:
@@ -114,7 +114,7 @@ def _default(schema: dict[str, Any]) -> str:
 
 
 def _type(schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
-    if depth > _DEEP:
+    if depth > _MAX_DEPTH:
         return as_json(schema)
     reference = schema.get("$ref")
     if isinstance(reference, str):
@@ -179,7 +179,7 @@ def as_format(response_format: Any) -> str | None:
 
 
 def _shown(value: Any, depth: int) -> Any:
-    if depth > _DEEP:
+    if depth > _MAX_DEPTH:
         return value
     if isinstance(value, list):
         return [_shown(item, depth + 1) for item in value]

@@ -114,7 +114,7 @@ class Measured:
         self.name = transcript.name
         self.transcript = transcript
         self._buffer = TokenBuffer(1, token_counter=counter)
-        prices = counter.prices(messages, counter.keys(messages))
+        prices = counter.tokens(messages, counter.keys(messages))
         self.sized: list[Sized] = list(map(self._buffer.sized, messages, prices))
         self.upto = [0, *accumulate(prices)]  # what the messages before an index cost
         self.fixed = counter.constant
@@ -180,7 +180,7 @@ class Measured:
         if known is None:
             message = self._buffer.clamped(self.transcript.messages[index], size)
             counter = self._buffer.token_counter
-            (known,) = counter.prices([message], counter.keys([message]))
+            (known,) = counter.tokens([message], counter.keys([message]))
             self._shown[index, size] = known
         return known
 

@@ -6,7 +6,7 @@ import importlib
 import warnings
 
 from langchain_tokenbuffer import vocabularies
-from langchain_tokenbuffer._counting.models import ModelName
+from langchain_tokenbuffer._counting.resolve import ModelName
 from langchain_tokenbuffer.counters import TokenCounter
 
 _PROFILED = (

@@ -195,7 +195,7 @@ class Move:
         """Count messages anew and store it."""
         known = dict(read(rows, self._session_id))
         counter, messages = self._buffer.token_counter, list(known.values())
-        prices = counter.prices(messages, counter.keys(messages))
+        prices = counter.tokens(messages, counter.keys(messages))
         counted = dict(zip(known, prices, strict=True))
         changes = [{"at": seq, "price": price} for seq, price in counted.items()]
         self._change(changes, tokens=sa.bindparam("price"), counter=self._settings.counter)
@@ -284,7 +284,7 @@ def _identity(buffer: TokenBuffer) -> str:
     counter = buffer.token_counter
     basis: list[object] = [counter.describe(), counter.constant]
     if counter.tokenizer is None:
-        basis += counter.prices(_SAMPLES, counter.keys(_SAMPLES))
+        basis += counter.tokens(_SAMPLES, counter.keys(_SAMPLES))
     return _digest(basis)
 
 

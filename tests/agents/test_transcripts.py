@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from langchain_tokenbuffer._clamp import smallest
+from langchain_tokenbuffer._counting.clamp import min_tokens
 from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
@@ -52,7 +52,7 @@ def least(script: Transcript, full: Played) -> int:
         question = current_question(history)
         unit = max(i for i, each in enumerate(history) if kind_of(each) in ("ai", "human"))
         stays = {*range(unit, len(history)), question} - {None}
-        return sum(smallest(history[i], COUNTER) for i in stays if i is not None)
+        return sum(min_tokens(history[i], COUNTER) for i in stays if i is not None)
 
     return fixed(script) + max(needs(full.before(n)) for n in range(len(full.sent)))
 

@@ -13,7 +13,7 @@ from openai import BadRequestError
 
 from examples.local_model import QUESTIONS, Ledger, chat_model
 from langchain_tokenbuffer import TokenBufferMiddleware, TokenCounter
-from langchain_tokenbuffer._overflow import overflow_of
+from langchain_tokenbuffer._counting.overflow import overflow_of
 from tests.local_model.conftest import served
 
 if TYPE_CHECKING:

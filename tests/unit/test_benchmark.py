@@ -96,7 +96,7 @@ def test_the_counters_given_to_the_others_count_what_they_are_judged_by(
     exact = Exact()
     for data_set in made[:3]:
         for each in data_set.conversations[:2]:
-            prices = COUNTER.prices(each.messages, COUNTER.keys(each.messages))
+            prices = COUNTER.tokens(each.messages, COUNTER.keys(each.messages))
             assert [exact.wire(message) for message in each.wire] == prices
             assert exact.messages(each.messages) == COUNTER(each.messages)
 

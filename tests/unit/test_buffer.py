@@ -26,7 +26,7 @@ from langchain_core.messages import (
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenCounter, Window
-from langchain_tokenbuffer._counting.texts import TiktokenText
+from langchain_tokenbuffer._counting.tokenizers import TiktokenText
 from langchain_tokenbuffer.buffer import Lived
 from tests.oracle import breaches
 from tests.strategies import rounded, words

@@ -20,7 +20,7 @@ from langchain_core.messages import (
 )
 
 from langchain_tokenbuffer import TokenBuffer, TokenCounter
-from langchain_tokenbuffer._clamp import clamp, smallest
+from langchain_tokenbuffer._counting.clamp import clamp, min_tokens
 from tests.strategies import rounded, words
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ counters = pytest.mark.parametrize("counter", COUNTERS.values(), ids=COUNTERS)
 
 
 def price(message: BaseMessage, counter: TokenCounter) -> int:
-    return counter.prices([message], counter.keys([message]))[0]
+    return counter.tokens([message], counter.keys([message]))[0]
 
 
 def text_of(message: BaseMessage) -> str:
@@ -79,7 +79,7 @@ def messages(draw: st.DrawFn) -> BaseMessage:
 def test_a_clamped_message_costs_at_most_its_size(
     counter: TokenCounter, message: BaseMessage, data: st.DataObject
 ) -> None:
-    size = data.draw(st.integers(smallest(message, counter), price(message, counter)))
+    size = data.draw(st.integers(min_tokens(message, counter), price(message, counter)))
     assert price(clamp(message, size, counter), counter) <= size
 
 
@@ -89,7 +89,7 @@ def test_no_text_is_replaced_by_a_longer_marker(letters: int) -> None:
     short = {"type": "text", "text": "a" * letters}
     message = HumanMessage([short, {"type": "text", "text": "b" * 500}])
     marker = f"[... {letters + 500} tokens omitted ...]"
-    assert smallest(message, counter) == letters + len(marker)
+    assert min_tokens(message, counter) == letters + len(marker)
 
 
 @counters
@@ -97,7 +97,7 @@ def test_no_text_is_replaced_by_a_longer_marker(letters: int) -> None:
 @given(messages())
 @example(HumanMessage([{"type": "text", "text": "word " * 7}, {"type": "text", "text": "a" * 27}]))
 def test_the_smallest_size_can_be_had(counter: TokenCounter, message: BaseMessage) -> None:
-    least = smallest(message, counter)
+    least = min_tokens(message, counter)
     assert price(clamp(message, least, counter), counter) <= least
 
 
@@ -106,7 +106,7 @@ def test_the_smallest_size_can_be_had(counter: TokenCounter, message: BaseMessag
 def test_with_an_encoding_nothing_costs_less_than_the_smallest_size(message: BaseMessage) -> None:
     # With a lone surrogate the marker says a rough number, of a digit more or less.
     assume(not any("\ud800" <= letter <= "\udfff" for letter in text_of(message)))
-    least = smallest(message, O200K)
+    least = min_tokens(message, O200K)
     assert price(clamp(message, least, O200K), O200K) == least
 
 
@@ -116,7 +116,7 @@ def test_with_an_encoding_nothing_costs_less_than_the_smallest_size(message: Bas
 def test_the_smallest_size_is_never_above_the_full_one(
     counter: TokenCounter, message: BaseMessage
 ) -> None:
-    assert smallest(message, counter) <= price(message, counter)
+    assert min_tokens(message, counter) <= price(message, counter)
 
 
 @counters
@@ -126,14 +126,14 @@ def test_the_message_itself_stays_as_it_is(
     counter: TokenCounter, message: BaseMessage, data: st.DataObject
 ) -> None:
     before = copy.deepcopy(message)
-    clamp(message, data.draw(st.integers(smallest(message, counter), 200)), counter)
+    clamp(message, data.draw(st.integers(min_tokens(message, counter), 200)), counter)
     assert message == before
 
 
 @settings(max_examples=80)
 @given(messages(), st.data())
 def test_clamping_the_same_again_gives_the_same(message: BaseMessage, data: st.DataObject) -> None:
-    size = data.draw(st.integers(smallest(message, O200K), price(message, O200K)))
+    size = data.draw(st.integers(min_tokens(message, O200K), price(message, O200K)))
     assert clamp(message, size, O200K) == clamp(message, size, TokenCounter("o200k_base"))
 
 
@@ -142,7 +142,7 @@ def test_clamping_the_same_again_gives_the_same(message: BaseMessage, data: st.D
 def test_a_clamped_message_that_is_clamped_to_its_own_size_stays(
     message: BaseMessage, data: st.DataObject
 ) -> None:
-    size = data.draw(st.integers(smallest(message, O200K), price(message, O200K)))
+    size = data.draw(st.integers(min_tokens(message, O200K), price(message, O200K)))
     once = clamp(message, size, O200K)
     assert clamp(once, size, O200K) == once
 
@@ -210,13 +210,13 @@ def test_as_much_stays_as_fits_where_counting_is_an_estimate(size: int) -> None:
 
 def test_at_the_smallest_size_only_the_marker_stays() -> None:
     message = HumanMessage(NUMBERED)
-    text = text_of(clamp(message, smallest(message, O200K), O200K))
+    text = text_of(clamp(message, min_tokens(message, O200K), O200K))
     assert MARKER.fullmatch(text)
 
 
 def test_a_text_shorter_than_the_marker_stays() -> None:
     message = HumanMessage("Hi there, you.")
-    assert smallest(message, O200K) == price(message, O200K)
+    assert min_tokens(message, O200K) == price(message, O200K)
 
 
 # --- characters ---------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def test_a_text_shorter_than_the_marker_stays() -> None:
 @given(st.data())
 def test_no_character_is_cut_in_two(counter: TokenCounter, data: st.DataObject) -> None:
     message = HumanMessage("🙂 你好👩‍🚀안녕 é" * 60)
-    size = data.draw(st.integers(smallest(message, counter), price(message, counter)))
+    size = data.draw(st.integers(min_tokens(message, counter), price(message, counter)))
     text = text_of(clamp(message, size, counter))
     assert set(re.sub(MARKER, "", text)) <= set(text_of(message)) | {"\n"}
 
@@ -367,6 +367,6 @@ def test_a_step_of_big_results_fits_or_says_why(max_tokens: int, results: list[s
         ToolMessage(text, tool_call_id=call["id"])
         for text, call in zip(results, calls, strict=True)
     ]
-    least = sum(smallest(message, O200K) for message in messages)
+    least = sum(min_tokens(message, O200K) for message in messages)
     assume(O200K.constant + least <= max_tokens)
     assert O200K(TokenBuffer(max_tokens, token_counter=O200K).trim(messages)) <= max_tokens

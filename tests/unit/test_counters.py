@@ -37,8 +37,8 @@ from langchain_openai import ChatOpenAI, OpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenCounter, counters
-from langchain_tokenbuffer._counting import remembering as _remembering
-from langchain_tokenbuffer._counting.remembering import memory_of
+from langchain_tokenbuffer._counting import count_cache as _count_cache
+from langchain_tokenbuffer._counting.count_cache import cache_of
 from langchain_tokenbuffer._messages.convert import as_messages
 
 if TYPE_CHECKING:
@@ -645,7 +645,7 @@ def test_functions_of_one_name_on_one_object_are_counters_apart() -> None:
 def texts_counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the texts that are tokenized from here on."""
     texts: list[str] = []
-    price = counters.TokenCounter("o200k_base")._pricing
+    price = counters.TokenCounter("o200k_base")._counter
     encode = price.tokenizer.encode  # type: ignore[union-attr]
 
     def seen(self: object, text: str) -> list[int]:
@@ -710,10 +710,10 @@ def test_the_counts_of_a_callable_go_with_it() -> None:
     counting = Counting()
     TokenCounter(counting)(talk(5))
     gc.collect()  # what other tests left
-    before = len(_remembering._by_owner)
+    before = len(_count_cache._by_owner)
     del counting
     gc.collect()
-    assert len(_remembering._by_owner) == before - 1
+    assert len(_count_cache._by_owner) == before - 1
 
 
 def test_what_cannot_be_watched_still_counts() -> None:
@@ -727,14 +727,14 @@ def test_what_cannot_be_watched_still_counts() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_remembering, "REMEMBERED", 100)
+    monkeypatch.setattr(_count_cache, "REMEMBERED", 100)
     counter = TokenCounter(Counting())
     counter(talk(500))
-    assert len(counter._pricing.memory.counts) <= 100
+    assert len(counter._counter.count_cache.counts) <= 100
 
 
 def test_forgetting_changes_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_remembering, "REMEMBERED", 10)
+    monkeypatch.setattr(_count_cache, "REMEMBERED", 10)
     messages = talk(100)
     assert TokenCounter(Counting())(messages) == characters(messages)
 
@@ -742,7 +742,7 @@ def test_forgetting_changes_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_remembered_are_numbers() -> None:
     counter = TokenCounter("o200k_base")
     counter([*TALK, HumanMessage([{"type": "text", "text": "Hello"}])])
-    counts = counter._pricing.memory.counts
+    counts = counter._counter.count_cache.counts
     assert {type(number) for item in counts.items() for number in item} == {int}
 
 
@@ -762,7 +762,7 @@ def test_a_remembered_message_takes_at_most_300_bytes() -> None:
 
 
 def test_threads_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_remembering, "REMEMBERED", 64)  # forgetting while others read
+    monkeypatch.setattr(_count_cache, "REMEMBERED", 64)  # forgetting while others read
     messages = talk(200)
     counting = Counting()
     counts: list[int] = []
@@ -780,7 +780,7 @@ def test_threads_agree(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_memory_of_an_object_is_found_again() -> None:
     owner = Counting()
-    assert memory_of(owner) is memory_of(owner)
+    assert cache_of(owner) is cache_of(owner)
 
 
 # --- pickling, comparing, showing -----------------------------------------------------------------

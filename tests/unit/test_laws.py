@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_openai import ChatOpenAI
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenCounter, Window
-from langchain_tokenbuffer._counting.texts import TiktokenText
+from langchain_tokenbuffer._counting.tokenizers import TiktokenText
 from tests.oracle import breaches, current_question, head_length
 from tests.strategies import (
     OVERSIZES,
@@ -307,7 +307,7 @@ def test_law_6_while_the_budget_holds_the_next_window_extends_the_last_one(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
     counter = setting.buffer().token_counter
-    prices = counter.prices(messages, counter.keys(messages))
+    prices = counter.tokens(messages, counter.keys(messages))
     first = next((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), len(messages))
     for n, (last, new) in enumerate(pairwise(windows(setting, messages)), start=1):
         if n <= first or last is None or new is None:

@@ -14,7 +14,7 @@ from langchain_openai import AzureChatOpenAI, ChatOpenAI, OpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenCounter
-from langchain_tokenbuffer._counting import models as _models
+from langchain_tokenbuffer._counting import resolve as _resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,11 +26,11 @@ SAID: list[BaseMessage] = [HumanMessage(TEXT)]
 
 @pytest.fixture(autouse=True)
 def nothing_was_warned_of() -> Iterator[None]:
-    before = set(_models._warned)
-    _models._warned.clear()
+    before = set(_resolve._warned)
+    _resolve._warned.clear()
     yield
-    _models._warned.clear()
-    _models._warned.update(before)
+    _resolve._warned.clear()
+    _resolve._warned.update(before)
 
 
 def chat(name: Any) -> ChatOpenAI:

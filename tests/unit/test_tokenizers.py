@@ -78,7 +78,7 @@ def test_a_file_that_was_replaced_is_read_anew(path: Path) -> None:
 
 
 def test_counters_over_one_file_remember_together(path: Path) -> None:
-    assert TokenCounter(path).memory is TokenCounter(path).memory
+    assert TokenCounter(path).count_cache is TokenCounter(path).count_cache
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class Conversation:
     @cached_property
     def largest(self) -> int:
         """What a request with the largest message alone would cost."""
-        return self.beside + max(COUNTER.prices(self.messages, COUNTER.keys(self.messages)))
+        return self.beside + max(COUNTER.tokens(self.messages, COUNTER.keys(self.messages)))
 
     @cached_property
     def is_chat(self) -> bool:

@@ -172,7 +172,7 @@ class _Request:
     ) -> None:
         self._tools = 0 if conversation is None else conversation.tool_tokens
         self._keys = COUNTER.keys(messages)
-        self._prices = COUNTER.prices(messages, self._keys)
+        self._prices = COUNTER.tokens(messages, self._keys)
         self.tokens = self._tools + COUNTER.constant + sum(self._prices)
 
     def common(self, last: _Request) -> int:
@@ -207,7 +207,7 @@ class _Original:
         self._conversation = conversation
         self._messages = conversation.messages
         self._keys = COUNTER.keys(self._messages)
-        self._prices = COUNTER.prices(self._messages, self._keys)
+        self._prices = COUNTER.tokens(self._messages, self._keys)
         self._price_of = dict(zip(self._keys, self._prices, strict=True))
         self._beginning: dict[Any, list[int]] = defaultdict(list)
         for place, message in enumerate(self._messages):

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 import tiktoken
 
 from langchain_tokenbuffer import TokenCounter
-from langchain_tokenbuffer._counting.models import pricing_of
+from langchain_tokenbuffer._counting.resolve import message_counter_of
 from langchain_tokenbuffer.vocabularies import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from langchain_tokenbuffer._counting.pricing import ChatPricing
+    from langchain_tokenbuffer._counting.message_counters import ChatCounter
 
 ENCODING = "o200k_base"
 PER_MESSAGE = 4
@@ -29,12 +29,12 @@ class Exact:
     """The exact count, taken anew each time."""
 
     def __init__(self) -> None:
-        self._pricing = cast("ChatPricing", pricing_of(ENCODING, "local"))
+        self._pricing = cast("ChatCounter", message_counter_of(ENCODING, "local"))
         self.encode = load(ENCODING).encode_ordinary
 
     def messages(self, messages: Any) -> int:
         """Count messages as one request."""
-        return self._pricing.constant + sum(map(self._pricing.price, messages))
+        return self._pricing.constant + sum(map(self._pricing.tokens, messages))
 
     def wire(self, message: dict[str, Any]) -> int:
         """Count one message in OpenAI's format, which has a text as its content."""
@@ -44,12 +44,12 @@ class Exact:
         functions = [call["function"] for call in message.get("tool_calls") or []]
         if functions:
             calls = [(each["name"], each["arguments"]) for each in functions]
-            tokens += self._pricing._price_of_calls(calls)
+            tokens += self._pricing._tokens_of_calls(calls)
         return tokens
 
     def tools(self, tools: Sequence[Any]) -> int:
         """Count tools."""
-        return self._pricing.beside(tools, None, [])
+        return self._pricing.overhead(tools, None, [])
 
     def text(self, text: str) -> int:
         """Count a text."""
@@ -88,5 +88,5 @@ def tallied() -> Iterator[Tally]:
 
 def forget() -> None:
     """Let go of the counts that this process remembers, so that the next policy starts cold."""
-    memory: Any = TokenCounter(ENCODING).memory
+    memory: Any = TokenCounter(ENCODING).count_cache
     memory.counts.clear()

@@ -20,17 +20,17 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableWithFall
 from langchain_core.runnables.configurable import DynamicRunnable
 
 from langchain_tokenbuffer import vocabularies
+from langchain_tokenbuffer._counting.count_cache import cache_named, cache_of, cache_of_callable
 from langchain_tokenbuffer._counting.images import Area, Patches, Squares, Tiles
-from langchain_tokenbuffer._counting.pricing import (
-    CalledPricing,
+from langchain_tokenbuffer._counting.message_counters import (
+    CallableCounter,
+    ChatCounter,
     ChatFormat,
-    ChatPricing,
-    Pricing,
-    RemotePricing,
-    TextPricing,
+    MessageCounter,
+    RemoteCounter,
+    TextCounter,
 )
-from langchain_tokenbuffer._counting.remembering import memory_named, memory_of, memory_of_callable
-from langchain_tokenbuffer._counting.texts import (
+from langchain_tokenbuffer._counting.tokenizers import (
     EncoderText,
     FunctionText,
     ScaledText,
@@ -114,7 +114,7 @@ class ModelName:
     name: str
 
 
-def pricing_of(counter: object, exact: Exact) -> Pricing:
+def message_counter_of(counter: object, exact: Exact) -> MessageCounter:
     counter = _unwrapped(counter)
     if isinstance(counter, os.PathLike) or (isinstance(counter, str) and counter.endswith(".json")):
         counter = _encoder_in(Path(counter))
@@ -138,7 +138,7 @@ def pricing_of(counter: object, exact: Exact) -> Pricing:
     ):
         msg = f"token_counter must return an int; {name} is a coroutine function"
         raise TypeError(msg)
-    return CalledPricing(counter, memory_of_callable(counter), name)
+    return CallableCounter(counter, cache_of_callable(counter), name)
 
 
 def _unwrapped(counter: object) -> object:
@@ -166,7 +166,7 @@ def _shown(counter: object) -> str:
     return name or type(counter).__name__
 
 
-def _of_encoding(name: str) -> Pricing:
+def _of_encoding(name: str) -> MessageCounter:
     known = vocabularies.names()
     if name not in known:
         msg = f"token_counter {name!r} is not an encoding of tiktoken; known are {', '.join(known)}"
@@ -201,7 +201,7 @@ def _loaded_encoder(path: str, *_: int) -> object:
         raise ValueError(msg) from error
 
 
-def _of_encoder(encoder: Any) -> Pricing:
+def _of_encoder(encoder: Any) -> MessageCounter:
     """A tokenizer object, in its chat template's format where it has one."""
     text = EncoderText(encoder)
     kind = type(encoder).__name__
@@ -211,8 +211,8 @@ def _of_encoder(encoder: Any) -> Pricing:
         is_openais = hasattr(encoder, "encode_ordinary")
         form = ChatFormat() if is_openais else _OPEN
         whose = "OpenAI's chat format" if is_openais else "the format of open models"
-    memory = memory_of(encoder, "chat")
-    return ChatPricing(text, memory, f"{kind}, in {whose}", form, exact=False)
+    memory = cache_of(encoder, "chat")
+    return ChatCounter(text, memory, f"{kind}, in {whose}", form, exact=False)
 
 
 def _measured(encoder: Any, text: EncoderText) -> ChatFormat | None:
@@ -244,24 +244,26 @@ def _measured(encoder: Any, text: EncoderText) -> ChatFormat | None:
 
 
 def _chat(
-    name: str, what: str, form: ChatFormat | None = None, *, stands_in: bool = False
-) -> Pricing:
+    name: str, what: str, form: ChatFormat | None = None, *, borrowed_tokenizer: bool = False
+) -> MessageCounter:
     form = form or ChatFormat()
-    memory = memory_named("chat", name, form)
-    return ChatPricing(TiktokenText(name), memory, what, form, stands_in=stands_in)
+    memory = cache_named("chat", name, form)
+    return ChatCounter(
+        TiktokenText(name), memory, what, form, borrowed_tokenizer=borrowed_tokenizer
+    )
 
 
-def _estimated(shown: str, *said: str) -> Pricing:
+def _estimated(shown: str, *said: str) -> MessageCounter:
     """A model that cannot be asked here: its provider's format over a dearer encoding."""
     names = " ".join(said).lower()
     form = next((form for part, form in _ESTIMATED if re.search(part, names)), ChatFormat())
     text = ScaledText(TiktokenText(vocabularies.FALLBACK), _ESTIMATE)
     what = f"{shown}: estimated as {_ESTIMATE} x {vocabularies.FALLBACK}"
-    memory = memory_named("estimate", form)
-    return ChatPricing(text, memory, what, form, stands_in=True)
+    memory = cache_named("estimate", form)
+    return ChatCounter(text, memory, what, form, borrowed_tokenizer=True)
 
 
-def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> Pricing:
+def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> MessageCounter:
     """Choose by who defined the model's counting, so that subclasses and forks are recognised."""
     kind = type(model)
     messages_by = _definer(kind, "get_num_tokens_from_messages")
@@ -273,11 +275,11 @@ def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> Pricing:
         return _openai_chat(model)
     if exact == "remote" or not messages_by.startswith(_REMOTE):
         what = f"{kind.__name__}.get_num_tokens_from_messages"
-        memory = memory_of(model, "get_num_tokens_from_messages")
+        memory = cache_of(model, "get_num_tokens_from_messages")
         if messages_by.startswith(_REMOTE):
-            return RemotePricing(model.get_num_tokens_from_messages, memory, what)
+            return RemoteCounter(model.get_num_tokens_from_messages, memory, what)
         if messages_by != _BASE:
-            return CalledPricing(model.get_num_tokens_from_messages, memory, what)
+            return CallableCounter(model.get_num_tokens_from_messages, memory, what)
     by = ids_by if text_by == _BASE else text_by
     if by != _BASE and (exact == "remote" or not by.startswith(_REMOTE)):
         return _as_text(model, by)
@@ -295,44 +297,44 @@ def _definer(kind: type, method: str) -> str:
 
 def _custom(
     model: BaseLanguageModel[Any], ids: Callable[[str], list[int]], messages_by: str
-) -> Pricing:
+) -> MessageCounter:
     """`custom_get_token_ids` wins, also where the model's own counting of messages ignores it."""
     what = f"custom_get_token_ids of {type(model).__name__}"
     text = FunctionText(lambda text: len(ids(text)), what)
     if messages_by.startswith(_OPENAI):
-        return ChatPricing(text, memory_of(ids, "chat"), what)
-    return TextPricing(text, memory_of(ids, "text"), what)
+        return ChatCounter(text, cache_of(ids, "chat"), what)
+    return TextCounter(text, cache_of(ids, "text"), what)
 
 
-def _openai_chat(model: BaseLanguageModel[Any]) -> Pricing:
+def _openai_chat(model: BaseLanguageModel[Any]) -> MessageCounter:
     name = name_of(model)
     kind = type(model).__name__
     encoding = _encoding_of(name) if name else None
     if encoding is None:
         _warn_unknown(name, kind)
         what = f"{kind} {name}: estimated as {vocabularies.FALLBACK}, in OpenAI's chat format"
-        return _chat(vocabularies.FALLBACK, what, stands_in=True)
+        return _chat(vocabularies.FALLBACK, what, borrowed_tokenizer=True)
     return _known(str(name), encoding, f"{kind} {name}")
 
 
-def _of_name(name: str) -> Pricing:
+def _of_name(name: str) -> MessageCounter:
     """A chat model nobody made: as its provider's would be counted."""
     encoding = _encoding_of(name)
     return _estimated(name, name) if encoding is None else _known(name, encoding, name)
 
 
-def _known(name: str, encoding: str, shown: str) -> Pricing:
+def _known(name: str, encoding: str, shown: str) -> MessageCounter:
     form = next((form for part, form in _FORMATS if re.search(part, name.lower())), None)
     return _chat(encoding, f"{shown}: {encoding}, in OpenAI's chat format (exact)", form)
 
 
-def _as_text(model: BaseLanguageModel[Any], text_by: str) -> Pricing:
+def _as_text(model: BaseLanguageModel[Any], text_by: str) -> MessageCounter:
     """Price as LangChain's base class does: the text of each message, role first, summed."""
     kind = type(model).__name__
     if not text_by.startswith(_OPENAI):
         what = f"{kind}.get_num_tokens"
         text = FunctionText(model.get_num_tokens, what)
-        return TextPricing(text, memory_of(model, "get_num_tokens"), what)
+        return TextCounter(text, cache_of(model, "get_num_tokens"), what)
     name = name_of(model)
     encoding = _encoding_of(name) if name else None
     what = f"{kind} {name}: {encoding}, as text (exact)"
@@ -340,7 +342,7 @@ def _as_text(model: BaseLanguageModel[Any], text_by: str) -> Pricing:
         _warn_unknown(name, kind)
         encoding = vocabularies.FALLBACK
         what = f"{kind} {name}: estimated as {encoding}, as text"
-    return TextPricing(TiktokenText(encoding), memory_named("text", encoding), what)
+    return TextCounter(TiktokenText(encoding), cache_named("text", encoding), what)
 
 
 def name_of(model: object) -> str | None:

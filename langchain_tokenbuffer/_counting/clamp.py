@@ -1,118 +1,133 @@
 """Shortening one message that does not fit: the beginning and the end stay, around a marker.
 
-Only texts are shortened. Tool-call arguments, thinking, images and files are left as they are:
-their providers check them, or they would mean something else.
+Only texts that the table of block types allows are shortened. Tool-call arguments, thinking, images
+and files stay: their providers check them, or they would mean something else.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from langchain_tokenbuffer._messages.blocks import block_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._counting.pricing import Tokenizer
-    from langchain_tokenbuffer.counters import TokenCounter
+    from langchain_tokenbuffer._counting.tokenizers import Tokenizer
 
 
-def clamp(message: BaseMessage, size: int, counter: TokenCounter) -> BaseMessage:
-    """Return a copy of a message whose texts are shortened until it costs at most `size` tokens.
+class Counter(Protocol):
+    """What is asked of a `TokenCounter`."""
 
-    Law: it costs at most `size`, provided that is at least `smallest(message)`. Texts are cut on
-    token boundaries where the counter has an encoding, else between characters, and never between
-    the two halves of a surrogate pair. The biggest texts are shortened first.
+    @property
+    def count_cache(self) -> object: ...
+
+    @property
+    def tokenizer(self) -> Tokenizer | None: ...
+
+    def keys(self, messages: Sequence[BaseMessage], /) -> list[int]: ...
+
+    def tokens(self, messages: Sequence[BaseMessage], /) -> list[int]: ...
+
+
+def clamp(message: BaseMessage, tokens: int, counter: Counter) -> BaseMessage:
+    """Return a copy of a message whose texts are shortened until it costs at most `tokens`.
+
+    Law: it costs at most `tokens`, provided that is at least `min_tokens(message)`. Texts are cut
+    on token boundaries where the counter has an encoding, else between characters, and never
+    between the two halves of a surrogate pair. The biggest texts are shortened first.
 
     Args:
         message: Left as it is.
-        size: Tokens the copy may cost.
+        tokens: What the copy may cost.
         counter: What counts.
     """
-    key = (counter.keys([message])[0], size)
-    remembered = _cuts.setdefault(counter.memory, {})
-    cuts = remembered.get(key)
-    if cuts is None:
-        if len(remembered) >= _REMEMBERED:
-            remembered.clear()
-        cuts = remembered[key] = _cuts_of(message, size, counter)
-    return _cut(message, cuts)
+    key = (counter.keys([message])[0], tokens)
+    cached = _cache.setdefault(counter.count_cache, {})
+    excerpts = cached.get(key)
+    if excerpts is None:
+        if len(cached) >= _MAX_CACHED:
+            cached.clear()
+        excerpts = cached[key] = _excerpts(message, tokens, counter)
+    return _shortened(message, excerpts)
 
 
-_SEAMS = 16
-"""More than what a text gains where it is joined, in tokens or characters. Only a cut that leaves
-nearly all of a text may make it longer, so only that is measured; the price of the whole message
+def min_tokens(message: BaseMessage, counter: Counter) -> int:
+    """Return the fewest tokens to which a message can be clamped."""
+    full = _tokens(message, counter)
+    excerpts = _Texts(message, counter).excerpts(0, full)
+    return min(full, _tokens(_shortened(message, excerpts), counter))
+
+
+_MAX_JOIN_GAIN = 16
+"""More than what a text gains where it is joined, in tokens or characters. Only an excerpt that
+leaves nearly all of a text may be longer than it, so only such are measured; the whole message
 is, in any case."""
 
 
-class Cut(NamedTuple):
-    """What stays of a text: `text[:head]` and `text[tail:]`; `left_out` tokens between them."""
+class Excerpt(NamedTuple):
+    """What stays of a text: `text[:head]` and `text[tail:]`; `omitted` tokens between them."""
 
     head: int
     tail: int
-    left_out: int
+    omitted: int
 
 
-_REMEMBERED = 1024
-_cuts: WeakKeyDictionary[object, dict[tuple[int, int], dict[int, Cut]]] = WeakKeyDictionary()
-"""Cuts by tokenizer, then by message and size, then by block: numbers, no texts. A window that
-holds still shows the same clamped message in every call without tokenizing it again."""
+_MAX_CACHED = 1024
+_cache: WeakKeyDictionary[object, dict[tuple[int, int], dict[int, Excerpt]]] = WeakKeyDictionary()
+"""Excerpts by tokenizer, then by message and tokens, then by block: numbers, no texts. A window
+that does not move shows the same clamped message in every call without tokenizing it again."""
 
 
-def _cuts_of(message: BaseMessage, size: int, counter: TokenCounter) -> dict[int, Cut]:
-    full = _price(message, counter)
-    if full <= size:
+def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[int, Excerpt]:
+    full = _tokens(message, counter)
+    if full <= tokens:
         return {}
     texts = _Texts(message, counter)
-    # At `low` it costs at most `size`, at `high` more.
+    # At `low` the message costs at most `tokens`, at `high` more.
     low, high = 0, max(texts.lengths, default=0)
     if texts.in_tokens:
-        high = min(high, size + 1)  # no text costs less than its tokens
+        high = min(high, tokens + 1)  # no text costs less than its tokens
     # Each try tokenizes the text again, and the level is next to where the lengths add up, so the
     # search begins there and goes away from it in growing steps.
-    level, step = texts.level(size - full), 1
+    level, step = texts.level(tokens - full), 1
     while low + 1 < high:
         if not low < level < high:
             level = (low + high) // 2
-        if _price(_cut(message, texts.cuts(level, full - size)), counter) <= size:
+        tried = _shortened(message, texts.excerpts(level, full - tokens))
+        if _tokens(tried, counter) <= tokens:
             low, level = level, level + step
         else:
             high, level = level, level - step
         step *= 2
-    return texts.cuts(low, full - size)
+    return texts.excerpts(low, full - tokens)
 
 
-def _cut(message: BaseMessage, cuts: dict[int, Cut]) -> BaseMessage:
+def _shortened(message: BaseMessage, excerpts: dict[int, Excerpt]) -> BaseMessage:
     content = message.content
     blocks: list[Any] = [content] if isinstance(content, str) else list(content)
-    for index, cut in cuts.items():
+    for index, excerpt in excerpts.items():
         block = blocks[index]
         if isinstance(block, str):
-            blocks[index] = _spelt(block, cut)
+            blocks[index] = _joined(block, excerpt)
         else:
             key = block_type(block).text_keys[0]
-            blocks[index] = {**block, key: _spelt(block[key], cut)}
+            blocks[index] = {**block, key: _joined(block[key], excerpt)}
     shortened = blocks[0] if isinstance(content, str) else blocks
     return message.model_copy(update={"content": shortened})
 
 
-def _spelt(text: str, cut: Cut) -> str:
-    head, marker, tail = text[: cut.head], _marker(cut.left_out), text[cut.tail :]
+def _joined(text: str, excerpt: Excerpt) -> str:
+    head, tail = text[: excerpt.head], text[excerpt.tail :]
+    marker = _marker(excerpt.omitted)
     return f"{head}\n{marker}\n{tail}" if head or tail else marker
 
 
-def smallest(message: BaseMessage, counter: TokenCounter) -> int:
-    """Return the smallest size, in tokens, to which a message can be clamped."""
-    full = _price(message, counter)
-    cuts = _Texts(message, counter).cuts(0, full)
-    return min(full, _price(_cut(message, cuts), counter))
-
-
-def _price(message: BaseMessage, counter: TokenCounter) -> int:
-    return counter.prices([message], counter.keys([message]))[0]
+def _tokens(message: BaseMessage, counter: Counter) -> int:
+    return counter.tokens([message])[0]
 
 
 class _Piece(NamedTuple):
@@ -126,7 +141,7 @@ class _Piece(NamedTuple):
 class _Texts:
     """The texts of one message that may be shortened."""
 
-    def __init__(self, message: BaseMessage, counter: TokenCounter) -> None:
+    def __init__(self, message: BaseMessage, counter: Counter) -> None:
         content = message.content
         texts = {
             index: text
@@ -154,38 +169,38 @@ class _Texts:
             room -= length
         return 0
 
-    def cuts(self, level: int, saved: int) -> dict[int, Cut]:
-        """Return the cuts that shorten every text of more than `level` to that.
+    def excerpts(self, level: int, saved: int) -> dict[int, Excerpt]:
+        """Return the excerpts that shorten every text of more than `level` to that.
 
         Args:
             level: Tokens, or characters where the counter has no encoding; with the marker.
-            saved: What the marker says was left out where tokens cannot be counted.
+            saved: What the marker says was omitted where tokens cannot be counted.
         """
-        cuts = {}
+        excerpts = {}
         for index, piece in self._pieces.items():
             if piece.length <= level:
                 continue
             marker = self._unit(_marker(piece.length))
             kept = max(0, level - marker)
-            left_out = piece.length - kept if self.in_tokens else max(1, saved)
-            cut = Cut(*piece.keep(kept), left_out)
+            omitted = piece.length - kept if self.in_tokens else max(1, saved)
+            excerpt = Excerpt(*piece.keep(kept), omitted)
             if not kept:  # the marker alone: the same texts gain by it whatever it says
                 gains = marker < piece.length
             else:
                 gains = (
-                    level + _SEAMS < piece.length
-                    or self._unit(_spelt(piece.text, cut)) < piece.length
+                    level + _MAX_JOIN_GAIN < piece.length
+                    or self._unit(_joined(piece.text, excerpt)) < piece.length
                 )
             if gains:
-                cuts[index] = cut
-        return cuts
+                excerpts[index] = excerpt
+        return excerpts
 
     def _unit(self, text: str) -> int:
         return len(self._tokenizer.encode(text)) if self._tokenizer else len(text)
 
 
-def _marker(left_out: int) -> str:
-    return f"[... {left_out} tokens omitted ...]"
+def _marker(omitted: int) -> str:
+    return f"[... {omitted} tokens omitted ...]"
 
 
 def _text_of(block: object) -> str:

@@ -1,6 +1,6 @@
-"""How messages are priced with one tokenizer.
+"""How messages are counted with one tokenizer.
 
-A `Pricing` knows what one message costs; `counters` sums, `models` chooses which pricing it is.
+A `MessageCounter` counts one message; `counters` sums, `resolve` chooses which counter it is.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from langchain_core.messages import (
 )
 
 from langchain_tokenbuffer._counting.content import content_tokens
+from langchain_tokenbuffer._counting.count_cache import CountCache, key_of, whole_key_of
 from langchain_tokenbuffer._counting.images import Images, Tiles
-from langchain_tokenbuffer._counting.remembering import Memory, key_of, whole_key_of
-from langchain_tokenbuffer._counting.texts import TiktokenText, Tokenizer, checked
+from langchain_tokenbuffer._counting.tokenizers import checked
 from langchain_tokenbuffer._counting.tools import (
     as_format,
     as_json,
@@ -31,53 +31,41 @@ from langchain_tokenbuffer._counting.tools import (
 )
 
 if TYPE_CHECKING:
-    from langchain_tokenbuffer._counting.texts import CountText
-
-__all__ = [
-    "CalledPricing",
-    "ChatFormat",
-    "ChatPricing",
-    "CountMessages",
-    "Pricing",
-    "RemotePricing",
-    "TextPricing",
-    "TiktokenText",
-    "Tokenizer",
-]
+    from langchain_tokenbuffer._counting.tokenizers import CountText, Tokenizer
 
 CountMessages: TypeAlias = Callable[[list[BaseMessage]], int]
 
 
-class Pricing:
-    """How messages are priced with one tokenizer."""
+class MessageCounter:
+    """How messages are counted with one tokenizer."""
 
     exact = True  # locally
-    stands_in = False  # whether texts are counted with another tokenizer than the model's
+    borrowed_tokenizer = False  # texts are counted with another tokenizer than the model's
     additive = True
     constant = 0
     tokenizer: Tokenizer | None = None
 
-    def __init__(self, memory: Memory, what: str) -> None:
-        self.memory = memory
+    def __init__(self, cache: CountCache, what: str) -> None:
+        self.count_cache = cache
         self.what = what
 
     key = staticmethod(key_of)
 
-    def price(self, message: BaseMessage) -> int:
+    def tokens(self, message: BaseMessage) -> int:
         raise NotImplementedError
 
     def whole(self, messages: Sequence[BaseMessage]) -> int:
         raise NotImplementedError  # only what is not additive is asked for
 
-    def beside(
+    def overhead(
         self, tools: Sequence[Any], response_format: Any, messages: Sequence[BaseMessage]
     ) -> int:
-        """What the bill of a request has beside its messages and the constant."""
+        """Return what the bill of a request has beside its messages and the constant, in tokens."""
         del messages
         shown = [as_json(as_schema(tool)) for tool in tools]
         if response_format is not None:
             shown.append(as_format(response_format) or "")
-        return sum(self.price(SystemMessage(content=text)) for text in shown if text)
+        return sum(self.tokens(SystemMessage(content=text)) for text in shown if text)
 
 
 _TILES = Tiles(85, 170)
@@ -128,8 +116,8 @@ class ChatFormat:
     images: Images = _TILES
 
 
-class ChatPricing(Pricing):
-    """A chat format over an encoding: OpenAI's, or one that stands in where the count is estimated.
+class ChatCounter(MessageCounter):
+    """A chat format over an encoding: OpenAI's, or a borrowed one where the count is estimated.
 
     Law: without tool calls it is what langchain-openai counts: 3 a message, 1 for a name, 3 once.
     Edge: a step with tool calls follows the bill instead, and what no format has a rule for is
@@ -139,89 +127,91 @@ class ChatPricing(Pricing):
     def __init__(
         self,
         text: CountText,
-        memory: Memory,
+        cache: CountCache,
         what: str,
-        form: ChatFormat | None = None,
+        chat_format: ChatFormat | None = None,
         *,
         exact: bool = True,
-        stands_in: bool = False,
+        borrowed_tokenizer: bool = False,
     ) -> None:
-        super().__init__(memory, what)
+        super().__init__(cache, what)
         self._count = text
-        self._form = form or ChatFormat()
+        self._format = chat_format or ChatFormat()
         self.tokenizer = text.tokenizer
-        self.constant = self._form.constant
-        self.exact = exact and not stands_in
-        self.stands_in = stands_in
+        self.constant = self._format.constant
+        self.exact = exact and not borrowed_tokenizer
+        self.borrowed_tokenizer = borrowed_tokenizer
 
-    def price(self, message: BaseMessage) -> int:
-        count, form = self._count, self._form
+    def tokens(self, message: BaseMessage) -> int:
+        count, chat_format = self._count, self._format
         fields = message.__dict__
-        total = form.per_message + count(_role(message))
+        total = chat_format.per_message + count(_role(message))
         content = fields["content"]
         calls = _calls(message, as_written=False)
         if content.__class__ is str:
             total += count(content)
         else:
-            total += content_tokens(content, count, form.images, has_calls=bool(calls))
+            total += content_tokens(content, count, chat_format.images, has_calls=bool(calls))
         if fields.get("tool_call_id") is not None:
-            total += form.result  # the id's own text is not billed, nor a result's name sent
+            total += chat_format.result  # the id's own text is not billed, nor a result's name sent
         elif name := fields.get("name") or _extra(message).get("name"):
-            total += count(as_text(name)) + form.per_name
+            total += count(as_text(name)) + chat_format.per_name
         if calls:
-            total += self._price_of_calls(calls)
+            total += self._tokens_of_calls(calls)
         return total
 
-    def _price_of_calls(self, calls: Sequence[tuple[str, str]]) -> int:
-        count, form = self._count, self._form
-        if form.parallel and len(calls) > 1:
+    def _tokens_of_calls(self, calls: Sequence[tuple[str, str]]) -> int:
+        count, chat_format = self._count, self._format
+        if chat_format.parallel and len(calls) > 1:
             shown = as_parallel(calls)
-            return form.call + _PARALLEL + count("multi_tool_use.parallel") + count(shown)
-        apart = form.per_message + 1  # each further call is a message of its own
+            return chat_format.call + _PARALLEL + count("multi_tool_use.parallel") + count(shown)
+        apart = chat_format.per_message + 1  # each further call is a message of its own
         return (len(calls) - 1) * apart + sum(
-            form.call + count(name) + count(f"functions.{name}") + count(arguments)
+            chat_format.call + count(name) + count(f"functions.{name}") + count(arguments)
             for name, arguments in calls
         )
 
-    def beside(
+    def overhead(
         self, tools: Sequence[Any], response_format: Any, messages: Sequence[BaseMessage]
     ) -> int:
-        count, form = self._count, self._form
-        total = form.billed + (self._as_written(messages) if self.exact else 0)
-        merged = form.merged if messages and messages[0].type == "system" else 0
+        count, chat_format = self._count, self._format
+        total = chat_format.billed + (self._as_written(messages) if self.exact else 0)
+        merged = chat_format.merged if messages and messages[0].type == "system" else 0
         if tools:
             schemas = [as_schema(tool) for tool in tools]
-            shown = as_typescript(schemas) if form.typescript else as_json(schemas)
-            total += form.tools + count(shown) - merged
+            shown = as_typescript(schemas) if chat_format.typescript else as_json(schemas)
+            total += chat_format.tools + count(shown) - merged
         text = None if response_format is None else as_format(response_format)
         if text is not None:
             # The first of tools and format opens the system message that is not there.
-            total += form.response_format + count(text) + (0 if tools else form.merged - merged)
+            opening = 0 if tools else chat_format.merged - merged
+            total += chat_format.response_format + count(text) + opening
         return total
 
     def _as_written(self, messages: Sequence[BaseMessage]) -> int:
         """What tool calls cost less as models write them than as LangChain sends them again.
 
         A model writes its arguments without the spaces of `json.dumps`, and the recorded bills are
-        of requests that repeat them so. Prices keep the spaces: in a window they are sent.
+        of requests that repeat them so. The tokens of a message keep the spaces: in a window they
+        are sent.
         """
         return sum(
-            self._price_of_calls(_calls(message, as_written=True))
-            - self._price_of_calls(_calls(message, as_written=False))
+            self._tokens_of_calls(_calls(message, as_written=True))
+            - self._tokens_of_calls(_calls(message, as_written=False))
             for message in messages
             if message.__dict__.get("tool_calls")
         )
 
 
-class TextPricing(Pricing):
+class TextCounter(MessageCounter):
     """LangChain's own default: the text of each message with its role before it, summed."""
 
-    def __init__(self, text: CountText, memory: Memory, what: str) -> None:
-        super().__init__(memory, what)
+    def __init__(self, text: CountText, cache: CountCache, what: str) -> None:
+        super().__init__(cache, what)
         self._count = text
         self.tokenizer = text.tokenizer
 
-    def price(self, message: BaseMessage) -> int:
+    def tokens(self, message: BaseMessage) -> int:
         try:
             text = get_buffer_string([message])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -229,13 +219,13 @@ class TextPricing(Pricing):
         return self._count(text)
 
 
-class CalledPricing(Pricing):
+class CallableCounter(MessageCounter):
     """Any callable on a list of messages, probed for being additive."""
 
     key = staticmethod(whole_key_of)
 
-    def __init__(self, count: CountMessages, memory: Memory, what: str) -> None:
-        super().__init__(memory, what)
+    def __init__(self, count: CountMessages, cache: CountCache, what: str) -> None:
+        super().__init__(cache, what)
         self._count = count
 
     @property
@@ -247,24 +237,24 @@ class CalledPricing(Pricing):
         return self._probed()[1]
 
     def _probed(self) -> tuple[bool, int]:
-        if self.memory.probed is None:
-            self.memory.probed = _probe(self.whole)
-        return self.memory.probed
+        if self.count_cache.probed is None:
+            self.count_cache.probed = _probe(self.whole)
+        return self.count_cache.probed
 
-    def price(self, message: BaseMessage) -> int:
+    def tokens(self, message: BaseMessage) -> int:
         return max(0, self.whole([message]) - self.constant)
 
     def whole(self, messages: Sequence[BaseMessage]) -> int:
         return checked(self._count(list(messages)), self.what)
 
 
-class RemotePricing(CalledPricing):
+class RemoteCounter(CallableCounter):
     """A provider's own count of whole requests: asked once a count, so never probed."""
 
     def _probed(self) -> tuple[bool, int]:
         return False, 0
 
-    def beside(
+    def overhead(
         self, tools: Sequence[Any], response_format: Any, messages: Sequence[BaseMessage]
     ) -> int:
         """What the provider says the tools cost; it is not asked about a response format."""
@@ -294,14 +284,15 @@ report a usage, so that a count that scales by it does."""
 
 
 def _probe(count: Callable[[Sequence[BaseMessage]], int]) -> tuple[bool, int]:
-    """Return whether f(list) = c + sum of prices, and c = f([a]) + f([b]) - f([a, b])."""
+    """Return whether f(list) = c + its messages' sum, and c = f([a]) + f([b]) - f([a, b])."""
     try:
         alone = [count([message]) for message in _SAMPLES]
         constant = alone[0] + alone[1] - count(_SAMPLES[:2])
         sizes = range(2, len(_SAMPLES) + 1)
-        additive = all(
-            count(_SAMPLES[:n]) == sum(alone[:n]) - (n - 1) * constant for n in sizes
-        ) and all(price >= constant for price in alone)
+        additive = (
+            all(count(_SAMPLES[:n]) == sum(alone[:n]) - (n - 1) * constant for n in sizes)
+            and min(alone) >= constant
+        )
     except (TypeError, AttributeError) as error:
         error.add_note("token_counter is called with a list of messages and returns an int.")
         raise

@@ -69,7 +69,7 @@ class TiktokenText:
 
 
 class ScaledText:
-    """Counts with an encoding that stands in for one that cannot be had, times a factor."""
+    """Counts with an encoding that is borrowed for one that cannot be had, times a factor."""
 
     def __init__(self, text: TiktokenText, factor: float) -> None:
         self._text = text
@@ -172,7 +172,7 @@ def _kind(value: object) -> str:
 _LONG = 500_000
 _PIECE = 1 << 12
 _END_OF_WORD = re.compile(r"(?<=[^\W\d_])(?=[ \n,.;:\u3001\u3002\uff0c\uff1a\uff1b])")
-_WORK = 2_500_000
+_MAX_COUNTED = 2_500_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -191,8 +191,8 @@ def _bounded(text: str, count: Callable[[str], int]) -> int:
     """Count a long text, in at most a second or two.
 
     Ten megabytes of prose are 2.3 million tokens and counted exactly. What no context window
-    could hold any more, past `_WORK` tokens or characters in runs, counts a token for each byte:
-    the most that any byte-level encoding can make of it.
+    could hold any more, past `_MAX_COUNTED` tokens or characters in runs, counts a token for each
+    byte: the most that any byte-level encoding can make of it.
     """
     text = _SURROGATE.sub("\ufffd", text)  # else each piece would be encoded twice
     work = total = taken = 0
@@ -201,6 +201,6 @@ def _bounded(text: str, count: Callable[[str], int]) -> int:
         total += tokens
         taken += len(piece)
         work += max(tokens, len(piece) if is_run else 0)
-        if work > _WORK:
+        if work > _MAX_COUNTED:
             return total + len(text[taken:].encode())
     return total

@@ -1,7 +1,7 @@
-"""Counts taken once: remembered by content, with the tokenizer they belong to.
+"""Counts taken once: cached by content, with the tokenizer they belong to.
 
-A message is known by a hash of all that its price can depend on, so what is remembered is two ints
-a message, no texts; and a message that is changed, also in place, is another message.
+The key of a message is a hash of all that its tokens can depend on, so an entry is two ints, no
+texts; and a message that is changed, also in place, is another message.
 """
 
 from __future__ import annotations
@@ -18,52 +18,52 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 REMEMBERED = 1 << 18
-"""How many messages' counts one tokenizer remembers (about 150 bytes each); the oldest quarter is
-forgotten when there are more."""
+"""How many messages' counts are cached for one tokenizer (about 150 bytes each); beyond that the
+oldest quarter goes."""
 
 
-class Memory:
-    """The counts one tokenizer has taken: hash of a message to tokens. Bounded, thread-safe."""
+class CountCache:
+    """The counts one tokenizer has taken: key of a message to tokens. Bounded, thread-safe."""
 
     def __init__(self) -> None:
         self.counts: dict[int, int] = {}
         self.probed: tuple[bool, int] | None = None  # of a callable: additive, constant
         self._lock = threading.Lock()
 
-    def remember(self, key: int, count: int) -> None:
+    def store(self, key: int, tokens: int) -> None:
         with self._lock:
             if len(self.counts) >= REMEMBERED:
                 # Reading needs no lock, so the dict is never emptied, only thinned out.
                 for old in list(itertools.islice(self.counts, max(1, REMEMBERED // 4))):
                     del self.counts[old]
-            self.counts[key] = count
+            self.counts[key] = tokens
 
 
-_by_name: dict[Hashable, Memory] = {}
-_by_owner: dict[tuple[int, str], Memory] = {}
+_by_name: dict[Hashable, CountCache] = {}
+_by_owner: dict[tuple[int, str], CountCache] = {}
 
 
-def memory_named(*name: Hashable) -> Memory:
-    """Return the memory of a tokenizer that is known by name, the same for the whole process."""
-    return _by_name.setdefault(name, Memory())
+def cache_named(*name: Hashable) -> CountCache:
+    """Return the cache of a tokenizer that is known by name, one for the whole process."""
+    return _by_name.setdefault(name, CountCache())
 
 
-def memory_of(owner: object, part: str = "") -> Memory:
-    """Return the memory that lives as long as its owner; by identity, since models have no hash."""
+def cache_of(owner: object, part: str = "") -> CountCache:
+    """Return the cache that lives as long as its owner; by identity, since models have no hash."""
     key = (id(owner), part)
-    memory = _by_owner.get(key)
-    if memory is None:
-        memory = Memory()
+    cache = _by_owner.get(key)
+    if cache is None:
+        cache = CountCache()
         try:
             weakref.finalize(owner, _by_owner.pop, key, None).atexit = False
         except TypeError:  # cannot be watched, so it must not be found again under a reused id
-            return memory
-        memory = _by_owner.setdefault(key, memory)
-    return memory
+            return cache
+        cache = _by_owner.setdefault(key, cache)
+    return cache
 
 
-def memory_of_callable(function: Any) -> Memory:
-    """Return a function's memory; a method's lives with its object, being itself made each time.
+def cache_of_callable(function: Any) -> CountCache:
+    """Return a function's cache; a method's lives with its object, being itself made each time.
 
     Only a method that its class has under that name: others may share a name and differ.
     """
@@ -71,19 +71,19 @@ def memory_of_callable(function: Any) -> Memory:
     if method is not None:
         owner, name = function.__self__, method.__name__
         if getattr(type(owner), name, None) is method:
-            return memory_of(owner, name)
-    return memory_of(function)
+            return cache_of(owner, name)
+    return cache_of(function)
 
 
 def key_of(message: BaseMessage) -> int:
-    """Hash what a message's price can depend on. Hot: a string keeps its own hash."""
+    """Hash what a message's tokens can depend on. Hot: a string keeps its own hash."""
     fields = message.__dict__
     content = fields["content"]
     if content.__class__ is not str:
         content = _frozen(content)
     get = fields.get
     extra = get("additional_kwargs")
-    if extra and _PRICED_EXTRAS.isdisjoint(extra):
+    if extra and _COUNTED_EXTRAS.isdisjoint(extra):
         extra = None  # such as the `refusal: None` of every reply
     calls, broken = get("tool_calls"), get("invalid_tool_calls")
     answers, name, role = get("tool_call_id"), get("name"), get("role")
@@ -101,7 +101,7 @@ def whole_key_of(message: BaseMessage) -> int:
     return hash((message.__class__, _frozen([message.__dict__, message.__pydantic_extra__])))
 
 
-_PRICED_EXTRAS = frozenset({"name", "tool_calls", "function_call", "audio", "__openai_role__"})
+_COUNTED_EXTRAS = frozenset({"name", "tool_calls", "function_call", "audio", "__openai_role__"})
 
 _unfrozen = itertools.count()
 
