@@ -14,7 +14,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_tokenbuffer._window import Budget, Oversize
+from langchain_tokenbuffer._window.budget import Budget, Oversize
 from tests.reference import M
 
 OVERSIZES: tuple[Oversize, ...] = ("clamp", "raise", "drop")
@@ -212,7 +212,7 @@ def numbers(draw: st.DrawFn, *, in_order: bool = False, pins: bool = True) -> li
     ]
 
 
-def budgets(*oversizes: Oversize, else_drop: bool = False) -> st.SearchStrategy[Budget]:
+def budgets(*oversizes: Oversize, drop_if_unclampable: bool = False) -> st.SearchStrategy[Budget]:
     """Budgets in numbers."""
     return st.builds(
         Budget,
@@ -220,5 +220,5 @@ def budgets(*oversizes: Oversize, else_drop: bool = False) -> st.SearchStrategy[
         trim_to=st.sampled_from([0.3, 0.5, 0.6, 0.8, 1.0]),
         fixed=st.sampled_from([0, 3]),
         oversize=st.sampled_from(oversizes or OVERSIZES),
-        else_drop=st.just(else_drop),
+        drop_if_unclampable=st.just(drop_if_unclampable),
     )

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_tokenbuffer._window import Budget, Replay, Sized
+from langchain_tokenbuffer._window.budget import Budget, MessageTokens
+from langchain_tokenbuffer._window.replay import Replay
 from langchain_tokenbuffer.errors import TokenBudgetError
 from tests.reference import M
 from tests.strategies import budgets, numbers
@@ -31,10 +32,10 @@ def told(replay: Replay) -> object:
         window: object = replay.window()
     except TokenBudgetError as error:
         window = str(error)
-    return replay.count, replay.tokens, replay.cut, replay.held, replay.steady, window
+    return replay.count, replay.tokens, replay.cut, replay.kept_before_cut, replay.append_only, window
 
 
-@given(numbers(), budgets() | budgets("clamp", else_drop=True), st.data())
+@given(numbers(), budgets() | budgets("clamp", drop_if_unclampable=True), st.data())
 def test_a_replay_goes_on_from_its_state_as_if_it_had_never_stopped(
     messages: list[M], budget: Budget, data: st.DataObject
 ) -> None:
@@ -42,7 +43,7 @@ def test_a_replay_goes_on_from_its_state_as_if_it_had_never_stopped(
     for m in messages:
         if data.draw(st.booleans()):
             parts = Replay.from_state(budget, json.loads(json.dumps(parts.state())))
-        sized = Sized(m.kind, m.cost, m.calls, m.pinned)  # type: ignore[arg-type]
+        sized = MessageTokens(m.kind, m.cost, m.calls, m.pinned)  # type: ignore[arg-type]
         left = whole.push(sized, floors(messages)), parts.push(sized, floors(messages))
         assert left[0] == left[1]
         assert told(whole) == told(parts)
@@ -54,11 +55,11 @@ def test_in_a_steady_replay_a_message_that_fits_changes_nothing_but_the_sum(
 ) -> None:
     replay = Replay(budget)
     for m in messages:
-        steady, held, total = replay.steady, replay.held, replay.tokens + m.cost
-        sized = Sized(m.kind, m.cost, m.calls, m.pinned)  # type: ignore[arg-type]
+        steady, held, total = replay.append_only, replay.kept_before_cut, replay.tokens + m.cost
+        sized = MessageTokens(m.kind, m.cost, m.calls, m.pinned)  # type: ignore[arg-type]
         left = replay.push(sized, floors(messages))
         if steady and total <= budget.max_tokens:
-            assert (left, replay.tokens, replay.held) == ([], total, held)
+            assert (left, replay.tokens, replay.kept_before_cut) == ([], total, held)
 
 
 @pytest.mark.parametrize("oversize", ["clamp", "drop", "raise"])
@@ -70,7 +71,7 @@ def test_the_state_of_a_replay_that_saw_nothing_is_that_of_a_new_one(oversize: s
 def lived(messages: Sequence[M], budget: Budget) -> Replay:
     replay = Replay(budget)
     for m in messages:
-        replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+        replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
     return replay
 
 
@@ -78,7 +79,7 @@ def test_without_a_human_message_a_replay_goes_on_from_its_state() -> None:
     budget = Budget(12, 1.0, oversize="raise")
     greeted = lived([M("system", 1), M("ai", 5), M("ai", 5)], budget)
     again = Replay.from_state(budget, greeted.state())
-    again.push(Sized("ai", 5), lambda _: 5)
+    again.push(MessageTokens("ai", 5), lambda _: 5)
     assert again.window().kept == (0, 2, 3)
 
 
@@ -132,4 +133,4 @@ def test_the_state_of_nothing_keeps_its_form() -> None:
 
 @pytest.mark.parametrize("kinds", [["human"], ["human", "ai"]], ids=" ".join)
 def test_a_replay_is_steady_from_the_first_question_on(kinds: list[str]) -> None:
-    assert lived([M(kind, 1) for kind in kinds], Budget(10)).steady
+    assert lived([M(kind, 1) for kind in kinds], Budget(10)).append_only

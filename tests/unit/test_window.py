@@ -11,7 +11,11 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from langchain_tokenbuffer._window import Budget, Oversize, Replay, Sized, Window, shrink
+from langchain_tokenbuffer._window.billing import Billing
+from langchain_tokenbuffer._window.budget import Budget, MessageTokens, Oversize, Window
+from langchain_tokenbuffer._window.driver import WindowDriver
+from langchain_tokenbuffer._window.replay import Replay
+from langchain_tokenbuffer._window.shrinking import shrink
 from langchain_tokenbuffer.errors import TokenBudgetError
 from tests.reference import DoesNotFitError, M, Reference
 from tests.strategies import budgets, numbers
@@ -34,8 +38,19 @@ def floors(messages: Sequence[M]) -> Callable[[int], int]:
 def lived(messages: Sequence[M], budget: Budget) -> Replay:
     replay = Replay(budget)
     for m in messages:
-        replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+        replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
     return replay
+
+
+def followed(messages: Sequence[M], budget: Budget) -> WindowDriver:
+    driver = WindowDriver(budget)
+    for m in messages:
+        driver.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+    return driver
+
+
+def with_less_slack(budget: Budget) -> Billing:
+    return Billing(replace(budget, slack=budget.slack - 1))
 
 
 def window(messages: Sequence[M], budget: Budget) -> Window:
@@ -60,7 +75,7 @@ def outcome(messages: Sequence[M], budget: Budget) -> Outcome:
 
 def expected(messages: list[M], budget: Budget) -> Outcome:
     reference = Reference(
-        budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.else_drop
+        budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.drop_if_unclampable
     )
     try:
         return reference.play(messages)
@@ -100,8 +115,8 @@ def test_every_window_is_that_of_the_replay_told_literally(
 
 
 @settings(max_examples=400)
-@given(numbers(), budgets("clamp", "drop", else_drop=True))
-def test_with_else_drop_every_window_is_that_of_the_replay_told_literally(
+@given(numbers(), budgets("clamp", "drop", drop_if_unclampable=True))
+def test_with_drop_if_unclampable_every_window_is_that_of_the_replay_told_literally(
     messages: list[M], budget: Budget
 ) -> None:
     assert outcome(messages, budget) == expected(messages, budget)
@@ -132,12 +147,12 @@ def test_what_messages_from_an_index_on_cost_is_the_sum_of_those_in_the_window(
     after_head = next((i for i, m in enumerate(messages) if m.kind != "system"), len(messages))
     index = data.draw(st.integers(after_head, len(messages)))
     costs = [seen.clamped.get(i, messages[i].cost) for i in seen.kept if i >= index]
-    assert replay.cost_from(index) == sum(costs)
+    assert replay.tokens_from(index) == sum(costs)
 
 
 def test_what_a_pin_holds_before_the_cut_counts_from_its_index_on() -> None:
     replay = lived(conversation("H10 A10! H10 A10 H10 A60"), Budget(100, trim_to=0.6))
-    assert [replay.cost_from(index) for index in range(7)] == [90, 80, 70, 70, 70, 60, 0]
+    assert [replay.tokens_from(index) for index in range(7)] == [90, 80, 70, 70, 70, 60, 0]
 
 
 @settings(max_examples=300)
@@ -158,7 +173,7 @@ def test_push_never_raises_and_tells_each_message_that_leaves_exactly_once(
     replay = Replay(budget)
     left: list[int] = []
     for m in messages:
-        left += replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+        left += replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
     replay._shortage = None  # what is in the window, also when it does not fit
     assert sorted(left) == list(replay.window().dropped)
 
@@ -171,7 +186,7 @@ def test_a_replay_pickles_in_the_middle_and_goes_on_as_if_it_had_not(
     at = data.draw(st.integers(0, len(messages)))
     replay: Replay = pickle.loads(pickle.dumps(lived(messages[:at], budget)))
     for m in messages[at:]:
-        replay.push(Sized(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+        replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
     try:
         seen = replay.window()
     except TokenBudgetError:
@@ -194,11 +209,11 @@ def test_a_surface_that_deletes_what_left_and_keeps_the_clamp_sizes_agrees(
     kept_messages = [messages[i] for i, _ in stored]
     replay = Replay(budget)
     for m, (_, size) in zip(kept_messages, stored, strict=True):
-        sized = Sized(m.kind, m.cost, m.calls, m.pinned, size)  # type: ignore[arg-type]
+        sized = MessageTokens(m.kind, m.cost, m.calls, m.pinned, size)  # type: ignore[arg-type]
         replay.push(sized, floors(kept_messages))
     want = outcome(messages, budget)
     if want is None:
-        assert replay._shortage is not None
+        assert replay.shortage is not None
     else:
         seen = replay.window()
         clamped = {stored[k][0]: size for k, size in seen.clamped.items()}
@@ -207,7 +222,7 @@ def test_a_surface_that_deletes_what_left_and_keeps_the_clamp_sizes_agrees(
 
 def test_a_copied_replay_lives_on_alone() -> None:
     replay = lived(conversation("H5 A5"), Budget(20))
-    copy.deepcopy(replay).push(Sized("human", 19), lambda _: 19)
+    copy.deepcopy(replay).push(MessageTokens("human", 19), lambda _: 19)
     assert replay.window().kept == (0, 1)
 
 
@@ -411,7 +426,7 @@ def test_a_message_clamped_by_an_earlier_replay_costs_what_that_left(
     clamped: int, tokens: int, sizes: dict[int, int]
 ) -> None:
     replay = Replay(Budget(40))
-    replay.push(Sized("human", 30, clamped=clamped), lambda _: 1)
+    replay.push(MessageTokens("human", 30, clamped=clamped), lambda _: 1)
     assert (replay.tokens, replay.window().clamped) == (tokens, sizes)
 
 
@@ -444,8 +459,8 @@ def test_drop_leaves_the_later_results_of_an_oversized_step_out() -> None:
 
 def test_drop_says_why_it_left_something_out() -> None:
     replay = lived(conversation("H30"), Budget(20, oversize="drop"))
-    assert replay.left_out is not None
-    assert replay.left_out.tokens == 30
+    assert replay.drop_error is not None
+    assert replay.drop_error.tokens == 30
 
 
 def test_drop_raises_where_the_head_alone_does_not_fit() -> None:
@@ -455,7 +470,7 @@ def test_drop_raises_where_the_head_alone_does_not_fit() -> None:
 
 def test_what_is_held_before_the_cut_is_the_head_and_the_question() -> None:
     replay = lived(conversation("S1 H4 A9 A9 H1"), Budget(21, 1.0))
-    assert (replay.held, replay.cut) == ([0, 1], 3)
+    assert (replay.kept_before_cut, replay.cut) == ([0, 1], 3)
 
 
 def test_the_cut_of_an_empty_tail_is_the_length_of_the_conversation() -> None:
@@ -478,7 +493,8 @@ def test_the_cut_of_an_empty_tail_is_the_length_of_the_conversation() -> None:
     ],
 )
 def test_what_must_stay_may_take_the_slack(text: str, *, strained: bool) -> None:
-    assert lived(conversation(text), Budget(20, 0.5, fixed=5, slack=3)).strained is strained
+    budget = Budget(20, 0.5, fixed=5, slack=3)
+    assert followed(conversation(text), budget).can_continue(with_less_slack(budget)) is not strained
 
 
 @pytest.mark.parametrize(
@@ -492,8 +508,9 @@ def test_what_must_stay_may_take_the_slack(text: str, *, strained: bool) -> None
 def test_when_something_is_left_out_the_rest_may_take_the_slack(
     text: str, *, strained: bool
 ) -> None:
-    replay = lived(conversation(text), Budget(20, fixed=5, slack=3, oversize="drop"))
-    assert (replay.kept()[0], replay.strained) == ([0], strained)
+    budget = Budget(20, fixed=5, slack=3, oversize="drop")
+    driver = followed(conversation(text), budget)
+    assert (driver.kept(), driver.can_continue(with_less_slack(budget))) == ([0], not strained)
 
 
 def test_an_error_does_not_count_the_slack() -> None:
@@ -504,7 +521,7 @@ def test_an_error_does_not_count_the_slack() -> None:
 
 def test_what_the_slack_cannot_help_does_not_take_it() -> None:
     replay = lived(conversation("H19"), Budget(20, fixed=5, slack=3))
-    assert (replay.strained, replay._shortage is None) == (False, False)
+    assert replay.shortage is not None
 
 
 def test_what_is_clamped_into_the_slack_is_at_its_smallest() -> None:
@@ -525,7 +542,7 @@ def test_a_window_does_not_count_the_slack() -> None:
 
 def test_before_the_first_push_there_is_nothing_to_tell() -> None:
     replay = Replay(Budget(10))
-    assert (replay.changed, replay.left_out, replay.strained) == (0, None, False)
+    assert (replay.changed, replay.drop_error) == (0, None)
 
 
 @pytest.mark.parametrize(
@@ -576,7 +593,7 @@ def test_an_error_says_both_numbers_and_what_they_are_made_of(
     even, otherwise = (
         (" even when clamped", "") if oversize == "clamp" else ("", ', or allow "clamp"')
     )
-    assert str(replay._shortage or replay.left_out) == (
+    assert str(replay.shortage or replay.drop_error) == (
         f"What must stay needs {tokens} tokens{even} ({made_of}, the fixed part of the request 3);"
         f" max_tokens is 20. Raise max_tokens, shorten or unpin what must stay{otherwise}."
     )
@@ -632,22 +649,22 @@ def test_what_follows_an_empty_window_is_kept() -> None:
     assert seen.kept == (2,)
 
 
-# --- else_drop ----------------------------------------------------------------------------------
+# --- drop_if_unclampable ----------------------------------------------------------------------------------
 
 
-def test_with_else_drop_what_clamping_cannot_fit_is_left_out() -> None:
-    seen = window(conversation("H5 A1:1 T30 A2"), Budget(20, else_drop=True))
+def test_with_drop_if_unclampable_what_clamping_cannot_fit_is_left_out() -> None:
+    seen = window(conversation("H5 A1:1 T30 A2"), Budget(20, drop_if_unclampable=True))
     assert seen.kept == (0, 3)
 
 
-def test_with_else_drop_clamping_comes_first() -> None:
-    seen = window(conversation("H5 A1:1 T30?"), Budget(20, 1.0, else_drop=True))
+def test_with_drop_if_unclampable_clamping_comes_first() -> None:
+    seen = window(conversation("H5 A1:1 T30?"), Budget(20, 1.0, drop_if_unclampable=True))
     assert seen.clamped == {2: 14}
 
 
-def test_with_else_drop_and_raise_it_still_raises() -> None:
+def test_with_drop_if_unclampable_and_raise_it_still_raises() -> None:
     with pytest.raises(TokenBudgetError):
-        window(conversation("H30"), Budget(20, oversize="raise", else_drop=True))
+        window(conversation("H30"), Budget(20, oversize="raise", drop_if_unclampable=True))
 
 
 # --- shrink -------------------------------------------------------------------------------------
