@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from langchain_tokenbuffer._window import Window
+    from langchain_tokenbuffer._window.budget import Window
     from langchain_tokenbuffer.buffer import TokenBuffer
     from langchain_tokenbuffer.chat_history import TokenBufferChatMessageHistory
     from langchain_tokenbuffer.counters import TokenCounter
@@ -48,7 +48,7 @@ _HOMES = {
     "TokenBufferMiddleware": "middleware",
     "TokenCounter": "counters",
     "Violation": "order",
-    "Window": "_window",
+    "Window": "_window.budget",
     "repair": "order",
     "validate": "order",
 }

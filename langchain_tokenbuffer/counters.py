@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_tokenbuffer._counting.anchoring import anchored, reports
-from langchain_tokenbuffer._counting.resolve import Exact, message_counter_of, name_of
+from langchain_tokenbuffer._counting.reported_usage import anchored, reports
+from langchain_tokenbuffer._counting.resolve import Exact, message_counter_of, served_name
 from langchain_tokenbuffer._messages.convert import as_messages
 
 if TYPE_CHECKING:
@@ -116,17 +116,17 @@ class TokenCounter:
                 counting is an estimate the usage that the last AI message reports then stands for
                 everything up to it, tools included, and only what follows is estimated. Where it
                 is exact the report says what stood beside the messages. Reports of another model
-                are not trusted; without any the count is as without an anchor.
+                are ignored; without any the count is as without an anchor.
         """
         messages = as_messages(messages)
         if anchor:
-            found = reports(messages, name_of(self.token_counter))
+            found = reports(messages, served_name(self.token_counter))
             if found and not self.additive:
                 last = max(found)
                 return max(0, self(messages) + found[last].input - self(messages[:last]))
             if found:
                 borrowed = self.borrowed_tokenizer
-                return max(0, anchored(messages, found, self._sum, stands_in=borrowed))
+                return max(0, anchored(messages, found, self._sum, borrowed_tokenizer=borrowed))
         return max(0, self(messages) + self._counter.overhead(tools, response_format, messages))
 
     def _sum(self, messages: Sequence[BaseMessage]) -> int:

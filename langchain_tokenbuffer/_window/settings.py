@@ -69,13 +69,22 @@ def checked_oversize(value: object) -> Oversize:
     raise ValueError(msg)
 
 
-def checked_function(name: str, value: _Function) -> _Function:
+def checked_function(name: str, value: _Function, what: str = "a function") -> _Function:
     """Return a function that is one, or `None`.
 
     Raises:
-        TypeError: If it cannot be called; it names the argument.
+        TypeError: If it cannot be called; it names the argument and what is accepted.
     """
     if value is not None and not callable(value):
-        msg = f"{name} must be a function, got {value!r}"
+        msg = f"{name} must be {what}, got {value!r}"
         raise TypeError(msg)
     return value
+
+
+def checked_pin(value: _Function) -> _Function:
+    """Return a rule of what is pinned, or `None`.
+
+    Raises:
+        TypeError: If it cannot be called.
+    """
+    return checked_function("pin", value, "a function from a message to a bool")

@@ -26,6 +26,7 @@ from tests.agents.scripted import (
     play_resumed,
     transcripts,
 )
+from tests.builders import comparable
 from tests.oracle import breaches, current_question
 
 if TYPE_CHECKING:
@@ -63,10 +64,6 @@ def budgets(script: Transcript, full: Played) -> dict[str, int]:
     return dict(zip(PLACES, (low, low + 97, (low + high) // 2, high * 64 // 63 + 64), strict=True))
 
 
-def said(messages: list[BaseMessage]) -> list[tuple[str, object, object]]:
-    return [(m.type, m.content, getattr(m, "tool_calls", None)) for m in messages]
-
-
 class Checked:
     """What a run must be, call by call, found with an oracle of its own."""
 
@@ -84,7 +81,7 @@ class Checked:
     def faults(self) -> list[str]:
         """Return every breach of a law, of every call."""
         run, name = self.run, f"{self.script.id} at {self.max_tokens}"
-        found = [] if said(run.state) == said(self.full.state) else [f"{name}: mutated"]
+        found = [] if comparable(run.state) == comparable(self.full.state) else [f"{name}: mutated"]
         for number, sent in enumerate(run.sent):
             found += [f"{name}, call {number}: {each}" for each in self._faults(run, number, sent)]
         return found
@@ -111,7 +108,7 @@ class Checked:
             found.append("out of order")
         if number and not self.events[number].moved:
             last = run.sent[number - 1]
-            if said(sent[: len(last)]) != said(last):
+            if comparable(sent[: len(last)]) != comparable(last):
                 found.append("the prefix changed")
         return found
 
@@ -137,13 +134,13 @@ async def test_async_sends_what_sync_sends(checks: list[Checked], place: str) ->
     for each in checks:
         if each.place == place:
             run = await aplay(each.script, each.middleware())
-            assert list(map(said, run.sent)) == list(map(said, each.run.sent))
+            assert list(map(comparable, run.sent)) == list(map(comparable, each.run.sent))
 
 
 def test_with_room_for_all_everything_is_sent(checks: list[Checked]) -> None:
     for each in checks:
         if each.place == "all":
-            assert list(map(said, each.run.sent)) == list(map(said, each.full.sent))
+            assert list(map(comparable, each.run.sent)) == list(map(comparable, each.full.sent))
 
 
 def test_one_token_below_the_least_is_an_error(checks: list[Checked]) -> None:
@@ -164,7 +161,7 @@ def test_a_middleware_that_holds_nothing_sends_the_same(checks: list[Checked]) -
     for each in checks:
         if each.place == "low":
             run = play(each.script, Forgetful(each.max_tokens, token_counter=ENCODING))
-            assert list(map(said, run.sent)) == list(map(said, each.run.sent))
+            assert list(map(comparable, run.sent)) == list(map(comparable, each.run.sent))
 
 
 def sqlite(folder: Path) -> Callable[[], AbstractContextManager[SqliteSaver]]:
@@ -177,7 +174,7 @@ def test_resumed_at_every_call_the_windows_are_the_same(
     for each in checks[: len(PLACES) * SOME]:
         if each.place == "low":
             run = play_resumed(each.script, sqlite(tmp_path), max_tokens=each.max_tokens)
-            assert list(map(said, run.sent)) == list(map(said, each.run.sent))
+            assert list(map(comparable, run.sent)) == list(map(comparable, each.run.sent))
 
 
 @pytest.mark.parametrize("place", ["least", "low"])
@@ -188,7 +185,7 @@ def test_what_was_evicted_from_the_state_changes_no_window(
         if each.place == place:
             options: dict[str, Any] = {"max_tokens": each.max_tokens, "evict_from_state": True}
             run = play_resumed(each.script, partial(nullcontext, InMemorySaver()), **options)
-            assert list(map(said, run.sent)) == list(map(said, each.run.sent))
+            assert list(map(comparable, run.sent)) == list(map(comparable, each.run.sent))
 
 
 def test_the_questions_are_those_recorded(checks: list[Checked]) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from langchain_tokenbuffer._sql import engines as _sql_engines
 from langchain_tokenbuffer._sql.engines import RacedError, may_pass
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
-from tests.strategies import words
+from tests.builders import count_words
 
 if TYPE_CHECKING:
     from tests.sql.conftest import Place
@@ -29,7 +29,7 @@ HELLO = [HumanMessage("hello")]
 
 
 def history(connection: Any, session_id: str = "s") -> SQLTokenBufferHistory:
-    return SQLTokenBufferHistory(session_id, connection, max_tokens=60, token_counter=words)
+    return SQLTokenBufferHistory(session_id, connection, max_tokens=60, token_counter=count_words)
 
 
 def engine_of(history: SQLTokenBufferHistory) -> sa.Engine:
@@ -286,7 +286,10 @@ def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.Operatio
         (asyncio.CancelledError(), False),
     ],
 )
-def test_what_may_pass_is_told_from_what_will_not(error: BaseException, passes: bool) -> None:  # noqa: FBT001
+def test_passing_errors_are_distinguished_from_lasting_ones(
+    error: BaseException,
+    passes: bool,  # noqa: FBT001
+) -> None:
     assert may_pass(error) is passes
 
 
@@ -325,7 +328,7 @@ class Cursor:
         pytest.param("attempt to write a readonly database", 9, 1, id="read-only"),
     ],
 )
-def test_switching_to_wal_is_tried_again_only_where_it_may_pass(
+def test_switching_to_wal_is_tried_again_only_after_a_passing_error(
     error: str, times: int, tries: int
 ) -> None:
     cursor = Cursor(error, times)

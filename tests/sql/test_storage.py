@@ -29,7 +29,7 @@ from langchain_tokenbuffer import TokenBufferError
 from langchain_tokenbuffer._sql.rows import decode, encode
 from langchain_tokenbuffer._sql.schema import VERSION
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
-from tests.strategies import words
+from tests.builders import count_words, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
     from tests.sql.conftest import Place
 
 few = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def turn(n: int) -> list[BaseMessage]:
-    return [HumanMessage(f"question {n}"), AIMessage(f"answer {n} at some length")]
 
 
 def fill(place: Place, session_id: str, turns: int) -> list[BaseMessage]:
@@ -641,7 +637,7 @@ def test_sessions_are_listed_with_what_is_known_of_them(empty_place: Place) -> N
         ("ann", 4, {"a": 1}),
         ("böb\x00\ud800", 4, {}),
     ]
-    assert found[0].tokens == words(empty_place.history("ann").messages)
+    assert found[0].tokens == count_words(empty_place.history("ann").messages)
     assert all(now - each.created_at < timedelta(minutes=5) for each in found)
 
 
@@ -721,7 +717,7 @@ def test_a_session_id_that_is_no_string_is_refused(lite: Place) -> None:
 
 def test_neither_password_nor_address_is_shown() -> None:
     history = SQLTokenBufferHistory(
-        "s", "postgresql+psycopg://me:hunter2@db.example/x", max_tokens=9, token_counter=words
+        "s", "postgresql+psycopg://me:hunter2@db.example/x", max_tokens=9, token_counter=count_words
     )
     assert "postgresql" in repr(history)
     assert "hunter2" not in repr(history)
@@ -731,7 +727,7 @@ def test_neither_password_nor_address_is_shown() -> None:
 def test_a_url_that_cannot_be_read_is_not_quoted() -> None:
     with pytest.raises(ValueError, match="no URL") as caught:
         SQLTokenBufferHistory(
-            "s", "me:hunter2@://db.example:x/y", max_tokens=9, token_counter=words
+            "s", "me:hunter2@://db.example:x/y", max_tokens=9, token_counter=count_words
         )
     assert "hunter2" not in str(caught.value)
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.builders import run_script
 
 FIRST_USES = {
     "atrim": "await TokenBuffer(9, token_counter='o200k_base').atrim('hello')",
@@ -45,21 +41,11 @@ print("not blocked")
 """
 
 
-def run(use: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.replace("{use}", use)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    return done.stdout + done.stderr
-
-
 @pytest.mark.parametrize("use", FIRST_USES.values(), ids=FIRST_USES)
 def test_the_first_use_does_not_block_the_event_loop(use: str) -> None:
-    assert run(use) == "not blocked\n"
+    assert run_script(SCRIPT.replace("{use}", use)) == "not blocked\n"
 
 
 def test_the_guard_would_notice_a_vocabulary_loaded_on_the_event_loop() -> None:
-    assert "BlockingError" in run("TokenBuffer(9, token_counter='o200k_base').trim('hello')")
+    use = "TokenBuffer(9, token_counter='o200k_base').trim('hello')"
+    assert "BlockingError" in run_script(SCRIPT.replace("{use}", use))

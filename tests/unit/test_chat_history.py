@@ -70,7 +70,7 @@ class AsyncStored(Stored):
 
 
 class OneByOne(BaseChatMessageHistory):
-    """A history that only has `add_message`, which fails for the calls it is told to."""
+    """A history that only has `add_message`, which fails for the calls it is made for."""
 
     def __init__(self, failing: set[int]) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ async def test_the_async_read_is_the_sync_read(history: BaseChatMessageHistory) 
     assert await view(history).aget_messages() == view(history).messages
 
 
-def test_it_deletes_nothing(history: BaseChatMessageHistory) -> None:
+def test_a_view_deletes_nothing(history: BaseChatMessageHistory) -> None:
     shown = view(history)
     shown.add_messages(turns(5))
     assert shown.messages == turns(5)[-4:]
@@ -207,7 +207,7 @@ def test_a_bad_argument_is_named(
         TokenBufferChatMessageHistory(**(arguments | options))
 
 
-def test_it_serves_as_chat_memory_of_the_memory() -> None:
+def test_a_view_serves_as_chat_memory_of_the_memory() -> None:
     history = Stored()
     memory = ConversationTokenBufferMemory(
         llm=len, max_token_limit=100, chat_memory=view(history), return_messages=True
@@ -218,7 +218,7 @@ def test_it_serves_as_chat_memory_of_the_memory() -> None:
     assert len(history.rows) == 10
 
 
-def test_its_repr_shows_no_message() -> None:
+def test_the_repr_of_a_view_shows_no_message() -> None:
     history = Stored()
     history.add_messages([HumanMessage(content="secret")])
     assert "secret" not in repr(view(history))

@@ -1,0 +1,12 @@
+"""How much a run tries: everything in `make test_full`, a share of it in `make test`."""
+
+from __future__ import annotations
+
+import os
+
+FULL = os.environ.get("TOKENBUFFER_TEST_FULL") == "1"
+
+
+def examples(number: int) -> int:
+    """Return how many examples Hypothesis is to try: a third of a full run's."""
+    return number if FULL else max(10, number // 3)
