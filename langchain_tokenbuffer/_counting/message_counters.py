@@ -6,6 +6,7 @@ A `MessageCounter` counts one message; `counters` sums, `resolve` chooses which 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.messages import (
@@ -90,6 +91,7 @@ class ChatCounter(MessageCounter):
     ) -> None:
         super().__init__(cache, what)
         self._count = text
+        self._count_role = lru_cache(64)(text)  # nearly every role was counted before
         self._format = chat_format or ChatFormat()
         self.tokenizer = text.tokenizer
         self.constant = self._format.constant
@@ -99,7 +101,7 @@ class ChatCounter(MessageCounter):
     def tokens(self, message: BaseMessage) -> int:
         count, chat_format = self._count, self._format
         fields = message.__dict__
-        total = chat_format.per_message + count(_role(message))
+        total = chat_format.per_message + self._count_role(_role(message))
         content = fields["content"]
         calls = _calls(message, as_written=False)
         if content.__class__ is str:
@@ -272,8 +274,10 @@ def _dicts(value: object) -> list[dict[str, Any]]:
 
 def _calls(message: BaseMessage, *, as_written: bool) -> list[tuple[str, str]]:
     """Return name and arguments text of each call, as a model wrote or as LangChain sends them."""
-    fields = message.__dict__
-    listed = [*_dicts(fields.get("tool_calls")), *_dicts(fields.get("invalid_tool_calls"))]
+    get = message.__dict__.get
+    if not (get("tool_calls") or get("invalid_tool_calls") or get("additional_kwargs")):
+        return []  # hot: most messages make no call
+    listed = [*_dicts(get("tool_calls")), *_dicts(get("invalid_tool_calls"))]
     calls = [(call.get("name"), call.get("args")) for call in listed]
     extra = _extra(message)
     if extra and not calls:

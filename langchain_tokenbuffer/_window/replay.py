@@ -350,8 +350,13 @@ class Replay:
             tail -= unit.tokens
 
     def _cut_at(self, position: int, left: list[int]) -> None:
-        """Move the cut there; pinned units and the questions they hold stay behind."""
-        before = [*self._pinned, *(self._tail.popleft() for _ in range(position))]
+        """Move the cut there; pinned units and the questions they hold stay behind.
+
+        O(what the cut passes and what is pinned), however large the window.
+        """
+        passed = [self._tail.popleft() for _ in range(position)]
+        self._tail_tokens -= sum(unit.tokens for unit in passed)
+        before = [*self._pinned, *passed]
         # By identity: units are not compared by value.
         held = {id(unit.question) for unit in before if unit.pinned}
         held.add(id(self._tail[0].question))
@@ -364,7 +369,7 @@ class Replay:
                 self._pinned.append(unit)
             else:
                 left += [part.index for part in unit.parts]
-        self._add_up()
+        self._pinned_tokens = sum(unit.tokens for unit in self._pinned)
 
     def _drop_newest(self, left: list[int], min_tokens: Callable[[int], int]) -> None:
         """Leave the newest unit out whole; a question takes its turn with it.
