@@ -87,12 +87,8 @@ class WindowDriver:
     """Follows one conversation through the replay.
 
     Law: what it comes to depends on the messages and the settings alone, not on when it was asked.
-    Nobody sets its fields from outside.
-
-    Args:
-        budget: What windows may take.
-        billing: How counts become bills; the default takes every count as billed.
-        start: The index of the first message.
+    Nobody sets its fields from outside. `billing` says how counts become bills, as a rule they are;
+    `start` is the index of the first message.
     """
 
     def __init__(self, budget: Budget, billing: Billing | None = None, *, start: int = 0) -> None:
@@ -133,16 +129,7 @@ class WindowDriver:
     def push(
         self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None
     ) -> list[int]:
-        """Follow the conversation by one message.
-
-        Args:
-            message: The message in numbers.
-            min_tokens: The fewest tokens to which the message at an index can be clamped.
-            at: Its index, if some before it are missing.
-
-        Returns:
-            The indices that left the window, in no order.
-        """
+        """Follow the conversation by one message; return what left, as `Replay.push` does."""
         replay = self._replay
         index = replay.count if at is None else at
         if message.kind == "ai":
@@ -295,11 +282,7 @@ class WindowDriver:
         return dict(self._current_clamps())
 
     def window(self) -> Window:
-        """Return the window. O(conversation), once for the same messages.
-
-        Raises:
-            TokenBudgetError: As `kept` does.
-        """
+        """Return the window, or raise as `kept` does. O(conversation), once for the same."""
         if self._window is None:
             if (shortage := self.shortage) is not None:
                 raise shortage
@@ -309,8 +292,7 @@ class WindowDriver:
     def call(self, thinned: Sequence[int] = ()) -> CallWindow:
         """Return the window of the model call that comes now, beside the last call's.
 
-        Args:
-            thinned: The kept messages whose thinking is left out, in order.
+        `thinned` are the kept messages whose thinking is left out, in order.
         """
         replay, clamped = self._replay, self._current_clamps()
         newly = (index for index in thinned if index >= self._previously_stale_before)

@@ -117,13 +117,12 @@ class Replay:
 
         Args:
             message: The message in numbers.
-            min_tokens: The fewest tokens to which the message at an index can be clamped. Asked
-                only of messages that must stay and do not fit.
+            min_tokens: Returns the fewest tokens to which the message at an index can be clamped;
+                asked only of messages that must stay and do not fit.
             at: Its index, if some before it are missing.
 
         Returns:
-            The indices that left the window, in no order; the message's own among them if it was
-            left out at once.
+            The indices that left the window, in no order; its own if it was left out at once.
         """
         left: list[int] = []
         self._shortage = self.drop_error = None
@@ -289,14 +288,8 @@ class Replay:
             return
         if self._tail:
             self._cut_at(len(self._tail) - 1, left)
-        clamps = self.budget.oversize == "clamp"
-        if self._fits() or (clamps and self._clamp(min_tokens)):
+        if self._fits() or self._clamp(min_tokens) or self._drop_newest(left, min_tokens):
             return
-        drops = self.budget.oversize == "drop" or (clamps and self.budget.drop_if_unclampable)
-        if drops and self._tail and self._tail[-1].parts:
-            self._drop_newest(left, min_tokens)
-            if self._fits():
-                return
         self._shortage = self._explain(min_tokens)
 
     def _fits(self) -> bool:
@@ -371,24 +364,32 @@ class Replay:
                 left += [part.index for part in unit.parts]
         self._pinned_tokens = sum(unit.tokens for unit in self._pinned)
 
-    def _drop_newest(self, left: list[int], min_tokens: Callable[[int], int]) -> None:
-        """Leave the newest unit out whole; a question takes its turn with it.
+    def _drop_newest(self, left: list[int], min_tokens: Callable[[int], int]) -> bool:
+        """Leave the newest unit out whole, if that is allowed; a question takes its turn with it.
 
         Its place stays, empty: what comes next lies beyond the cut, not at it.
         """
+        may_drop = self.budget.oversize == "drop" or self.budget.drop_if_unclampable
+        if not (may_drop and self.budget.oversize != "raise" and self._tail):
+            return False
+        if not self._tail[-1].parts:
+            return False
         self.drop_error = self._explain(min_tokens)
         unit = self._tail[-1]
         self._dropping = "turn" if unit.is_question else "unit"
         self._tail_tokens -= unit.tokens
         left += unit.empty()
+        return self._fits()
 
     def _clamp(self, min_tokens: Callable[[int], int]) -> bool:
-        """Shorten what must stay until all fits.
+        """Shorten what must stay until all fits, if that is allowed.
 
         Down to the low-water mark where the smallest clamps allow it, so that the next message
         does not clamp again, else to `max_tokens`, else into the slack.
         """
         budget, most = self.budget, self.budget.max_tokens
+        if budget.oversize != "clamp":
+            return False
         stays = budget.fixed + self._head_tokens
         low = stays + int(budget.trim_to * (most - stays))
         parts = [part for part in self._parts() if part.kind != "system"]
