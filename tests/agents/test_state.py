@@ -41,7 +41,7 @@ from tests.agents.scripted import (
     request,
     sent_by,
 )
-from tests.builders import count_words_by_threes, run_script, texts_of, tool_loop
+from tests.builders import count_words_by_threes, run_scripts, texts_of, tool_loop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -606,17 +606,18 @@ async def test_an_async_checkpointer_sees_the_same(tmp_path: Path) -> None:
     assert [len(sent) for sent in twin.seen] == [len(sent) for sent in sync.seen]
 
 
-STEP = """
-import json, sys
+SETUP = """
+import json
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
 from tests.agents.scripted import looking
 from tests.agents.test_state import STEPS, Small, agent_of, thread_config
-path, number = sys.argv[1], int(sys.argv[2])
-model = Small(replies=looking(STEPS)[number:], allowed=220)
-with SqliteSaver.from_conn_string(path) as saver:
+"""
+STEP = """
+model = Small(replies=looking(STEPS)[{number}:], allowed=220)
+with SqliteSaver.from_conn_string({path!r}) as saver:
     agent = agent_of(model, saver=saver, evict_from_state=True)
-    asked = None if number else {"messages": [HumanMessage("Look.")]}
+    asked = None if {number} else {{"messages": [HumanMessage("Look.")]}}
     if asked:
         agent.invoke(asked, thread_config(), interrupt_before=["model"])
     agent.invoke(None, thread_config(), interrupt_before=["model"])
@@ -628,9 +629,9 @@ STEPS = 4
 def test_in_a_fresh_process_at_every_call_the_windows_are_the_same(tmp_path: Path) -> None:
     whole = Small(replies=looking(STEPS), allowed=220)
     run_agent(whole, evict_from_state=True)
-    seen: list[list[Any]] = []
-    for number in range(STEPS + 1):
-        seen += json.loads(run_script(STEP, str(tmp_path / "a.sqlite"), str(number)))
+    path = str(tmp_path / "a.sqlite")
+    calls = [STEP.format(number=number, path=path) for number in range(STEPS + 1)]
+    seen = [sent for printed in run_scripts(SETUP, *calls) for sent in json.loads(printed)]
     assert seen == [[m.content for m in sent] for sent in whole.seen]
 
 

@@ -42,7 +42,7 @@ HOSTS: dict[str, set[str]] = {
     "pydantic": {"memory"},
     "rich": {"_replay.table"},
     "sqlalchemy": {"sql", "_sql"},
-    "tenacity": {"_run_view", "_sql"},
+    "tenacity": {"_sql"},
     "tiktoken": {"vocabularies", "_counting"},
     "tokenizers": {"_counting"},
 }
