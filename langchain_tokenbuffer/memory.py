@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from operator import is_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, cast
 
 from langchain_classic.memory.chat_memory import BaseChatMemory
 from langchain_core.chat_history import BaseChatMessageHistory, InMemoryChatMessageHistory
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from langchain_tokenbuffer._window.budget import Budget
-
-StartOn: TypeAlias = Literal["human"] | None
 
 _ASYNC_ON_EVICT = (
     "on_evict is a coroutine function, which asave_context awaits and save_context cannot."
@@ -125,7 +123,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         int, BeforeValidator(partial(checked_max_tokens, name="max_token_limit"))
     ] = 2000
     trim_to: Annotated[float, BeforeValidator(checked_trim_to)] = 1.0
-    start_on: StartOn = "human"
+    start_on: Literal["human"] | None = "human"
     oversize: Annotated[Oversize, BeforeValidator(checked_oversize)] = "clamp"
     on_evict: OnEvict | None = Field(default=None, exclude=True)
 
@@ -261,9 +259,11 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         self.chat_memory.add_messages(turn)
         if store_window is None:
             return
-        store_window.catch_up(counted)
+        store_window.catch_up(counted, delete=self.on_evict is None)
+        if self.on_evict is None:
+            return
         with store_window.evicting() as evicted:
-            if evicted and self.on_evict is not None:
+            if evicted:
                 msg = f"{_ASYNC_ON_EVICT} The turn was stored, nothing was deleted."
                 hand_over(self.on_evict, evicted, msg)
 
@@ -279,10 +279,13 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         await self.chat_memory.aadd_messages(turn)
         if store_window is None:
             return
-        await run_in_executor(None, store_window.catch_up, counted)
+        handler = self.on_evict
+        await run_in_executor(None, store_window.catch_up, counted, delete=handler is None)
+        if handler is None:
+            return
         with store_window.evicting() as evicted:
-            if evicted and self.on_evict is not None:
-                await ahand_over(self.on_evict, evicted)
+            if evicted:
+                await ahand_over(handler, evicted)
 
     def _turn(self, inputs: dict[str, Any], outputs: dict[str, str]) -> list[BaseMessage]:
         question, reply = self._get_input_output(inputs, outputs)
@@ -304,15 +307,12 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             return self.chat_memory
         return None
 
-    def _settings(self) -> tuple[object, ...]:
-        """Return what windows depend on, beside the messages."""
-        return id(self.llm), self.max_token_limit, self.trim_to, self.oversize, self.start_on
-
     def _at_work(self) -> tuple[_Buffer, _StoreWindow | None]:
         """Return what counts, and what follows the own store, for the present settings."""
+        settings = id(self.llm), self.max_token_limit, self.trim_to, self.oversize, self.start_on
+        store = self._own_store
         # Hot: asked for by name, pydantic looks a private attribute up in Python.
         cache: _Cache = self.__pydantic_private__["_cache"]  # type: ignore[index]
-        settings, store = self._settings(), self._own_store
         with cache.lock:
             if cache.buffer is None or cache.buffer.settings != settings:
                 cache.buffer, cache.store_window = _Buffer(self, settings), None
@@ -432,8 +432,8 @@ class _StoreWindow:
             kept, clamped = self._driver.kept(), self._driver.clamped()
             return meter.show(self._messages, kept, clamped)
 
-    def catch_up(self, turn: _Counted) -> None:
-        """Follow what was stored since; as a rule it is the turn that is counted already."""
+    def catch_up(self, turn: _Counted, *, delete: bool) -> None:
+        """Follow what was stored since, as a rule a turn; delete what leaves, if that is all."""
         with self._lock:
             messages, known = self.store.messages, len(self._messages)
             newest = next(reversed(self._messages.values()), None)
@@ -442,6 +442,8 @@ class _StoreWindow:
             new = messages[len(self._messages) :]
             is_turn = len(new) == len(turn.messages) and all(map(is_, new, turn.messages))
             self._grow(turn if is_turn else self._buffer.read(new))
+            if delete:
+                self._delete(self._evictable())
 
     @contextmanager
     def evicting(self) -> Iterator[list[BaseMessage]]:
@@ -450,8 +452,7 @@ class _StoreWindow:
         Skips messages that another thread or task is already evicting.
         """
         with self._lock:
-            left = [self._messages[index] for index in sorted(self._to_evict)]
-            evicted = [message for message in left if id(message) not in self._being_evicted]
+            evicted = self._evictable()
             ids = set(map(id, evicted))
             self._being_evicted |= ids
         done = False
@@ -462,13 +463,30 @@ class _StoreWindow:
             with self._lock:
                 self._being_evicted -= ids
                 if done:
-                    self._delete(evicted, ids)
+                    self._delete(evicted)
 
-    def _delete(self, evicted: list[BaseMessage], ids: set[int]) -> None:
-        _remove(evicted, self.store.messages)
-        for index in [each for each in self._to_evict if id(self._messages[each]) in ids]:
+    def _evictable(self) -> list[BaseMessage]:
+        left = [self._messages[index] for index in sorted(self._to_evict)]
+        return [message for message in left if id(message) not in self._being_evicted]
+
+    def _delete(self, evicted: list[BaseMessage]) -> None:
+        """Delete these very objects. O(the places up to the last of them).
+
+        By identity and not by place: a handler may have changed the store. What others append
+        meanwhile stays, since only the part up to the last of them is replaced.
+        """
+        messages, wanted, stays = self.store.messages, list(map(id, evicted)), []
+        for index in [each for each in self._to_evict if id(self._messages[each]) in wanted]:
             self._to_evict.remove(index)
             del self._messages[index], self._keys[index]
+        for message in messages:
+            if not wanted:
+                break
+            if id(message) in wanted:
+                wanted.remove(id(message))
+            else:
+                stays.append(message)
+        messages[: len(stays) + len(evicted) - len(wanted)] = stays
 
     def _grow(self, new: _Counted) -> None:
         start, self._next_index = self._next_index, self._next_index + len(new.messages)
@@ -498,21 +516,3 @@ class _StoreWindow:
             self._buffer.raise_or_warn(error)
             return set(indices)
         return {indices[position] for position in window.dropped}
-
-
-def _remove(gone: Sequence[BaseMessage], messages: list[BaseMessage]) -> None:
-    """Remove these very objects from a list. O(the places up to the last of them).
-
-    By identity and not by place: a handler may have changed the list. What others append
-    meanwhile stays, since only the part up to the last of them is replaced.
-    """
-    wanted = list(map(id, gone))
-    stays: list[BaseMessage] = []
-    for message in messages:
-        if not wanted:
-            break
-        if id(message) in wanted:
-            wanted.remove(id(message))
-        else:
-            stays.append(message)
-    messages[: len(stays) + len(gone) - len(wanted)] = stays
