@@ -13,7 +13,7 @@ from langchain_core.language_models import BaseLanguageModel
 
 from langchain_tokenbuffer._counting.providers import provider_of
 from langchain_tokenbuffer._counting.resolve import fallback_models, model_name, unwrapped
-from langchain_tokenbuffer._window.budget import Budget
+from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import MessageMeter
 from langchain_tokenbuffer._window.drivers import Lock
 from langchain_tokenbuffer.counters import TokenCounter
@@ -34,9 +34,6 @@ _PROFILE_SHARE = 0.95
 _TOOL_CHOICE_TOKENS = 10
 """For naming the tool to call, or forbidding all: OpenAI bills its name and 4, or 1."""
 _FREE_CHOICES = (None, "auto", "any", "required")
-_ROUNDED_TO = 64
-"""The fixed part is rounded up to this fraction of `max_tokens`, so that a clock in the system
-prompt or one tool more does not move the cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +80,7 @@ class RequestFacts:
 
     def budget(self, max_tokens: int) -> Budget:
         """Return the budget of a window; the fixed part is rounded up."""
-        step = max(1, max_tokens // _ROUNDED_TO)
-        slack = -self.fixed % step
+        slack = slack_of(max_tokens, self.fixed)
         return Budget(
             max_tokens,
             trim_to=self.settings.trim_to,
