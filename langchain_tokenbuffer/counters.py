@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_tokenbuffer._counting.reported_usage import anchored, reports
-from langchain_tokenbuffer._counting.resolve import Exact, message_counter_of, name_of
+from langchain_tokenbuffer._counting.resolve import Exact, message_counter_of, served_name
 from langchain_tokenbuffer._messages.convert import as_messages
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class TokenCounter:
         """
         messages = as_messages(messages)
         if anchor:
-            found = reports(messages, name_of(self.token_counter))
+            found = reports(messages, served_name(self.token_counter))
             if found and not self.additive:
                 last = max(found)
                 return max(0, self(messages) + found[last].input - self(messages[:last]))

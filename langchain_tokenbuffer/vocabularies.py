@@ -66,28 +66,34 @@ def load(name: str) -> Encoding:
 
 
 def _load(name: str) -> Encoding:
-    import tiktoken  # noqa: PLC0415
     from tiktoken import registry  # noqa: PLC0415
 
     if name in registry.ENCODINGS:
         return registry.ENCODINGS[name]
     wanted = _files_of(name)
-    if wanted and not all(_is_cached(url, sha256) for url, sha256 in wanted.items()):
-        carried = {url: _carried(url, sha256) for url, sha256 in wanted.items()}
-        data = {url: content for url, content in carried.items() if content is not None}
-        if len(data) == len(wanted):
-            if all(_put_in_place(url, content) for url, content in data.items()):
-                return tiktoken.get_encoding(name)
-            # The cache is switched off or cannot be written: hand tiktoken the encoding itself,
-            # so that a model's own counting finds it too.
-            return registry.ENCODINGS.setdefault(name, _built(name, data))
-        if _has_extra():
-            warnings.warn(
-                f"The vocabulary of the encoding {name!r} is not on this machine and the offline "
-                f"extra does not carry it; counting with {FALLBACK!r} instead.",
-                stacklevel=2,
-            )
-            return _load(FALLBACK)
+    if all(_is_cached(url, sha256) for url, sha256 in wanted.items()):
+        return _from_tiktoken(name)
+    carried = {url: _carried(url, sha256) for url, sha256 in wanted.items()}
+    data = {url: content for url, content in carried.items() if content is not None}
+    if len(data) == len(wanted):
+        if all(_put_in_place(url, content) for url, content in data.items()):
+            return _from_tiktoken(name)
+        # The cache is switched off or cannot be written: hand tiktoken the encoding itself, so that
+        # a model's own counting finds it too.
+        return registry.ENCODINGS.setdefault(name, _built(name, data))
+    if not _has_extra():
+        return _from_tiktoken(name)
+    warnings.warn(
+        f"The vocabulary of the encoding {name!r} is not on this machine and the offline "
+        f"extra does not carry it; counting with {FALLBACK!r} instead.",
+        stacklevel=2,
+    )
+    return _load(FALLBACK)
+
+
+def _from_tiktoken(name: str) -> Encoding:
+    import tiktoken  # noqa: PLC0415
+
     try:
         return tiktoken.get_encoding(name)
     except Exception as error:  # whatever stands between this machine and the file

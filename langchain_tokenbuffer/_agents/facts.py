@@ -11,8 +11,12 @@ from langchain.agents.middleware.types import ModelRequest
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 from langchain_core.language_models import BaseLanguageModel
 
-from langchain_tokenbuffer._counting.providers import provider_of
-from langchain_tokenbuffer._counting.resolve import fallback_models, model_name, unwrapped
+from langchain_tokenbuffer._counting.resolve import (
+    fallback_models,
+    provider_of,
+    served_name,
+    unwrapped,
+)
 from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import MessageMeter
 from langchain_tokenbuffer._window.drivers import Lock
@@ -106,7 +110,7 @@ class RequestReader:
             TypeError: If the model cannot count.
         """
         model = unwrapped(request.model)
-        name = model_name(model)
+        name = served_name(model)
         counter = settings.token_counter or self._counter_of(model)
         beside = bool(request.tools or request.response_format is not None)
         return RequestFacts(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._counting.images import image_tokens
 from langchain_tokenbuffer._counting.tools import as_json
-from langchain_tokenbuffer._messages.blocks import OPAQUE, block_type, texts_in
+from langchain_tokenbuffer._messages.blocks import OPAQUE, block_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,8 +63,9 @@ def _block_tokens(block: object, count: Callable[[str], int], images: Images, de
     if not isinstance(block, dict):
         return count(block if isinstance(block, str) else as_json(block))
     row = block_type(block)
-    if row.billing == "text" and (texts := texts_in(block, row)):
-        return sum(map(count, texts.values()))
+    texts = [text for key in row.text_keys if isinstance(text := block.get(key), str)]
+    if row.billing == "text" and texts:
+        return sum(map(count, texts))
     if row.billing == "image":
         return image_tokens(block, images)
     if row.billing in _MEDIA:

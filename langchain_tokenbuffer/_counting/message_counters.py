@@ -6,7 +6,6 @@ A `MessageCounter` counts one message; `counters` sums, `resolve` chooses which 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.messages import (
@@ -19,7 +18,7 @@ from langchain_core.messages import (
 
 from langchain_tokenbuffer._counting.content import content_tokens
 from langchain_tokenbuffer._counting.count_cache import CountCache, key_of, whole_key_of
-from langchain_tokenbuffer._counting.images import Images, Tiles
+from langchain_tokenbuffer._counting.providers import ChatFormat
 from langchain_tokenbuffer._counting.tokenizers import checked
 from langchain_tokenbuffer._counting.tools import (
     as_format,
@@ -68,52 +67,8 @@ class MessageCounter:
         return sum(self.tokens(SystemMessage(content=text)) for text in shown if text)
 
 
-_TILES = Tiles(85, 170)
 _PARALLEL = 2
 """What several calls sent as one cost beside their text and the one call. Fitted: 1 request."""
-
-
-@dataclass(frozen=True)
-class ChatFormat:
-    """What a chat format costs beside its texts, in tokens. The defaults are GPT-4's and GPT-4o's.
-
-    Published are `constant`, `per_message` and `per_name` (OpenAI cookbook), and `result` is what
-    langchain-openai takes. The others are fitted on recorded requests, those of gpt-4o and gpt-4.1
-    here, those of reasoning models where their format is made; "residual" is bill less count.
-
-    Attributes:
-        constant: Once, for the reply's beginning.
-        per_message: For each message, beside role and content.
-        per_name: For a message's name, beside its text.
-        result: For a tool result's call id.
-        call: For a tool call beside its name, said twice, and its arguments. 11 calls in 8
-            requests, residual 0.
-        tools: For binding tools, beside what `as_typescript` shows. The cookbook's example, 14
-            validated cases and 19 requests, residual 0.
-        merged: What the tools cost less when the first message is a system message, which they
-            share. Of these, the 20 with a system message.
-        billed: What is billed beside the constant; for reasoning models one less. 12 requests,
-            residual 0.
-        response_format: For a response format beside what `as_format` shows. 2 requests, residual
-            0; without tools and a system message it opens one, which rounds up.
-        parallel: Whether several calls of one message are sent as one. 1 request, residual -1.
-            Else each is charged as a message of its own, which rounds up.
-        typescript: Whether tools are shown as TypeScript, else as JSON.
-        images: What images cost.
-    """
-
-    constant: int = 3
-    per_message: int = 3
-    per_name: int = 1
-    result: int = 3
-    call: int = 1
-    tools: int = 3
-    merged: int = 4
-    billed: int = 0
-    response_format: int = 1
-    parallel: bool = True
-    typescript: bool = True
-    images: Images = _TILES
 
 
 class ChatCounter(MessageCounter):

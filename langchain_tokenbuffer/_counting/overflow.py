@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from langchain_core.exceptions import ContextOverflowError
 
+from langchain_tokenbuffer._counting.providers import PROVIDERS
+
 
 class Overflow(NamedTuple):
     """What was counted and what is allowed, in the provider's own tokens; `None`: not said."""
@@ -15,22 +17,10 @@ class Overflow(NamedTuple):
     allowed: int | None
 
 
-_TOO_LONG = re.compile(
-    "exceed_context_size_error|context_length_exceeded|ContextWindowExceededError"
-    "|maximum context length|exceeds the available context size|exceeds the context window"
-    "|prompt is too long|input is too long for|exceeds the maximum number of tokens"
-    "|input tokens exceed",
-    re.IGNORECASE,
-)
-"""OpenAI, Azure, Anthropic, Bedrock, Gemini, vLLM, LiteLLM, llama.cpp."""
-_COUNTED = re.compile(
-    r"n_prompt_tokens\W+(\d+)|request \((\d+) tokens\) exceeds|too long: (\d+) tokens"
-    r"|(?:resulted in|requested) (\d+) tokens|token count \((\d+)\)"
-)
-_ALLOWED = re.compile(
-    r"n_ctx\W+(\d+)|context size \((\d+) tokens|tokens > (\d+)"
-    r"|maximum context length is (\d+)|tokens allowed \((\d+)"
-)
+# All at once: a gateway such as LiteLLM passes on what the provider behind it says.
+_TOO_LONG = re.compile("|".join(row.too_long for row in PROVIDERS if row.too_long), re.IGNORECASE)
+_COUNTED = re.compile("|".join(row.counted for row in PROVIDERS if row.counted))
+_ALLOWED = re.compile("|".join(row.allowed for row in PROVIDERS if row.allowed))
 
 
 def overflow_of(error: Exception) -> Overflow | None:

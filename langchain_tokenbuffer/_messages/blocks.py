@@ -7,7 +7,7 @@ it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 Role: TypeAlias = Literal["call", "result", "text", "media", "thinking", "compaction", "opaque"]
 Billing: TypeAlias = Literal["text", "image", "audio", "video", "pages", "listed", "json"]
@@ -76,8 +76,3 @@ def block_type(block: object) -> BlockType:
     """Return the row of a block; of what is no dict, or not known, the opaque one."""
     kind = block.get("type") if isinstance(block, dict) else None
     return BLOCK_TYPES.get(kind, OPAQUE) if isinstance(kind, str) else OPAQUE
-
-
-def texts_in(block: dict[str, Any], row: BlockType) -> dict[str, str]:
-    """Return the texts of a block, by the keys under which they stand."""
-    return {key: text for key in row.text_keys if isinstance(text := block.get(key), str)}

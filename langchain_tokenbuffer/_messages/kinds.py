@@ -11,19 +11,16 @@ Kind: TypeAlias = Literal["system", "human", "ai", "tool", "other"]
 
 
 class Message(Protocol):
-    """What is asked of a message."""
+    """What is asked of a message; `type` is its kind as LangChain names it."""
 
     @property
-    def type(self) -> str:
-        """Its kind, as LangChain names it."""
+    def type(self) -> str: ...
 
     @property
-    def content(self) -> Any:
-        """A text, or a list of blocks."""
+    def content(self) -> Any: ...
 
     @property
-    def additional_kwargs(self) -> dict[Any, Any]:
-        """What has no field of its own."""
+    def additional_kwargs(self) -> dict[Any, Any]: ...
 
 
 _KINDS: dict[str, Kind] = {

@@ -23,7 +23,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenBudgetError, TokenCounter
-from langchain_tokenbuffer._counting.anchoring import is_by
+from langchain_tokenbuffer._counting.reported_usage import is_by
 from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from tests.agents.scripted import Scripted, call, request

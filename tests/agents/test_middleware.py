@@ -194,7 +194,7 @@ def test_the_window_is_that_of_the_buffer(messages: list[BaseMessage]) -> None:
 
 
 def _budget(max_tokens: int) -> Any:
-    from langchain_tokenbuffer._window import Budget  # noqa: PLC0415
+    from langchain_tokenbuffer._window.budget import Budget  # noqa: PLC0415
 
     step = max_tokens // 64
     fixed = -(-COUNTER.constant // step) * step

@@ -554,7 +554,7 @@ def test_a_model_is_asked_once_how_it_counts() -> None:
     model = ChatOpenAI(model="gpt-4o", api_key=SecretStr("unused"))
     for _ in range(2):
         sent_by(middleware, request(loop(2), model=model))
-    assert len(middleware._counters) == 1
+    assert len(middleware._calls._reader._counters) == 1
 
 
 @pytest.mark.parametrize(
