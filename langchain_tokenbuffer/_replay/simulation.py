@@ -16,7 +16,7 @@ from langchain_tokenbuffer._window.conversation import ConversationTokens, Messa
 from langchain_tokenbuffer._window.driver import Reason, WindowDriver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from langchain_tokenbuffer._replay.transcripts import Transcript
     from langchain_tokenbuffer.counters import TokenCounter
@@ -68,12 +68,12 @@ class Call(NamedTuple):
         tokens: The request as sent, with its fixed part; where it is over, what it needs.
         total_tokens: The request with every message.
         reason: Why the window is what it is, in `TrimEvent`'s words.
-        cut: Index at which the window's tail begins.
-        kept_before_cut: Indices of the kept messages before the cut.
-        clamped: Index to tokens of the kept messages that are shortened.
-        left: Indices that left the window since the last call.
         reusable: How much of it begins as the last call's request did, in tokens.
         cost: What it costs at the prices given.
+        clamped: Index to tokens of the kept messages that are shortened.
+        cut: Index at which the window's tail begins.
+        kept_before_cut: Indices of the kept messages before the cut.
+        left: Indices that left the window since the last call.
         error: Why the budget could not be kept.
     """
 
@@ -82,18 +82,13 @@ class Call(NamedTuple):
     tokens: int
     total_tokens: int
     reason: CallReason
-    cut: int
-    kept_before_cut: tuple[int, ...]
-    clamped: Mapping[int, int]
-    left: tuple[int, ...]
     reusable: int
     cost: float
-    error: str | None
-
-    @property
-    def kept(self) -> tuple[int, ...]:
-        """Indices of the messages in the window."""
-        return (*self.kept_before_cut, *range(self.cut, self.length))
+    clamped: Mapping[int, int]
+    cut: int = 0
+    kept_before_cut: tuple[int, ...] = ()
+    left: tuple[int, ...] = ()
+    error: str | None = None
 
     @property
     def dropped(self) -> int:
@@ -116,7 +111,6 @@ class CountedTranscript:
             AI message, and one at an open end. An AI message with nothing but system messages
             before it is a greeting that no model was asked for.
         min_tokens: Returns the fewest tokens to which the message at an index can be clamped.
-        shown_tokens: Returns the tokens of the message at an index, clamped to at most so many.
     """
 
     def __init__(self, transcript: Transcript, counter: TokenCounter) -> None:
@@ -138,66 +132,68 @@ class CountedTranscript:
             whole = counter.count(transcript.messages[:first], tools=transcript.tools)
             self.fixed = whole - self._system_tokens
         self.min_tokens = cache(conversation.min_tokens)
-        self.shown_tokens = cache(
+        self._shown_tokens = cache(
             lambda index, tokens: sum(counter.tokens(conversation.show([index], {index: tokens})))
         )
 
     def budget(self, setting: Setting) -> Budget:
         """Return the budget that `TokenBuffer` or, with tools, the middleware would run under."""
-        max_tokens, trim_to = setting
-        fixed = self.fixed + self._system_tokens
-        slack = slack_of(max_tokens, fixed) if self.transcript.tools else 0
-        return Budget(max_tokens, trim_to, self.fixed + slack, slack)
-
-    @property
-    def name(self) -> str:
-        """What the transcript is called."""
-        return self.transcript.name
+        slack = 0
+        if self.transcript.tools:
+            slack = slack_of(setting.max_tokens, self.fixed + self._system_tokens)
+        return Budget(*setting, self.fixed + slack, slack)
 
     @property
     def longest(self) -> int:
         """The tokens of the last call with every message."""
         return self.fixed + self.cumulative[max(self.call_indices, default=0)]
 
+    def saved(self, clamped: Mapping[int, int]) -> dict[int, int]:
+        """Return by index what clamped messages show less than what is charged for them."""
+        return {i: tokens - self._shown_tokens(i, tokens) for i, tokens in clamped.items()}
+
     def tokens_of(self, indices: Iterable[int]) -> int:
         """Return the tokens of messages in full."""
         return sum(self.messages[index].tokens for index in indices)
 
 
-def calls_of(counted: CountedTranscript, setting: Setting, prices: Prices) -> list[Call]:
-    """Follow a transcript under a budget and return every model call of it."""
-    driver, calls = WindowDriver(counted.budget(setting)), list[Call]()
-    for length in counted.call_indices:
+def calls_of(counted: CountedTranscript, setting: Setting, prices: Prices) -> Iterator[Call]:
+    """Follow a transcript under a budget and yield every model call of it."""
+    driver = WindowDriver(counted.budget(setting))
+    is_cached = False  # the last call, which therefore was sent
+    for number, length in enumerate(counted.call_indices, 1):
         for message in counted.messages[driver.count : length]:
             driver.push(message, counted.min_tokens)
-        calls.append(_call(driver, counted, prices, calls))
-    return calls
+        window, shortage = driver.call(), driver.shortage
+        clamped = {} if shortage else window.clamped
+        saved = counted.saved(clamped)
+        tokens = shortage.tokens if shortage else window.tokens - sum(saved.values())
+        reusable = window.reusable_tokens(saved) if is_cached and not shortage else 0
+        yield Call(
+            number=number,
+            length=length,
+            tokens=tokens,
+            total_tokens=window.total_tokens,
+            reason="over" if shortage else window.reason,
+            reusable=reusable,
+            cost=0.0 if shortage else prices.cost(tokens, reusable),
+            clamped=clamped,
+            cut=window.cut,
+            kept_before_cut=tuple(driver.kept_before_cut),
+            left=tuple(sorted(driver.left_since_call)),
+            error=str(shortage) if shortage else None,
+        )
+        is_cached = shortage is None
 
 
-def _call(
-    driver: WindowDriver, counted: CountedTranscript, prices: Prices, before: Sequence[Call]
-) -> Call:
-    window, shortage = driver.call(), driver.shortage
-    tokens, reusable, saved = window.tokens, 0, {}
-    for index, most in window.clamped.items() if shortage is None else ():
-        saved[index] = most - counted.shown_tokens(index, most)
-        tokens -= saved[index]
-    if shortage is None and before and before[-1].error is None:
-        reusable = window.reusable_tokens(saved)
-    return Call(
-        number=len(before) + 1,
-        length=driver.count,
-        tokens=tokens if shortage is None else shortage.tokens,
-        total_tokens=window.total_tokens,
-        reason=window.reason if shortage is None else "over",
-        cut=window.cut,
-        kept_before_cut=tuple(driver.kept_before_cut),
-        clamped=window.clamped if shortage is None else {},
-        left=tuple(sorted(driver.left_since_call)),
-        reusable=reusable,
-        cost=prices.cost(tokens, reusable) if shortage is None else 0.0,
-        error=None if shortage is None else str(shortage),
-    )
+def untrimmed_calls_of(counted: CountedTranscript, prices: Prices) -> Iterator[Call]:
+    """Yield every model call of a transcript as it is, whatever the model's context."""
+    last = 0
+    for number, length in enumerate(counted.call_indices, 1):
+        tokens = counted.fixed + counted.cumulative[length]
+        cost = prices.cost(tokens, last)
+        yield Call(number, length, tokens, tokens, "fits", reusable=last, cost=cost, clamped={})
+        last = tokens
 
 
 # --- over all calls -------------------------------------------------------------------------------
@@ -236,16 +232,9 @@ class Totals:
         """The share of the conversation that the model saw, over all calls."""
         return self.visible / self.total if self.total else 1.0
 
-    def add_sent(self, tokens: int, cached: int, cost: float) -> None:
-        """Add a request that was sent."""
-        self.tokens += tokens
-        self.peak = max(self.peak, tokens)
-        self.cached += cached
-        self.cost += cost
-
 
 def totals_of(
-    simulated: Iterable[tuple[CountedTranscript, Sequence[Call]]], prices: Prices
+    simulated: Iterable[tuple[CountedTranscript, Iterable[Call]]], prices: Prices
 ) -> Totals:
     """Return what the calls of some conversations come to."""
     totals = Totals()
@@ -256,23 +245,17 @@ def totals_of(
             totals.total += call.total_tokens - beside
             totals.moved += call.reason == "moved"
             totals.clamped += call.reason == "clamped"
-            totals.over += call.error is not None
-            if call.error is None:
+            totals.over += call.reason == "over"
+            if call.reason != "over":
+                totals.tokens += call.tokens
+                totals.peak = max(totals.peak, call.tokens)
                 totals.visible += call.tokens - beside
-                totals.add_sent(call.tokens, prices.cached_tokens(call.reusable), call.cost)
+                totals.cached += prices.cached_tokens(call.reusable)
+                totals.cost += call.cost
     return totals
 
 
 def untrimmed(transcripts: Iterable[CountedTranscript], prices: Prices) -> Totals:
-    """Return what never trimming comes to, whatever the model's context."""
-    totals = Totals()
-    for counted in transcripts:
-        last, beside = 0, counted.fixed + counted.head_tokens
-        for index in counted.call_indices:
-            tokens = counted.fixed + counted.cumulative[index]
-            totals.calls += 1
-            totals.total += tokens - beside
-            totals.visible += tokens - beside
-            totals.add_sent(tokens, prices.cached_tokens(last), prices.cost(tokens, last))
-            last = tokens
-    return totals
+    """Return what never trimming comes to."""
+    calls = ((counted, untrimmed_calls_of(counted, prices)) for counted in transcripts)
+    return totals_of(calls, prices)

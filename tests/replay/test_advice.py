@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from langchain_tokenbuffer import TokenCounter
 from langchain_tokenbuffer._replay.advice import BUDGETS, TRIM_TOS, USABLE, Advice, advise
-from langchain_tokenbuffer._replay.measuring import Measured, Prices
+from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices
 from langchain_tokenbuffer._replay.transcripts import Transcript
 from tests.agents.scripted import call
 from tests.strategies import words
@@ -18,29 +18,29 @@ COUNTER = TokenCounter(words)
 ANTHROPIC = Prices(write=1.25)
 
 
-def chat(turns: int, *, seed: int = 1, longest: int = 40) -> Measured:
+def chat(turns: int, *, seed: int = 1, longest: int = 40) -> CountedTranscript:
     random = Random(seed)
     messages: list[BaseMessage] = [SystemMessage("be brief")]
     for turn in range(turns):
         messages.append(HumanMessage(f"{turn}" + " word" * random.randint(1, longest)))
         messages.append(AIMessage("word " * random.randint(1, longest)))
-    return Measured(Transcript(f"chat {seed}", messages), COUNTER)
+    return CountedTranscript(Transcript(f"chat {seed}", messages), COUNTER)
 
 
-def agent(*sizes: int, question: int = 1) -> Measured:
+def agent(*sizes: int, question: int = 1) -> CountedTranscript:
     messages: list[BaseMessage] = [HumanMessage("look " * question)]
     for number, size in enumerate(sizes):
         messages.append(call(("look", {"at": str(number)}, "1")))
         messages.append(ToolMessage("word " * size, tool_call_id="1"))
-    return Measured(Transcript("agent", messages), COUNTER)
+    return CountedTranscript(Transcript("agent", messages), COUNTER)
 
 
-def unshortened(*before: BaseMessage) -> Measured:
+def unshortened(*before: BaseMessage) -> CountedTranscript:
     step = [
         call(("look", {"at": "word " * 3000}, "1")),  # arguments are never shortened
         ToolMessage("here", tool_call_id="1"),
     ]
-    return Measured(Transcript("it", [*before, *step]), COUNTER)
+    return CountedTranscript(Transcript("it", [*before, *step]), COUNTER)
 
 
 LONG = chat(300)
@@ -52,22 +52,22 @@ def advice(request: pytest.FixtureRequest) -> Advice:
 
 
 def test_every_budget_is_tried_with_every_low_water_mark(advice: Advice) -> None:
-    assert len({each.setting for each in advice.points}) == BUDGETS * len(TRIM_TOS)
+    assert len({each.setting for each in advice.results}) == BUDGETS * len(TRIM_TOS)
 
 
 def test_the_recommended_setting_costs_at_most_half_of_never_trimming(advice: Advice) -> None:
-    (taken,) = [each for each in advice.points if each.setting == advice.setting]
+    (taken,) = [each for each in advice.results if each.setting == advice.setting]
     assert taken.totals.cost <= advice.never.cost / 2
 
 
 def test_nothing_that_costs_at_most_half_shows_more(advice: Advice) -> None:
-    (taken,) = [each for each in advice.points if each.setting == advice.setting]
-    cheap = [each for each in advice.points if each.cost <= 0.5 and not each.totals.clamped]
+    (taken,) = [each for each in advice.results if each.setting == advice.setting]
+    cheap = [each for each in advice.results if each.cost <= 0.5 and not each.totals.clamped]
     assert taken.totals.share == max(each.totals.share for each in cheap)
 
 
 def test_the_sentence_names_the_setting_and_both_shares(advice: Advice) -> None:
-    (taken,) = [each for each in advice.points if each.setting == advice.setting]
+    (taken,) = [each for each in advice.results if each.setting == advice.setting]
     budget, trim_to = taken.setting
     assert f"Take max_tokens={budget}, trim_to={trim_to:g}" in advice.sentence
     assert f"{100 * taken.totals.share:.0f} % of the conversation" in advice.sentence
@@ -75,10 +75,10 @@ def test_the_sentence_names_the_setting_and_both_shares(advice: Advice) -> None:
 
 
 def test_no_setting_beats_one_on_the_frontier(advice: Advice) -> None:
-    whole = [each for each in advice.points if not each.totals.clamped and not each.totals.over]
+    whole = [each for each in advice.results if not each.totals.clamped and not each.totals.over]
     assert not [
         (here, other)
-        for here in advice.points
+        for here in advice.results
         if here.on_frontier
         for other in whole
         if other.cost < here.cost and other.totals.share >= here.totals.share
@@ -86,7 +86,7 @@ def test_no_setting_beats_one_on_the_frontier(advice: Advice) -> None:
 
 
 def test_moving_the_cut_every_turn_is_told_as_dear(advice: Advice) -> None:
-    costs = {each.setting: each.cost for each in advice.points}
+    costs = {each.setting: each.cost for each in advice.results}
     budget = max(setting.max_tokens for setting in costs)
     assert costs[budget, 1.0] > 1 > costs[budget, 0.6]  # type: ignore[index]
 
@@ -105,7 +105,7 @@ def test_who_spends_all_is_told_of_nothing_dearer() -> None:
 
 def test_a_single_low_water_mark_is_kept_to() -> None:
     found = advise([LONG], Prices(), trim_tos=[0.7])
-    assert {each.setting.trim_to for each in found.points} == {0.7}
+    assert {each.setting.trim_to for each in found.results} == {0.7}
 
 
 def test_several_conversations_are_advised_together() -> None:
@@ -125,7 +125,7 @@ def test_a_short_chat_is_not_to_be_trimmed() -> None:
 
 
 def test_no_budget_is_tried_below_what_a_cache_serves() -> None:
-    assert min(each.setting.max_tokens for each in advise([chat(90)], Prices()).points) >= 1024
+    assert min(each.setting.max_tokens for each in advise([chat(90)], Prices()).results) >= 1024
 
 
 def test_where_nothing_is_cheaper_never_trimming_is_cheapest() -> None:
@@ -163,7 +163,7 @@ def test_where_only_shortening_is_cheaper_that_is_told() -> None:
 def test_no_budget_is_tried_that_the_model_does_not_take() -> None:
     context = LONG.longest // 2
     found = advise([LONG], Prices(), context=context)
-    assert max(each.setting.max_tokens for each in found.points) <= USABLE * context
+    assert max(each.setting.max_tokens for each in found.results) <= USABLE * context
 
 
 def test_a_conversation_that_outgrows_the_model_gets_a_budget_also_where_none_is_cheap() -> None:
@@ -193,7 +193,7 @@ def test_where_what_must_stay_outgrows_the_model_that_is_told() -> None:
 
 def test_a_setting_that_cannot_hold_is_never_recommended() -> None:
     found = advise([unshortened(*LONG.transcript.messages, HumanMessage("look"))], Prices())
-    over = {each.setting for each in found.points if each.totals.over}
+    over = {each.setting for each in found.results if each.totals.over}
     assert over
     assert found.setting not in over
 
@@ -208,7 +208,7 @@ def test_the_sweep_counts_nothing_again() -> None:
         counted.append(len(messages))
         return words(messages)
 
-    talk = Measured(LONG.transcript, TokenCounter(counting))
+    talk = CountedTranscript(LONG.transcript, TokenCounter(counting))
     once = len(counted)
     advise([talk], Prices())
     assert len(counted) == once
