@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo local_model test test_oldest test_wheel test_local_model coverage mutants lint type \
+.PHONY: help demo local_model test test_full test_oldest test_wheel test_local_model coverage mutants lint type \
 	format bench clean
 
 PYTHON ?= python3
@@ -30,7 +30,7 @@ $(VENV)/.mutation: $(VENV)/.ready
 # The oldest of all that pyproject.toml names, test tools included. langchain needs a newer
 # langchain-core than we do, so there is one without agents, too.
 LEAKS := -W ignore::pytest.PytestUnraisableExceptionWarning # old test tools leave event loops open
-NEED_AGENTS := tests/agents tests/replay tests/unit/test_benchmark.py
+NEED_AGENTS := tests/agents tests/replay
 $(OLDEST)/.ready: WANTED := --editable ".[offline,sql]" --group test
 $(OLDEST)-agents/.ready: WANTED := --editable ".[all]" --group test --group test-agents
 $(OLDEST)/.ready $(OLDEST)-agents/.ready: pyproject.toml
@@ -65,6 +65,9 @@ local_model: $(VENV)/.ready $(LOCAL)/.ready ## Talk to a real model on this mach
 test: $(VENV)/.ready ## Run the tests (PYTHON=python3.13 VENV=.venv-3.13: on another Python)
 	$(RUN)/python -m pytest
 
+test_full: $(VENV)/.ready ## Run the tests with all examples, transcripts and processes (slower)
+	TOKENBUFFER_TEST_FULL=1 $(RUN)/python -m pytest
+
 test_oldest: $(OLDEST)/.ready $(OLDEST)-agents/.ready ## Run the tests on the oldest dependencies (slower)
 	$(OLDEST)/bin/python -m pytest $(LEAKS) $(addprefix --ignore=,$(NEED_AGENTS))
 	$(OLDEST)-agents/bin/python -m pytest $(LEAKS) $(NEED_AGENTS) tests/unit/test_docs.py tests/unit/test_surface.py
@@ -80,21 +83,23 @@ coverage: $(VENV)/.ready ## Run the tests and show which branches they miss (slo
 
 mutants: $(VENV)/.mutation ## Break the window's code in every small way and see that a test fails (10 minutes)
 	rm -rf mutants
-	$(RUN)/mutmut run --max-children 1
+	TOKENBUFFER_TEST_FULL=1 $(RUN)/mutmut run --max-children 1
 	$(RUN)/mutmut results
 
 lint: $(VENV)/.ready ## Check style
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 
-type: $(VENV)/.ready ## Check types
+type: $(VENV)/.ready ## Check types, and that wrong uses are found
 	$(RUN)/mypy
+	$(RUN)/python -m pytest tests/typing
 
 format: $(VENV)/.ready ## Format, and mend what can be mended
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
-bench: $(VENV)/.bench ## Measure, as ratios within one run (TOKENBUFFER_BENCH_FULL=1: a million SQL messages)
+bench: $(VENV)/.bench ## Test the benchmark and measure, as ratios within one run (TOKENBUFFER_BENCH_FULL=1: a million SQL messages)
+	$(RUN)/python -m pytest tests/benchmarks
 	$(RUN)/python -m tests.benchmarks
 
 clean: ## Remove what was built

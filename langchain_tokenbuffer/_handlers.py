@@ -33,6 +33,33 @@ def hand_over(handler: OnEvict, messages: list[BaseMessage], refusal: str) -> No
         raise TypeError(refusal)
 
 
+def sync_handler(handler: OnEvict | None, refusal: str) -> Callable[[list[BaseMessage]], None]:
+    """Return what hands messages over and is done when it returns.
+
+    Raises:
+        TypeError: With `refusal`, now if the handler is a coroutine function, and when it is called
+            if it only returns something to await.
+    """
+    if is_async(handler):
+        raise TypeError(refusal)
+
+    def deliver(messages: list[BaseMessage]) -> None:
+        if messages and handler is not None:
+            hand_over(handler, messages, refusal)
+
+    return deliver
+
+
+def async_handler(handler: OnEvict | None) -> Callable[[list[BaseMessage]], Awaitable[None]]:
+    """Return what hands messages over and awaits the handler if need be."""
+
+    async def deliver(messages: list[BaseMessage]) -> None:
+        if messages and handler is not None:
+            await ahand_over(handler, messages)
+
+    return deliver
+
+
 async def ahand_over(handler: OnEvict, messages: list[BaseMessage]) -> None:
     """Call a handler and await what it returns, if that can be awaited."""
     returned = handler(messages)

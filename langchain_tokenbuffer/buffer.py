@@ -14,7 +14,7 @@ from langchain_tokenbuffer._messages.convert import MessagesLike, as_messages
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.budget import Budget, Oversize, Window
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
-from langchain_tokenbuffer._window.drivers import DriverCache, fit_whole
+from langchain_tokenbuffer._window.drivers import DriverCache
 from langchain_tokenbuffer._window.settings import (
     checked_max_tokens,
     checked_oversize,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from langchain_core.runnables import RunnableConfig
 
-    from langchain_tokenbuffer._window.driver import WindowDriver
     from langchain_tokenbuffer.errors import TokenBudgetError
 
 logger = logging.getLogger(__name__)
@@ -171,22 +170,17 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             logger.warning("Left out of the window: %s", error)
 
     def _window(self, conversation: ConversationTokens) -> Window:
-        budget = self.budget()
-        if not self.token_counter.additive:
-            driver, tokens = fit_whole(budget, conversation)
-            return replace(self._window_of(driver), tokens=tokens)
         name = conversation.keys[0] if conversation.keys else None
-        with self._drivers.follow(name, Billing(budget), conversation) as driver:
-            window = self._window_of(driver)
-        if not window.clamped:
+        billing = Billing(self.budget())
+        with self._drivers.follow(name, billing, conversation) as (driver, whole_tokens):
+            self.log_dropped(driver.take_drop_errors())
+            window = driver.window()
+        if window.clamped and whole_tokens is None:
+            # A clamped message is charged its target; shown, it may cost a little less.
+            whole_tokens = conversation.whole_tokens(window.kept, window.clamped)
+        if whole_tokens is None:
             return window
-        # A clamped message is charged its target; shown, it may cost a little less.
-        tokens = conversation.whole_tokens(window.kept, window.clamped)
-        return replace(window, tokens=tokens, clamped=dict(window.clamped))
-
-    def _window_of(self, driver: WindowDriver) -> Window:
-        self.log_dropped(driver.take_drop_errors())
-        return driver.window()
+        return replace(window, tokens=whole_tokens, clamped=dict(window.clamped))
 
     def __repr__(self) -> str:
         """Show the settings."""

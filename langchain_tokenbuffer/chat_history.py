@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._window import Oversize
+    from langchain_tokenbuffer._window.budget import Oversize
     from langchain_tokenbuffer.counters import CountedBy
 
 
@@ -30,9 +30,10 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
     Edge: a view belongs to one run, so `get_session_history` must return a **new** wrapper each
     time (wrapping the same stored history). One instance shared by concurrent runs is safe only
     with `history_messages_key`, and after a run that failed it shows that run's view until the
-    next write. A write never raises for reasons of budget; a write that the history refuses is
-    tried again, then logged at ERROR with session and message count, then raised
-    (`RunnableWithMessageHistory` swallows it).
+    next write. A write never raises for reasons of budget. Each message is written once: a write
+    that fails is logged at ERROR with session and message counts and raised
+    (`RunnableWithMessageHistory` swallows it), and never tried again, since a store that only lost
+    its answer holds the messages.
 
     Args:
         history: Where the messages are: any `BaseChatMessageHistory`.
@@ -81,18 +82,16 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         Raises:
             TokenBudgetError: If what must stay does not fit and `oversize` cannot make it fit.
         """
-        held = self._view.held()
-        if held is not None:
-            return held
-        return self._view.hold(self.buffer.trim(self.history.messages))
+        if (fixed := self._view.fixed()) is not None:
+            return fixed
+        return self._view.fix(self.buffer.trim(self.history.messages))
 
     @override
     async def aget_messages(self) -> list[BaseMessage]:
         """`messages`, with the history's own async reading."""
-        held = self._view.held()
-        if held is not None:
-            return held
-        return self._view.hold(await self.buffer.atrim(await self.history.aget_messages()))
+        if (fixed := self._view.fixed()) is not None:
+            return fixed
+        return self._view.fix(await self.buffer.atrim(await self.history.aget_messages()))
 
     @override
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:

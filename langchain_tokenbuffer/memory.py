@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from bisect import bisect_left
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import compress
+from functools import partial
 from operator import is_
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, TypeAlias, cast
 
 from langchain_classic.memory.chat_memory import BaseChatMemory
 from langchain_core.chat_history import BaseChatMessageHistory, InMemoryChatMessageHistory
@@ -18,6 +17,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_bu
 from langchain_core.runnables import RunnableBinding
 from langchain_core.runnables.config import run_in_executor
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -30,22 +30,21 @@ from pydantic import (
 from typing_extensions import override
 
 from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
-from langchain_tokenbuffer._window import Oversize
-from langchain_tokenbuffer.buffer import (
-    Lived,
-    Lock,
-    TokenBuffer,
+from langchain_tokenbuffer._window.budget import MessageTokens, Oversize
+from langchain_tokenbuffer._window.driver import WindowDriver
+from langchain_tokenbuffer._window.settings import (
     checked_max_tokens,
     checked_oversize,
     checked_trim_to,
 )
+from langchain_tokenbuffer.buffer import TokenBuffer
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from langchain_tokenbuffer._window import Budget
+    from langchain_tokenbuffer._window.budget import Budget
 
 StartOn: TypeAlias = Literal["human"] | None
 
@@ -122,10 +121,12 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     ai_prefix: str = "AI"
     llm: Any  # `_check_llm` knows what counts; pydantic would refuse a tokenizer
     memory_key: str = "history"
-    max_token_limit: int = 2000
-    trim_to: float = 1.0
+    max_token_limit: Annotated[
+        int, BeforeValidator(partial(checked_max_tokens, name="max_token_limit"))
+    ] = 2000
+    trim_to: Annotated[float, BeforeValidator(checked_trim_to)] = 1.0
     start_on: StartOn = "human"
-    oversize: Oversize = "clamp"
+    oversize: Annotated[Oversize, BeforeValidator(checked_oversize)] = "clamp"
     on_evict: OnEvict | None = Field(default=None, exclude=True)
 
     _cache: _Cache = PrivateAttr(default_factory=lambda: _Cache())  # noqa: PLW0108  # defined below
@@ -141,21 +142,6 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             msg = f"llm: {error}"
             raise type(error)(msg) from None
         return value
-
-    @field_validator("max_token_limit", mode="before")
-    @classmethod
-    def _check_max_token_limit(cls, value: object) -> int:
-        return checked_max_tokens(value, "max_token_limit")
-
-    @field_validator("trim_to", mode="before")
-    @classmethod
-    def _check_trim_to(cls, value: object) -> float:
-        return checked_trim_to(value)
-
-    @field_validator("oversize", mode="before")
-    @classmethod
-    def _check_oversize(cls, value: object) -> Oversize:
-        return checked_oversize(value)
 
     @field_serializer("llm")
     def _dump_llm(self, value: object, info: SerializationInfo) -> object:
@@ -176,7 +162,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
                 f"got oversize={self.oversize!r}"
             )
             raise ValueError(msg)
-        if self.on_evict is not None and not self._owns_store:
+        if self.on_evict is not None and self._own_store is None:
             msg = (
                 "on_evict is called for messages that leave the memory's own store, but "
                 f"chat_memory is a {type(self.chat_memory).__name__}, which keeps everything. "
@@ -242,13 +228,13 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         return get_buffer_string(messages, self.human_prefix, self.ai_prefix)
 
     def _shown(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        buffer, following = self._at_work()
+        buffer, store_window = self._at_work()
         try:
-            shown = following.show() if following else buffer.trim(messages)
+            shown = store_window.show() if store_window else buffer.trim(messages)
         except TokenBudgetError as error:
-            buffer.nothing_fits(error)
+            buffer.raise_or_warn(error)
             return []
-        buffer.has_said = False
+        buffer.warned = False
         return shown
 
     # --- what it keeps ---
@@ -268,35 +254,35 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             msg = f"{_ASYNC_ON_EVICT} Nothing was stored."
             raise TypeError(msg)
         turn = self._turn(inputs, outputs)
-        buffer, following = self._at_work()
-        buffer.check(turn)
+        buffer, store_window = self._at_work()
+        counted = buffer.read(turn)
         if buffer.oversize == "raise":
             buffer.window([*self.chat_memory.messages, *turn])
         self.chat_memory.add_messages(turn)
-        if following is None:
+        if store_window is None:
             return
-        following.catch_up()
-        with following.letting_go() as gone:
-            if gone and self.on_evict is not None:
+        store_window.catch_up(counted)
+        with store_window.evicting() as evicted:
+            if evicted and self.on_evict is not None:
                 msg = f"{_ASYNC_ON_EVICT} The turn was stored, nothing was deleted."
-                hand_over(self.on_evict, gone, msg)
+                hand_over(self.on_evict, evicted, msg)
 
     @override
     async def asave_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
         """`save_context`, with the history's own async writing; awaits `on_evict` if need be."""
         turn = self._turn(inputs, outputs)
-        buffer, following = await run_in_executor(None, self._at_work)
-        await run_in_executor(None, buffer.check, turn)
+        buffer, store_window = await run_in_executor(None, self._at_work)
+        counted = await run_in_executor(None, buffer.read, turn)
         if buffer.oversize == "raise":
             stored = await self.chat_memory.aget_messages()
             await run_in_executor(None, buffer.window, [*stored, *turn])
         await self.chat_memory.aadd_messages(turn)
-        if following is None:
+        if store_window is None:
             return
-        await run_in_executor(None, following.catch_up)
-        with following.letting_go() as gone:
-            if gone and self.on_evict is not None:
-                await ahand_over(self.on_evict, gone)
+        await run_in_executor(None, store_window.catch_up, counted)
+        with store_window.evicting() as evicted:
+            if evicted and self.on_evict is not None:
+                await ahand_over(self.on_evict, evicted)
 
     def _turn(self, inputs: dict[str, Any], outputs: dict[str, str]) -> list[BaseMessage]:
         question, reply = self._get_input_output(inputs, outputs)
@@ -312,208 +298,221 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     # --- how ---
 
     @property
-    def _owns_store(self) -> bool:
-        """Whether nobody passed a `chat_memory`: then what leaves the window may be deleted."""
-        return isinstance(self.chat_memory, _OwnStore) and (
-            "chat_memory" not in self.model_fields_set
-        )
+    def _own_store(self) -> _OwnStore | None:
+        """The store, if nobody passed it: then what leaves the window may be deleted from it."""
+        if isinstance(self.chat_memory, _OwnStore) and "chat_memory" not in self.model_fields_set:
+            return self.chat_memory
+        return None
 
-    def _at_work(self) -> tuple[_Buffer, _Following | None]:
+    def _settings(self) -> tuple[object, ...]:
+        """Return what windows depend on, beside the messages."""
+        return id(self.llm), self.max_token_limit, self.trim_to, self.oversize, self.start_on
+
+    def _at_work(self) -> tuple[_Buffer, _StoreWindow | None]:
         """Return what counts, and what follows the own store, for the present settings."""
-        cache = self._cache
+        # Hot: asked for by name, pydantic looks a private attribute up in Python.
+        cache: _Cache = self.__pydantic_private__["_cache"]  # type: ignore[index]
+        settings, store = self._settings(), self._own_store
         with cache.lock:
-            buffer, following = cache.buffer, cache.following
-            if buffer is None or not buffer.is_of(self):
-                buffer = cache.buffer = _Buffer(self)
-            if not self._owns_store:
-                return buffer, None
-            store = cast("_OwnStore", self.chat_memory)
-            if following is None or following.buffer is not buffer or following.store is not store:
-                following = cache.following = _Following(buffer, store, cache.lock)
-            return buffer, following
+            if cache.buffer is None or cache.buffer.settings != settings:
+                cache.buffer, cache.store_window = _Buffer(self, settings), None
+            if store is None:
+                return cache.buffer, None
+            if cache.store_window is None or cache.store_window.store is not store:
+                cache.store_window = _StoreWindow(cache.buffer, store, cache.lock)
+            return cache.buffer, cache.store_window
+
+
+class _Counted(NamedTuple):
+    """Counted messages, with the key and the numbers of each."""
+
+    messages: list[BaseMessage]
+    keys: list[int]
+    numbers: list[MessageTokens]
 
 
 class _Buffer(TokenBuffer):
-    """The buffer of a memory: it leaves out what fits not even clamped, and says so once."""
+    """The buffer of a memory: it leaves out what not even clamping fits, and warns once.
 
-    def __init__(self, memory: ConversationTokenBufferMemory) -> None:
+    Attributes:
+        settings: The memory's, when it was made.
+        warned: Whether it has warned since the memory last showed a window.
+    """
+
+    def __init__(self, memory: ConversationTokenBufferMemory, settings: tuple[object, ...]) -> None:
         super().__init__(
             memory.max_token_limit,
             token_counter=memory.llm,
             trim_to=memory.trim_to,
             oversize=memory.oversize,
         )
-        self._llm = memory.llm
+        self.settings = settings
+        self.warned = False
+        self._llm = memory.llm  # held, since the settings have its id
         self._turns = memory.start_on == "human"
-        self.has_said = False
 
-    def is_of(self, memory: ConversationTokenBufferMemory) -> bool:
-        return (
-            self._llm is memory.llm
-            and self.max_tokens == memory.max_token_limit
-            and self.trim_to == memory.trim_to
-            and self.oversize == memory.oversize
-            and self._turns == (memory.start_on == "human")
-        )
-
-    def check(self, messages: Sequence[BaseMessage]) -> None:
-        """Count, so that what cannot be counted is not stored."""
-        counter = self.token_counter
-        counter.tokens(messages, counter.keys(messages))
-        if not counter.additive:
-            counter(messages)
+    def read(self, messages: list[BaseMessage]) -> _Counted:
+        """Return messages in numbers. What it cannot count is not to be stored."""
+        if not self.token_counter.additive:
+            self.token_counter(messages)
+        meter = self.meter
+        keys = meter.keys(messages)
+        return _Counted(messages, keys, meter.numbers(messages, keys))
 
     @override
     def budget(self) -> Budget:
-        return replace(super().budget(), turns=self._turns, else_drop=True)
+        return replace(super().budget(), turns=self._turns, drop_if_unclampable=True)
 
     @override
-    def left_out(self, why: TokenBudgetError) -> None:
-        if not self._turns:
-            return  # an empty window is what was asked for
-        self.has_said = True
+    def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
+        if not errors or not self._turns:
+            return  # without turns an empty window is what was asked for
+        self.warned = True
         if self.oversize == "drop":
-            super().left_out(why)
-        else:
-            warnings.warn(f"Left out of the window: {why}", stacklevel=2)
+            super().log_dropped(errors)
+            return
+        for error in errors:
+            warnings.warn(f"Left out of the window: {error}", stacklevel=2)
 
-    def nothing_fits(self, why: TokenBudgetError) -> None:
-        """Raise if that was asked for, else say it, unless the same was said a moment ago."""
+    def raise_or_warn(self, error: TokenBudgetError) -> None:
+        """Raise if that was asked for; else warn, unless it did since the last window."""
         if self.oversize == "raise":
-            raise why
-        if not self.has_said:
-            self.left_out(why)
+            raise error
+        if not self.warned:
+            self.log_dropped([error])
 
 
 class _Cache:
     """What a memory has worked out so far; elsewhere and in copies it is worked out anew."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = threading.RLock()
         self.buffer: _Buffer | None = None
-        self.following: _Following | None = None
+        self.store_window: _StoreWindow | None = None
 
     def __reduce__(self) -> tuple[type[_Cache], tuple[()]]:
         return _Cache, ()
 
 
-class _Following:
-    """The window over the memory's own store, followed turn by turn without looking back.
+class _StoreWindow:
+    """The window over the memory's own store, from which messages are deleted.
 
-    `_seen` is the store as it was seen last. Of each message in it, `_indices` has the index it
-    came with, which it keeps when others before it are deleted, and `_keys` its key.
+    Law: catching up and deleting are O(new messages), at any limit. A message keeps the index that
+    it came with when others before it are deleted. A store that was changed in another way is
+    followed anew.
     """
 
-    def __init__(self, buffer: _Buffer, store: _OwnStore, lock: Lock) -> None:
-        self.buffer = buffer
+    def __init__(self, buffer: _Buffer, store: _OwnStore, lock: threading.RLock) -> None:
+        self._buffer = buffer
         self.store = store
         self._lock = lock
-        self._in_hand: set[int] = set()  # ids of the messages `on_evict` is busy with
+        self._being_evicted: set[int] = set()  # ids of the messages `on_evict` is busy with
         self._start_over()
 
     def _start_over(self) -> None:
-        self._lived = Lived(self.buffer)
-        self._count = 0
-        self._seen: list[BaseMessage] = []
-        self._indices: list[int] = []
-        self._keys: list[int] = []
-        self._left: set[int] = set()  # indices of what left the window and is still in the store
+        self._driver = WindowDriver(self._buffer.budget())
+        self._next_index = 0
+        # By index, in order, the store as it was seen last:
+        self._messages: dict[int, BaseMessage] = {}
+        self._keys: dict[int, int] = {}
+        self._to_evict: set[int] = set()  # of these, what left the window
 
     def show(self) -> list[BaseMessage]:
-        """Return the window; here every message is looked at, so every change is seen."""
+        """Return the window. O(store): every message is looked at, so every change is seen."""
         with self._lock:
-            messages = list(self.store.messages)
-            if not self.buffer.token_counter.additive:
-                return self.buffer.trim(messages)
-            keys = self.buffer.keys(messages)
-            if keys[: len(self._keys)] != self._keys:
+            buffer, messages = self._buffer, list(self.store.messages)
+            if not buffer.token_counter.additive:
+                return buffer.trim(messages)
+            meter = buffer.meter
+            if meter.keys(messages[: len(self._keys)]) != list(self._keys.values()):
                 self._start_over()
-            self._grow(messages[len(self._keys) :])
-            self._seen = messages
-            kept, clamped = self._lived.replay.kept()
-            return [
-                self.buffer.clamped(message, clamped[index]) if index in clamped else message
-                for index, message in zip(kept, map(self._look, kept), strict=True)
-            ]
+            # Equal messages may have taken the places of those seen before.
+            self._messages = dict(zip(self._messages, messages, strict=False))
+            self._grow(buffer.read(messages[len(self._messages) :]))
+            kept, clamped = self._driver.kept(), self._driver.clamped()
+            return meter.show(self._messages, kept, clamped)
 
-    def catch_up(self) -> None:
-        """Live through what the store got since; start over if it was changed otherwise."""
+    def catch_up(self, turn: _Counted) -> None:
+        """Follow what was stored since; as a rule it is the turn that is counted already."""
         with self._lock:
-            messages = self.store.messages
-            known = len(self._seen)
-            if known > len(messages) or (known and messages[known - 1] is not self._seen[-1]):
+            messages, known = self.store.messages, len(self._messages)
+            newest = next(reversed(self._messages.values()), None)
+            if known > len(messages) or (known and messages[known - 1] is not newest):
                 self._start_over()
-            self._grow(messages[len(self._seen) :])
+            new = messages[len(self._messages) :]
+            is_turn = len(new) == len(turn.messages) and all(map(is_, new, turn.messages))
+            self._grow(turn if is_turn else self._buffer.read(new))
 
     @contextmanager
-    def letting_go(self) -> Iterator[list[BaseMessage]]:
-        """Hand out what left the window, and delete it from the store unless that raises.
+    def evicting(self) -> Iterator[list[BaseMessage]]:
+        """Lend what left the window, and delete it from the store unless that raises.
 
-        What is in one hand already, of another thread or task, is not handed out again.
+        Skips messages that another thread or task is already evicting.
         """
         with self._lock:
-            left = [self._look(index) for index in sorted(self._left)]
-            gone = [message for message in left if id(message) not in self._in_hand]
-            ids = set(map(id, gone))
-            self._in_hand |= ids
+            left = [self._messages[index] for index in sorted(self._to_evict)]
+            evicted = [message for message in left if id(message) not in self._being_evicted]
+            ids = set(map(id, evicted))
+            self._being_evicted |= ids
+        done = False
         try:
-            yield gone
-            with self._lock:
-                self._left = {i for i in self._left if id(self._look(i)) not in ids}
-                _remove(gone, self.store.messages)
-                _remove(gone, self._seen, self._indices, self._keys)
+            yield evicted
+            done = True
         finally:
             with self._lock:
-                self._in_hand -= ids
+                self._being_evicted -= ids
+                if done:
+                    self._delete(evicted, ids)
 
-    def _look(self, index: int) -> BaseMessage:
-        return self._seen[bisect_left(self._indices, index)]
+    def _delete(self, evicted: list[BaseMessage], ids: set[int]) -> None:
+        _remove(evicted, self.store.messages)
+        for index in [each for each in self._to_evict if id(self._messages[each]) in ids]:
+            self._to_evict.remove(index)
+            del self._messages[index], self._keys[index]
 
-    def _grow(self, messages: Sequence[BaseMessage]) -> None:
-        if not messages:
-            return
-        keys = self.buffer.keys(messages)
-        self._seen += messages
-        self._indices += range(self._count, self._count + len(messages))
-        self._keys += keys
-        self._count += len(messages)
+    def _grow(self, new: _Counted) -> None:
+        start, self._next_index = self._next_index, self._next_index + len(new.messages)
+        indices = range(start, self._next_index)
+        self._messages.update(zip(indices, new.messages, strict=True))
+        self._keys.update(zip(indices, new.keys, strict=True))
         try:
-            if self.buffer.token_counter.additive:
-                self._left.update(self._lived.push(self.buffer, messages, keys, self._look))
-            else:
-                self._left = {self._indices[position] for position in self._dropped()}
+            if not self._buffer.token_counter.additive:
+                self._to_evict = self._dropped()
+                return
+            for numbers in new.numbers:
+                self._to_evict.update(self._driver.push(numbers, self._min_tokens))
+            self._buffer.log_dropped(self._driver.take_drop_errors())
         except BaseException:
-            self._start_over()  # lived through by half: a counter or a warning has raised
+            self._start_over()  # followed by half: a counter or a warning has raised
             raise
 
-    def _dropped(self) -> Sequence[int]:
-        """Return the places that are not in the window, by a counter that is not additive."""
+    def _min_tokens(self, index: int) -> int:
+        return self._buffer.meter.min_tokens(self._messages[index])
+
+    def _dropped(self) -> set[int]:
+        """Return what is not in the window, by a counter that is not additive."""
+        indices = list(self._messages)
         try:
-            return self.buffer.window(self._seen).dropped
+            window = self._buffer.window(list(self._messages.values()))
         except TokenBudgetError as error:
-            self.buffer.nothing_fits(error)
-            return range(len(self._seen))
+            self._buffer.raise_or_warn(error)
+            return set(indices)
+        return {indices[position] for position in window.dropped}
 
 
-def _remove(gone: Sequence[BaseMessage], messages: list[BaseMessage], *beside: list[int]) -> None:
-    """Remove these very objects from a list, and what has the same places in the lists beside.
+def _remove(gone: Sequence[BaseMessage], messages: list[BaseMessage]) -> None:
+    """Remove these very objects from a list. O(the places up to the last of them).
 
     By identity and not by place: a handler may have changed the list. What others append
     meanwhile stays, since only the part up to the last of them is replaced.
     """
-    lists: tuple[list[Any], ...] = (messages, *beside)
-    if all(map(is_, gone, messages)):
-        for each in lists:
-            del each[: len(gone)]
-        return
-    wanted, missing = Counter(map(id, gone)), len(gone)
-    stays: list[bool] = []
+    wanted = list(map(id, gone))
+    stays: list[BaseMessage] = []
     for message in messages:
-        if not missing:
+        if not wanted:
             break
-        is_gone = wanted[id(message)] > 0
-        wanted[id(message)] -= is_gone
-        missing -= is_gone
-        stays.append(not is_gone)
-    for each in lists:
-        each[: len(stays)] = list(compress(each, stays))
+        if id(message) in wanted:
+            wanted.remove(id(message))
+        else:
+            stays.append(message)
+    messages[: len(stays) + len(gone) - len(wanted)] = stays

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypeAlias
 
@@ -17,10 +16,15 @@ from langchain.agents.middleware.types import (
 from langchain_core.runnables.config import run_in_executor
 from typing_extensions import override
 
-from langchain_tokenbuffer._agents.calls import CallPreparer
-from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Request
-from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
+from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Request, RequestReader
+from langchain_tokenbuffer._agents.fixed_part import FixedPartCounter
+from langchain_tokenbuffer._agents.models import ModelReader
+from langchain_tokenbuffer._agents.plan import learn_limit, plan_call
+from langchain_tokenbuffer._agents.rendering import RenderedCall, render
+from langchain_tokenbuffer._agents.state import Overflowed, ThreadState
+from langchain_tokenbuffer._handlers import OnEvict, async_handler, is_async, sync_handler
 from langchain_tokenbuffer._window.budget import Window
+from langchain_tokenbuffer._window.drivers import DriverCache
 from langchain_tokenbuffer._window.settings import (
     checked_function,
     checked_max_tokens,
@@ -30,11 +34,13 @@ from langchain_tokenbuffer._window.settings import (
     checked_trim_to,
 )
 from langchain_tokenbuffer.counters import CountedBy, TokenCounter
+from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._agents.rendering import RenderedCall
     from langchain_tokenbuffer._window.budget import Oversize
 
 logger = logging.getLogger(__name__)
@@ -178,7 +184,12 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         if on_evict is not None and not evict_from_state:
             msg = "on_evict is called for what leaves the state; it needs evict_from_state=True"
             raise ValueError(msg)
-        self._calls = CallPreparer(self._emit_event)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin with nothing read and followed; what is held of it is only a cache."""
+        self._reader = RequestReader(ModelReader(), FixedPartCounter())
+        self._drivers = DriverCache()
 
     @override
     def wrap_model_call(
@@ -192,16 +203,14 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             TypeError: If the model cannot count, `pin` returns no bool, or `on_evict` is a
                 coroutine function.
         """
-        if is_async(self.on_evict):
-            raise TypeError(_NEEDS_ASYNC)
-        call = self._calls.prepare(request, self._settings)
+        deliver = sync_handler(self.on_evict, _NEEDS_ASYNC)
+        call = self._prepare(request)
         try:
             response = handler(call.request)
         except Exception as error:  # noqa: BLE001  # raised again unless it is an overflow
-            call = self._calls.retry(call, error)
+            call = self._retry(call, error)
             response = handler(call.request)
-        if call.evicted and self.on_evict is not None:
-            hand_over(self.on_evict, call.evicted, _NEEDS_ASYNC)
+        deliver(call.evicted)
         return call.with_updates(response)
 
     @override
@@ -209,15 +218,45 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         self, request: Request, handler: Callable[[Request], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """`wrap_model_call`, counting off the event loop."""
-        call = await run_in_executor(None, self._calls.prepare, request, self._settings)
+        deliver = async_handler(self.on_evict)
+        call = await run_in_executor(None, self._prepare, request)
         try:
             response = await handler(call.request)
         except Exception as error:  # noqa: BLE001
-            call = await run_in_executor(None, self._calls.retry, call, error)
+            call = await run_in_executor(None, self._retry, call, error)
             response = await handler(call.request)
-        if call.evicted and self.on_evict is not None:
-            await ahand_over(self.on_evict, call.evicted)
+        await deliver(call.evicted)
         return call.with_updates(response)
+
+    def _prepare(self, request: Request, overflowed: Overflowed | None = None) -> RenderedCall:
+        """Return the request with the window for its messages.
+
+        Args:
+            request: The request as it came.
+            overflowed: What a refusal of this request taught.
+        """
+        facts = self._reader.facts(request, self._settings)
+        state = ThreadState.load(request.state, facts, overflowed)
+        conversation = facts.read(request.messages)
+        plan = plan_call(facts, state, conversation, self._drivers.follow)
+        call = render(plan, request)
+        self._emit_event(call)
+        return call
+
+    def _retry(self, refused: RenderedCall, error: Exception) -> RenderedCall:
+        """Return the call to try instead of one the provider found too long.
+
+        Raises:
+            Exception: The error itself, if it is another or nothing smaller is allowed.
+        """
+        overflowed = learn_limit(refused.plan, refused.tokens, error)
+        try:
+            smaller = self._prepare(refused.original, overflowed)
+        except TokenBudgetError:
+            raise error from None
+        if smaller.tokens >= refused.tokens:
+            raise error
+        return smaller
 
     @property
     def _settings(self) -> AgentSettings:
@@ -231,10 +270,10 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             evict_from_state=self.evict_from_state,
         )
 
-    def _emit_event(self, rendered: RenderedCall) -> None:
+    def _emit_event(self, call: RenderedCall) -> None:
         if self.on_trim is None and not logger.isEnabledFor(logging.DEBUG):
             return
-        event = _event_of(rendered)
+        event = _event_of(call)
         logger.debug(
             "%s: %d of %d tokens as sent, max_tokens %d; messages kept %d, dropped %d, clamped %d; "
             "reusable prefix %d tokens",
@@ -252,12 +291,15 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the settings; what was followed and counted is only a cache."""
-        return {name: value for name, value in vars(self).items() if name != "_calls"}
+        return {name: value for name, value in vars(self).items() if name not in _CACHES}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Begin with nothing followed."""
         vars(self).update(state)
-        self._calls = CallPreparer(self._emit_event)
+        self._forget()
+
+
+_CACHES = {"_reader", "_drivers"}
 
 
 def _event_of(rendered: RenderedCall) -> TrimEvent:
@@ -272,7 +314,7 @@ def _event_of(rendered: RenderedCall) -> TrimEvent:
         clamped=len(call.clamped),
         moved=call.moved,
         reusable_tokens=rendered.reusable_tokens(),
-        reason=call.reason if plan.state.overflowed is None else "overflow",
+        reason="overflow" if plan.state.overflowed else call.reason,
         window=Window(
             kept=tuple(plan.kept),
             dropped=dropped,

@@ -6,7 +6,7 @@ Imports no LangChain until a message has to be made.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from langchain_tokenbuffer._messages.blocks import block_type
 from langchain_tokenbuffer._messages.kinds import Kind, Message, call_ids, kind_of, result_id
@@ -115,33 +115,24 @@ def _not_human_first(kinds: Sequence[Kind], *, strict: bool) -> Iterator[Violati
         yield Violation("first_not_human", head, detail)
 
 
-@dataclass(slots=True)
-class _Step:
-    """An AI message, the calls that wait for a result, and where its next result goes."""
-
-    index: int
-    open: list[str | None]
-
-
 def _unpaired(messages: Sequence[Message], kinds: Sequence[Kind]) -> Iterator[Violation]:
-    step: _Step | None = None
+    start, calls = 0, list[str | None]()  # of the step: where it begins, what waits for a result
     for index, (message, kind) in enumerate(zip(messages, kinds, strict=True)):
         if kind in ("ai", "human"):
-            yield from _missing(step, "missing_result")
-            step = _Step(index, call_ids(message)) if kind == "ai" else None
+            yield from _missing(start, calls, "missing_result")
+            start, calls = index, call_ids(message) if kind == "ai" else []
         elif kind == "tool":
             call = result_id(message)
-            if step is not None and call in step.open:
-                step.open.remove(call)
+            if call in calls:
+                calls.remove(call)
             else:
                 detail = f"Result of {call!r} without a call before it in its step."
                 yield Violation("orphan_result", index, detail)
-    yield from _missing(step, "open_step")
+    yield from _missing(start, calls, "open_step")
 
 
-def _missing(step: _Step | None, code: Code) -> Iterator[Violation]:
-    for call in step.open if step else ():
-        yield Violation(code, cast("_Step", step).index, f"Call {call!r} without a result.")
+def _missing(index: int, calls: Sequence[str | None], code: Code) -> Iterator[Violation]:
+    return (Violation(code, index, f"Call {call!r} without a result.") for call in calls)
 
 
 def _refused_by_some(messages: Sequence[Message], kinds: Sequence[Kind]) -> Iterator[Violation]:

@@ -1,6 +1,7 @@
-"""Law 2 by an independent hand: calls and results pair inside a step, a human message comes first.
+"""Law 2 of `docs/design.md` by an independent hand.
 
-Shares no line with the package: kinds by class, calls by `tool_calls`.
+Calls and results pair inside a step, a human message comes first. Shares no line with the
+package: kinds by class, calls by `tool_calls`.
 """
 
 from __future__ import annotations

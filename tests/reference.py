@@ -1,4 +1,4 @@
-"""The replay of the design's section 4a, written as it is told: slowly, from the whole prefix.
+"""The section "The replay" of `docs/design.md`, written word by word: slow, from the whole prefix.
 
 Shares no line with the package; the tests compare every window with it.
 """
@@ -124,7 +124,7 @@ class Reference:
 
     # one message
 
-    def step(self, ms: list[M]) -> None:  # noqa: C901  # the ladder, as it is told
+    def step(self, ms: list[M]) -> None:  # noqa: C901  # the ladder, in one place
         self.raised = False
         head = self.head(ms)
         new = len(ms) - 1

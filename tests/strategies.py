@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 from langchain_core.messages import (
@@ -14,30 +14,16 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_tokenbuffer._window.budget import Budget, Oversize
+from langchain_tokenbuffer._window.budget import Budget, MessageTokens, Oversize
+from langchain_tokenbuffer._window.replay import Replay
 from tests.reference import M
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 OVERSIZES: tuple[Oversize, ...] = ("clamp", "raise", "drop")
 TRIM_TO = (0.3, 0.6, 1.0)
 HUGE = 400
-
-Shape = Literal["chat", "agent"]
-
-
-def words(messages: list[BaseMessage]) -> int:
-    """Count words, two for each message and five for the request: additive and fast."""
-    return 5 + sum(2 + _words(message) for message in messages)
-
-
-def rounded(messages: list[BaseMessage]) -> int:
-    """Count three words as one token, rounded up over the whole: not additive."""
-    return -(-sum(2 + _words(message) for message in messages) // 3)
-
-
-def _words(message: BaseMessage) -> int:
-    calls = getattr(message, "tool_calls", None) or []
-    return len(message.text.split()) + sum(1 + len(str(call["args"]).split()) for call in calls)
-
 
 # --- texts ------------------------------------------------------------------------------------
 
@@ -168,8 +154,25 @@ def disordered(draw: st.DrawFn) -> list[BaseMessage]:
     return messages
 
 
+@st.composite
+def threads(draw: st.DrawFn, *, thought: dict[str, str] | None = None) -> list[BaseMessage]:
+    """A conversation as an agent's state holds it: with ids; now and then one whose model thinks.
+
+    Args:
+        draw: Hypothesis's.
+        thought: The block that such a model writes in front of its replies.
+    """
+    messages = draw(conversations(huge=draw(st.sampled_from([None, None, True]))))
+    thinks = thought is not None and draw(st.booleans())
+    for i, message in enumerate(messages):
+        message.id = f"m{i}"
+        if thinks and isinstance(message, AIMessage) and isinstance(message.content, list):
+            message.content = [dict(thought or {}), *message.content]
+    return messages
+
+
 def max_tokens() -> st.SearchStrategy[int]:
-    """Budgets from hopeless to generous, as `words` counts."""
+    """Budgets from hopeless to generous, as `count_words` counts."""
     return st.one_of(st.integers(1, 40), st.integers(30, 150), st.integers(60, 350))
 
 
@@ -222,3 +225,21 @@ def budgets(*oversizes: Oversize, drop_if_unclampable: bool = False) -> st.Searc
         oversize=st.sampled_from(oversizes or OVERSIZES),
         drop_if_unclampable=st.just(drop_if_unclampable),
     )
+
+
+def floors_of(messages: Sequence[M]) -> Callable[[int], int]:
+    """Return what tells the smallest size of the message at an index."""
+
+    def floor(index: int) -> int:
+        least = messages[index].floor
+        return messages[index].cost if least is None else least
+
+    return floor
+
+
+def replay_of(messages: Sequence[M], budget: Budget) -> Replay:
+    """Push a conversation in numbers through a replay."""
+    replay = Replay(budget)
+    for m in messages:
+        replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
+    return replay

@@ -3,59 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from typing_extensions import override
-
-from langchain_tokenbuffer._agents.state import Overflowed, ThreadState
+from langchain_tokenbuffer._agents.state import Overflowed
 from langchain_tokenbuffer._counting.overflow import overflow_of
-from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, is_by, report_of
-from langchain_tokenbuffer._messages.thinking import without_thinking
-from langchain_tokenbuffer._window.conversation import ConversationTokens
-from langchain_tokenbuffer._window.drivers import fit_whole
+from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
+    from contextlib import AbstractContextManager
 
-    from langchain_core.messages import BaseMessage
-
+    from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
-    from langchain_tokenbuffer._window.budget import MessageTokens
+    from langchain_tokenbuffer._agents.state import ThreadState
+    from langchain_tokenbuffer._window.billing import Billing
+    from langchain_tokenbuffer._window.conversation import ConversationTokens
     from langchain_tokenbuffer._window.driver import CallWindow, WindowDriver
-    from langchain_tokenbuffer._window.drivers import DriverCache
 
 _OVERFLOW_SHARE = 0.8
 """Of what a provider refused as too long, what is tried instead."""
 
 
-class AgentConversation(ConversationTokens):
-    """An agent's messages in numbers, with what the provider and earlier calls say of them."""
+class Follow(Protocol):
+    """Lends a driver that has followed a conversation, and what its window costs as a whole."""
 
-    def __init__(
-        self, messages: Sequence[BaseMessage], facts: RequestFacts, state: ThreadState
-    ) -> None:
-        super().__init__(list(messages), facts.meter)
-        first, reporter = state.reports_from(messages), facts.reporter
-        self._clamped = state.clamped_tokens(messages)
-        self._reports = {
-            index: report
-            for index, message in enumerate(messages[first:], first)
-            if (report := report_of(message)) is not None and is_by(message, reporter)
-        }
-        for index in {*self._reports, *self._clamped}:  # another report, another conversation
-            extra = self._reports.get(index), self._clamped.get(index)
-            self.keys[index] = hash((self.keys[index], *extra))
-
-    @override
-    def numbers(self, start: int = 0) -> list[MessageTokens]:
-        numbers = super().numbers(start)
-        for index in {*self._reports, *self._clamped}:
-            if index >= start:
-                numbers[index - start] = numbers[index - start]._replace(
-                    clamped=self._clamped.get(index), report=self._reports.get(index)
-                )
-        return numbers
+    def __call__(
+        self, name: Hashable, billing: Billing, conversation: ConversationTokens
+    ) -> AbstractContextManager[tuple[WindowDriver, int | None]]:
+        """Follow the conversation; see `DriverCache.follow`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +41,7 @@ class CallPlan:
     Attributes:
         facts: What the request is counted by, and what it may take.
         state: What earlier calls of the thread taught.
-        conversation: The messages in numbers.
+        conversation: All messages of the request.
         kept: Indices of the messages that are sent, in order.
         thinned: Of these, the AI messages whose thinking is left out.
         call: The window beside the last call's.
@@ -74,58 +50,53 @@ class CallPlan:
 
     facts: RequestFacts
     state: ThreadState
-    conversation: ConversationTokens
+    conversation: AgentConversation
     kept: Sequence[int]
     thinned: tuple[int, ...]
     call: CallWindow
     tokens: int
 
     @property
-    def messages(self) -> Sequence[BaseMessage]:
-        """All messages of the request."""
-        return self.conversation.messages
-
-    @property
     def dropped(self) -> tuple[int, ...]:
         """Indices of the messages that are not sent."""
         inside = set(self.kept)
-        return tuple(index for index in range(len(self.messages)) if index not in inside)
+        return tuple(i for i in range(len(self.conversation.messages)) if i not in inside)
+
+    @property
+    def is_charged_as_shown(self) -> bool:
+        """Whether what is charged for the messages is what they cost as they are shown."""
+        is_reported = self.call.anchor is not NO_ANCHOR
+        has_copies = bool(self.thinned or self.call.clamped)
+        return is_reported or (self.facts.counter.additive and not has_copies)
 
 
 def plan_call(
-    facts: RequestFacts, state: ThreadState, messages: Sequence[BaseMessage], drivers: DriverCache
+    facts: RequestFacts, state: ThreadState, conversation: AgentConversation, follow: Follow
 ) -> CallPlan:
     """Decide what a call is sent.
 
     Args:
         facts: What the request is counted by, and what it may take.
         state: What earlier calls of the thread taught.
-        messages: All messages of the request.
-        drivers: A cache; the plan is the same with an empty one.
+        conversation: All messages of the request.
+        follow: Follows a conversation, from the beginning or from where it is remembered.
 
     Raises:
         TokenBudgetError: If what must stay does not fit and `oversize` cannot make it fit.
     """
-    conversation = AgentConversation(messages, facts, state)
-    if not facts.counter.additive:
-        driver, tokens = fit_whole(state.budget, conversation)
-        return _plan(facts, state, conversation, driver, tokens)
-    billing = state.billing(messages)
-    name = (facts.model, messages[0].id or conversation.keys[0]) if messages else None
-    with drivers.follow(name, billing, conversation) as driver:
-        return _plan(facts, state, conversation, driver)
-
-
-def _plan(
-    facts: RequestFacts,
-    state: ThreadState,
-    conversation: ConversationTokens,
-    driver: WindowDriver,
-    tokens: int | None = None,
-) -> CallPlan:
-    kept = driver.kept()
-    thinned = _thinned(facts, state, conversation, driver, kept)
-    call = driver.call(thinned)
+    conversation.use_earlier(state.reported_from(conversation), state.clamped_tokens(conversation))
+    name = (facts.model, conversation.ids[0] or conversation.keys[0]) if conversation.ids else None
+    with follow(name, state.billing(conversation), conversation) as (driver, whole_tokens):
+        kept = driver.kept()
+        # A new limit is another budget: all thinking so far is bound to windows of the old one.
+        stale_before = driver.running_from if state.overflowed else driver.stale_before
+        thinned = tuple(
+            index
+            for index in kept
+            if (index < stale_before or conversation.ids[index] in state.thinned)
+            and conversation.thinned(index) is not None
+        )
+        call = driver.call(thinned)
     if conversation.messages and not kept:
         # Only `oversize="drop"` gets here; no provider takes a request without messages.
         msg = (
@@ -133,32 +104,11 @@ def _plan(
             "of the fixed part; raise max_tokens, or let it clamp."
         )
         raise TokenBudgetError(msg, tokens=call.total_tokens, max_tokens=state.max_tokens)
-    tokens = call.tokens if tokens is None else tokens
+    tokens = call.tokens if whole_tokens is None else whole_tokens
     return CallPlan(facts, state, conversation, kept, thinned, call, tokens)
 
 
-def _thinned(
-    facts: RequestFacts,
-    state: ThreadState,
-    conversation: ConversationTokens,
-    driver: WindowDriver,
-    kept: Sequence[int],
-) -> tuple[int, ...]:
-    """Return the kept messages whose thinking was produced under another window."""
-    if not facts.binds_thinking:
-        return ()
-    # A new limit is another budget: all thinking so far is bound to windows of the old one.
-    end = driver.stale_before if state.overflowed is None else driver.running_from
-    messages = conversation.messages
-    return tuple(
-        index
-        for index in kept
-        if (index < end or messages[index].id in state.thinned)
-        and without_thinking(messages[index]) is not None
-    )
-
-
-def overflow_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:
+def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:
     """Return what a refused call teaches.
 
     Args:
@@ -181,10 +131,3 @@ def overflow_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:
     if limit < 1:
         raise error
     return Overflowed(limit, plan.call.anchor, plan.call.first_unreported)
-
-
-def charges_as_shown(plan: CallPlan) -> bool:
-    """Tell whether what is charged for the messages is what they cost as they are shown."""
-    is_reported = plan.call.anchor is not NO_ANCHOR
-    as_shown = plan.facts.counter.additive and not plan.thinned and not plan.call.clamped
-    return is_reported or as_shown

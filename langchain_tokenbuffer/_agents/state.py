@@ -6,19 +6,18 @@ holds only while all up to that message is as it was.
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor
-from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import RULE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
     from langchain_tokenbuffer._agents.plan import CallPlan
 
@@ -69,19 +68,19 @@ class ThreadState:
         settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize]
         return [RULE, *settings, self._facts.counter.describe()]
 
-    def reports_from(self, messages: Sequence[BaseMessage]) -> int:
+    def reported_from(self, conversation: AgentConversation) -> int:
         """Return the index from which on replies report the usage of requests like this."""
         if self.overflowed is not None or not self._facts.uses_reports:
-            return len(messages)
-        return self._anchored(messages)[0]
+            return len(conversation.messages)
+        return self._anchored(conversation)[0]
 
-    def billing(self, messages: Sequence[BaseMessage]) -> Billing:
+    def billing(self, conversation: AgentConversation) -> Billing:
         """Return how counts become bills, by the reports before those."""
         anchor, first_unreported = NO_ANCHOR, 0
         if self.overflowed is not None:
             _, anchor, first_unreported = self.overflowed
         elif self._facts.uses_reports:
-            _, anchor, first_unreported = self._anchored(messages)
+            _, anchor, first_unreported = self._anchored(conversation)
         return Billing(
             self.budget,
             reserved=self._facts.settings.reserve_tokens,
@@ -91,7 +90,7 @@ class ThreadState:
             first_unreported=first_unreported,
         )
 
-    def _anchored(self, messages: Sequence[BaseMessage]) -> tuple[int, Anchor, int]:
+    def _anchored(self, conversation: AgentConversation) -> tuple[int, Anchor, int]:
         """Return the first index to report, the anchor before it, and what that says nothing of.
 
         What is not known is taken to be like this request.
@@ -100,26 +99,26 @@ class ThreadState:
         if anchored is None:
             return 0, NO_ANCHOR, 0
         if self.raw["basis"] != self.settings_key:
-            return len(messages), NO_ANCHOR, 0
+            return len(conversation.messages), NO_ANCHOR, 0
         newest, anchor, unreported = anchored
         if newest is None:  # since the beginning
             return 0, NO_ANCHOR, 0
-        places = {message.id: index for index, message in enumerate(messages)}
+        places = {each: index for index, each in enumerate(conversation.ids)}
         first = places.get(newest, -1) + 1
         if anchor is None:
             return first, NO_ANCHOR, 0
         return first, Anchor(*anchor), places.get(unreported, first)
 
-    def clamped_tokens(self, messages: Sequence[BaseMessage]) -> dict[int, int]:
+    def clamped_tokens(self, conversation: AgentConversation) -> dict[int, int]:
         """Return clamped sizes by index, where all up to the message is as it was."""
         sizes = self.raw.get("sizes")
         if not sizes or self.raw["basis"] != self.settings_key:
             return {}
-        marks = fingerprints(messages, sizes)
+        marks = conversation.fingerprints(sizes)
         return {
-            index: sizes[message.id][0]
-            for index, message in enumerate(messages)
-            if message.id in marks and sizes[message.id][1] == marks[message.id]
+            index: sizes[each][0]
+            for index, each in enumerate(conversation.ids)
+            if each in marks and sizes[each][1] == marks[each]
         }
 
     # --- what is to be known ---
@@ -137,7 +136,7 @@ class ThreadState:
         if evicts:
             saved |= self._saved_sizes(plan, left)
         if evicts or learned or self.thinned:
-            thinned = [plan.messages[index].id for index in plan.thinned]
+            thinned = [plan.conversation.ids[index] for index in plan.thinned]
             saved |= {"thinned": thinned} if thinned else {}
         return None if saved == self.raw else saved
 
@@ -154,41 +153,21 @@ class ThreadState:
         if anchored is not None and not anew:
             return {"basis": basis, "anchored": anchored}
         # What is not known yet is taken to be as it is now, from the beginning on.
-        is_later = bool(plan.messages) and (anew or "anchored" in self.raw)
-        newest = plan.messages[-1].id if is_later else None
+        ids = plan.conversation.ids
+        is_later = bool(ids) and (anew or "anchored" in self.raw)
+        newest = ids[-1] if is_later else None
         if newest is None or anchor is NO_ANCHOR:
             return {"basis": basis, "anchored": [newest, None, None]}
-        unreported = plan.messages[plan.call.first_unreported :]
-        first = next((each.id for each in unreported if each.id not in left), None)
+        unreported = ids[plan.call.first_unreported :]
+        first = next((each for each in unreported if each not in left), None)
         return {"basis": basis, "anchored": [newest, list(anchor), first]}
 
     def _saved_sizes(self, plan: CallPlan, left: set[str | None]) -> dict[str, Any]:
         """Return what the evicted messages would teach a replay that no longer sees them."""
-        sizes = {
-            plan.messages[index].id: tokens
-            for index, tokens in plan.call.clamped.items()
-            if plan.messages[index].id
-        }
+        ids = plan.conversation.ids
+        sizes = {ids[index]: tokens for index, tokens in plan.call.clamped.items() if ids[index]}
         if not sizes:
             return {}
-        marks = fingerprints([each for each in plan.messages if each.id not in left], sizes)
+        marks = plan.conversation.fingerprints(sizes, without=left)
         marked = {each: [tokens, marks[each]] for each, tokens in sizes.items() if each}
         return {"basis": self.settings_key, "sizes": marked}
-
-
-def fingerprints(messages: Sequence[BaseMessage], ids: Iterable[str | None]) -> dict[str, str]:
-    """Return, for messages with these ids, a fingerprint of the conversation up to them.
-
-    The same in every process, unlike a hash.
-    """
-    wanted = set(ids)
-    marks: dict[str, str] = {}
-    if not wanted:
-        return marks
-    digest = blake2b(digest_size=12)
-    for message in messages:
-        parts = (kind_of(message), message.content, getattr(message, "tool_calls", None))
-        digest.update(repr(parts).encode(errors="backslashreplace"))
-        if message.id is not None and message.id in wanted:
-            marks[message.id] = digest.hexdigest()
-    return marks

@@ -63,14 +63,16 @@ def _block_tokens(block: object, count: Callable[[str], int], images: Images, de
     if not isinstance(block, dict):
         return count(block if isinstance(block, str) else as_json(block))
     row = block_type(block)
-    texts = [text for key in row.text_keys if isinstance(text := block.get(key), str)]
-    if row.billing == "text" and texts:
-        return sum(map(count, texts))
+    if row.billing == "text":
+        texts = [text for key in row.text_keys if isinstance(text := block.get(key), str)]
+        if texts:
+            return sum(map(count, texts))
+        row = OPAQUE
     if row.billing == "image":
         return image_tokens(block, images)
     if row.billing in _MEDIA:
         return _MEDIA[row.billing](block, count)
-    return _json_tokens(block, OPAQUE if row.billing == "text" else row, count, images, depth)
+    return _json_tokens(block, row, count, images, depth)
 
 
 def _json_tokens(

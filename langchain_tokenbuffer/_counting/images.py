@@ -19,11 +19,9 @@ Size: TypeAlias = "tuple[int, int] | None"
 
 
 class Images(Protocol):
-    """A provider's formula."""
+    """A provider's formula, for an image of a size in pixels; `None` is an unknown size."""
 
-    def tokens(self, size: Size, detail: object) -> int:
-        """Return what an image of a size in pixels costs; `None` is an unknown size."""
-        ...
+    def tokens(self, size: Size, detail: object) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,6 @@ class Tiles:
     tile: int
 
     def tokens(self, size: Size, detail: object) -> int:
-        """Return the base at low detail, else with all tiles."""
         if detail == "low":
             return self.base
         if size is None:
@@ -83,7 +80,6 @@ class Area:
     most: int
 
     def tokens(self, size: Size, detail: object) -> int:
-        """Return the area's tokens."""
         del detail  # Anthropic knows none
         if size is None:
             return self.most
@@ -98,7 +94,6 @@ class Squares:
     most: int = 8
 
     def tokens(self, size: Size, detail: object) -> int:
-        """Return the squares' tokens."""
         del detail  # Google knows none
         squares = self.most
         if size is not None:

@@ -6,6 +6,7 @@ A `MessageCounter` counts one message; `counters` sums, `resolve` chooses which 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.messages import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._counting.tokenizers import CountText, Tokenizer
 
 CountMessages: TypeAlias = Callable[[list[BaseMessage]], int]
+Messages: TypeAlias = Sequence[BaseMessage]
 
 
 class MessageCounter:
@@ -53,12 +55,10 @@ class MessageCounter:
     def tokens(self, message: BaseMessage) -> int:
         raise NotImplementedError
 
-    def whole(self, messages: Sequence[BaseMessage]) -> int:
+    def whole(self, messages: Messages) -> int:
         raise NotImplementedError  # only what is not additive is asked for
 
-    def overhead(
-        self, tools: Sequence[Any], response_format: Any, messages: Sequence[BaseMessage]
-    ) -> int:
+    def overhead(self, tools: Sequence[Any], response_format: Any, messages: Messages) -> int:
         """Return what the bill of a request has beside its messages and the constant, in tokens."""
         del messages
         shown = [as_json(as_schema(tool)) for tool in tools]
@@ -91,6 +91,7 @@ class ChatCounter(MessageCounter):
     ) -> None:
         super().__init__(cache, what)
         self._count = text
+        self._count_role = lru_cache(64)(text)  # nearly every role was counted before
         self._format = chat_format or ChatFormat()
         self.tokenizer = text.tokenizer
         self.constant = self._format.constant
@@ -100,7 +101,7 @@ class ChatCounter(MessageCounter):
     def tokens(self, message: BaseMessage) -> int:
         count, chat_format = self._count, self._format
         fields = message.__dict__
-        total = chat_format.per_message + count(_role(message))
+        total = chat_format.per_message + self._count_role(_role(message))
         content = fields["content"]
         calls = _calls(message, as_written=False)
         if content.__class__ is str:
@@ -126,9 +127,7 @@ class ChatCounter(MessageCounter):
             for name, arguments in calls
         )
 
-    def overhead(
-        self, tools: Sequence[Any], response_format: Any, messages: Sequence[BaseMessage]
-    ) -> int:
+    def overhead(self, tools: Sequence[Any], response_format: Any, messages: Messages) -> int:
         count, chat_format = self._count, self._format
         total = chat_format.billed + (self._as_written(messages) if self.exact else 0)
         merged = chat_format.merged if messages and messages[0].type == "system" else 0
@@ -143,7 +142,7 @@ class ChatCounter(MessageCounter):
             total += chat_format.response_format + count(text) + opening
         return total
 
-    def _as_written(self, messages: Sequence[BaseMessage]) -> int:
+    def _as_written(self, messages: Messages) -> int:
         """What tool calls cost less as models write them than as LangChain sends them again.
 
         A model writes its arguments without the spaces of `json.dumps`, and the recorded bills are
@@ -199,7 +198,7 @@ class CallableCounter(MessageCounter):
     def tokens(self, message: BaseMessage) -> int:
         return max(0, self.whole([message]) - self.constant)
 
-    def whole(self, messages: Sequence[BaseMessage]) -> int:
+    def whole(self, messages: Messages) -> int:
         return checked(self._count(list(messages)), self.what)
 
 
@@ -209,9 +208,7 @@ class RemoteCounter(CallableCounter):
     def _probed(self) -> tuple[bool, int]:
         return False, 0
 
-    def overhead(
-        self, tools: Sequence[Any], response_format: Any, messages: Sequence[BaseMessage]
-    ) -> int:
+    def overhead(self, tools: Sequence[Any], response_format: Any, messages: Messages) -> int:
         """What the provider says the tools cost; it is not asked about a response format."""
         del response_format
         if not tools:
@@ -238,7 +235,7 @@ _SAMPLES: tuple[BaseMessage, ...] = (
 report a usage, so that a count that scales by it does."""
 
 
-def _probe(count: Callable[[Sequence[BaseMessage]], int]) -> tuple[bool, int]:
+def _probe(count: Callable[[Messages], int]) -> tuple[bool, int]:
     """Return whether f(list) = c + its messages' sum, and c = f([a]) + f([b]) - f([a, b])."""
     try:
         alone = [count([message]) for message in _SAMPLES]
@@ -277,8 +274,10 @@ def _dicts(value: object) -> list[dict[str, Any]]:
 
 def _calls(message: BaseMessage, *, as_written: bool) -> list[tuple[str, str]]:
     """Return name and arguments text of each call, as a model wrote or as LangChain sends them."""
-    fields = message.__dict__
-    listed = [*_dicts(fields.get("tool_calls")), *_dicts(fields.get("invalid_tool_calls"))]
+    get = message.__dict__.get
+    if not (get("tool_calls") or get("invalid_tool_calls") or get("additional_kwargs")):
+        return []  # hot: most messages make no call
+    listed = [*_dicts(get("tool_calls")), *_dicts(get("invalid_tool_calls"))]
     calls = [(call.get("name"), call.get("args")) for call in listed]
     extra = _extra(message)
     if extra and not calls:

@@ -202,8 +202,40 @@ PROVIDERS = (
 REMOTE_PACKAGES = tuple(row.remote_package for row in PROVIDERS if row.remote_package)
 
 
+_NAMES = (  # fields of a model, first what says most about how it counts
+    "tiktoken_model_name",
+    "base_model_id",
+    "model_name",
+    "deployment_name",
+    "model",
+    "model_id",
+)
+
+
+def names_of(model: object) -> dict[str, str]:
+    """Return what a model is called, by its fields; bound options hide them."""
+    found = {field: getattr(model, field, None) for field in _NAMES}
+    return {field: name for field, name in found.items() if isinstance(name, str) and name}
+
+
+def modules_of(model: object) -> list[str]:
+    """Return the modules of a model's classes."""
+    return [base.__module__ for base in type(model).__mro__]
+
+
+def provider_of(model: object) -> Provider:
+    """Return the provider of a model's name, or of a model, which must be unwrapped.
+
+    The name of its class tells where nothing else names the model.
+    """
+    if isinstance(model, str):
+        return provider_named(model)
+    names = names_of(model).values() or [type(model).__name__]
+    return provider_named(*modules_of(model), *names)
+
+
 def provider_named(*names: str) -> Provider:
-    """Return the first provider that modules or a model's name show; else OpenAI."""
+    """Return the first provider that names or modules show; else OpenAI."""
     text = " ".join(names).lower()
     known = (row for row in PROVIDERS if row.pattern and re.search(row.pattern, text))
     return next(known, OPENAI)

@@ -141,6 +141,12 @@ def report_of(message: BaseMessage) -> Report | None:
     return Report(_whole(billed), _whole(written), calls_tools)
 
 
+def report_by(model: str | None, message: BaseMessage) -> Report | None:
+    """Return what a message reports, if it is this model's."""
+    report = report_of(message)
+    return report if report is not None and is_by(message, model) else None
+
+
 def _whole(tokens: object) -> int:
     """Return a number of tokens that is one, else 0: integrations may set usage unchecked."""
     whole = isinstance(tokens, int) or (isinstance(tokens, float) and tokens.is_integer())
@@ -189,9 +195,10 @@ def anchored(
         messages: The complete conversation, as it was sent.
         found: At least one report.
         estimate: What some messages cost, without the request's constant.
-        borrowed_tokenizer: Whether texts are counted with another tokenizer than the model's. Else all that
-            a count can be off by is what the format puts around each message, which reports tell:
-            from the second one on the count is exact where that is the same for every message.
+        borrowed_tokenizer: Whether texts are counted with another tokenizer than the model's. Else
+            all that a count can be off by is what the format puts around each message, which
+            reports show: from the second one on the count is exact where that is the same for
+            every message.
     """
     if not borrowed_tokenizer:
         last = max(found)

@@ -10,7 +10,7 @@ import functools
 import inspect
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -34,6 +34,8 @@ from langchain_tokenbuffer._counting.providers import (
     ChatFormat,
     Provider,
     encoding_of,
+    modules_of,
+    names_of,
     provider_named,
 )
 from langchain_tokenbuffer._counting.tokenizers import (
@@ -63,9 +65,6 @@ class ModelName:
 
 # --- what a model is and is called ----------------------------------------------------------------
 
-_SERVED = ("model_name", "model", "model_id")
-_NAMES = ("tiktoken_model_name", "base_model_id", "model_name", "deployment_name", *_SERVED[1:])
-
 
 def fallback_models(model: object) -> list[object]:
     """Return every model that may answer, first the one that is asked first.
@@ -92,7 +91,7 @@ def model_name(model: object) -> str | None:
     `tiktoken_model_name` says it outright, `base_model_id` what is behind an inference profile; a
     deployment's name counts only where it shows the model behind it.
     """
-    names = _names(model, _NAMES)
+    names = names_of(unwrapped(model))
     if "tiktoken_model_name" in names:
         return names["tiktoken_model_name"]
     known = (name for name in names.values() if encoding_of(name) is not None)
@@ -100,29 +99,9 @@ def model_name(model: object) -> str | None:
 
 
 def served_name(model: object) -> str | None:
-    """Return the name a model is asked for by: the one that its replies' reports go by."""
-    return next(iter(_names(model, _SERVED).values()), None)
-
-
-def provider_of(model: object) -> Provider:
-    """Return the provider of a model, or of a model's name."""
-    model = unwrapped(model)
-    if isinstance(model, ModelName):
-        model = model.name
-    if isinstance(model, str):
-        return provider_named(model)
-    names = _names(model, _NAMES).values() or [type(model).__name__]
-    return provider_named(*_modules(model), *names)
-
-
-def _names(model: object, fields: tuple[str, ...]) -> dict[str, str]:
-    model = unwrapped(model)
-    found = {field: getattr(model, field, None) for field in fields}
-    return {field: name for field, name in found.items() if isinstance(name, str) and name}
-
-
-def _modules(model: object) -> list[str]:
-    return [base.__module__ for base in type(model).__mro__]
+    """Return the name by which a model is asked for, and by which its replies report usage."""
+    names = names_of(unwrapped(model))
+    return names.get("model_name") or names.get("model") or names.get("model_id")
 
 
 # --- what counts ----------------------------------------------------------------------------------
@@ -244,13 +223,8 @@ def _measured(encoder: Any, text: EncoderText) -> ChatFormat | None:
         return None
     user, assistant = text("user") + text("x"), text("assistant") + text("x")
     around = max(sizes[1] - sizes[0] - assistant, sizes[2] - sizes[1] - user, 0)
-    return ChatFormat(
-        constant=max(0, sizes[0] - around - user),
-        per_message=around,
-        merged=0,
-        parallel=False,
-        typescript=False,
-    )
+    constant = max(0, sizes[0] - around - user)
+    return replace(OPEN_MODELS.chat_format, constant=constant, per_message=around, merged=0)
 
 
 def _chat(
@@ -283,7 +257,7 @@ def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> MessageCounter:
         text_by = _definer(model, "get_token_ids")
     if _may_ask(text_by, exact):
         return _of_own_texts(model, text_by)
-    modules = _modules(model)
+    modules = modules_of(model)
     if not any(module.startswith(REMOTE_PACKAGES) for module in modules):
         # LangChain would load a GPT-2 tokenizer from a hub.
         _warn_once(f"{type(model).__name__} has no tokenizer of its own")
@@ -327,7 +301,7 @@ def _of_openai(model: BaseLanguageModel[Any], *, as_chat: bool) -> MessageCounte
 
 
 def _of_name(name: str) -> MessageCounter:
-    """A chat model nobody made: as its provider's would be counted."""
+    """A chat model by its name alone: as its provider's would be counted."""
     encoding = encoding_of(name)
     if encoding is None:
         return _estimated(name, provider_named(name))

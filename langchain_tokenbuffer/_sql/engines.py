@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import copy
 import os
 import sqlite3
 import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeGuard, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import exc, pool
@@ -24,7 +26,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from langchain_tokenbuffer._sql import schema as sql_schema
+from langchain_tokenbuffer._sql import migrations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,8 +35,12 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._sql.schema import Tables
 
-T = TypeVar("T")
+P = ParamSpec("P")
 R = TypeVar("R")
+Operation: TypeAlias = "Callable[Concatenate[sa.Connection, P], R]"
+
+IN_DOUBT = "The connection was lost in the commit: it is not known whether that was made."
+"""The note on an error if the answer to a commit was lost."""
 
 _WAIT = 30
 """Seconds a SQLite connection waits for another's write."""
@@ -60,8 +66,8 @@ _loops: weakref.WeakKeyDictionary[sa.Engine, weakref.ref[asyncio.AbstractEventLo
 _inherited: list[pool.Pool] = []
 
 
-class RacedError(Exception):
-    """Another process was first; the next try will see what it did."""
+class ConcurrentCreateError(Exception):
+    """Another process has created the same just now; the next try sees it."""
 
 
 class Database:
@@ -70,10 +76,16 @@ class Database:
     Made of a file path, a URL or an `Engine`, everything runs in threads. Made of an
     `AsyncEngine`, async calls run in the loop that engine belongs to: the first one it is used in.
     In any other loop, and in no loop, they run in threads over an `Engine` of its URL.
+
+    Args:
+        connection: Where the database is.
+        tables: Our tables in it, if it has any.
+        creates: Whether to create them or bring them up before the first operation; they are
+            refused otherwise, if they are not there or of another version.
     """
 
-    def __init__(self, connection: object, tables: Tables, *, creates: bool) -> None:
-        self.tables = tables
+    def __init__(self, connection: object, tables: Tables | None, *, creates: bool) -> None:
+        self._tables = tables
         self._creates = creates
         self._async: AsyncEngine | None = None
         self._engine: sa.Engine | None = None
@@ -108,70 +120,79 @@ class Database:
             TypeError: If there is none and none can be made; it says what to pass.
         """
         if self._engine is None and self._async is not None:
-            self._engine = _twin(self._async)
+            self._engine = _sync_engine(self._async)
         assert self._engine is not None  # noqa: S101  # one of the two is given
         return self._engine
 
-    def run(
-        self,
-        operation: Callable[[sa.Connection], R],
-        finish: Callable[[R], T],
-        in_doubt: Callable[[], None] = lambda: None,
-    ) -> T:
-        """Run the operation in a transaction and return what `finish` makes of its result.
+    def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run an operation in a transaction of its own and return its result.
 
-        Args:
-            operation: Tried again after what may pass, such as a lock that was not to be had.
-            finish: Needs no connection.
-            in_doubt: Called if a try ended without a word on whether it was committed.
+        What is transient, such as a lock that was not to be had, is tried again from the start. If
+        one of the tries may have been committed all the same, a note on the error says `IN_DOUBT`.
         """
-        engine = self.engine
-        for attempt in Retrying(**_RETRIES):
-            with attempt, _hidden():
-                if self._is_unprepared(engine):
-                    with engine.begin() as connection:
-                        sql_schema.create(connection, self.tables)
-                    self._is_prepared(engine)
-                with engine.connect() as connection, connection.begin() as transaction:
-                    result = operation(connection)
-                    with _committing(in_doubt):
+        engine, in_doubt = self.engine, False
+        try:
+            for attempt in Retrying(**_RETRIES):
+                with attempt, _hidden_parameters():
+                    if tables := self._unprepared(engine):
+                        with engine.begin() as connection:
+                            migrations.prepare(connection, tables, creates=self._creates)
+                        _set_prepared(engine, tables)
+                    with engine.connect() as connection, connection.begin() as transaction:
+                        result = operation(connection, *args, **kwargs)
+                        in_doubt = True
                         transaction.commit()
-        return finish(result)
+        except BaseException as error:
+            if in_doubt:
+                error.add_note(IN_DOUBT)
+            raise
+        return result
 
-    async def arun(
-        self,
-        operation: Callable[[sa.Connection], R],
-        finish: Callable[[R], T],
-        in_doubt: Callable[[], None] = lambda: None,
-    ) -> T:
+    async def arun(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """`run`, without blocking the event loop."""
-        if self._async is None or not _is_home(self._async.sync_engine):
-            return await self.in_thread(lambda: self.run(operation, finish, in_doubt))
-        engine = self._async
-        async for attempt in AsyncRetrying(**_RETRIES):
-            with attempt, _hidden():
-                if self._is_unprepared(engine.sync_engine):
-                    async with engine.begin() as connection:
-                        await connection.run_sync(sql_schema.create, self.tables)
-                    self._is_prepared(engine.sync_engine)
-                async with engine.connect() as connection, connection.begin() as transaction:
-                    result = await connection.run_sync(operation)
-                    with _committing(in_doubt):
+        if self._async is None or not _in_own_loop(self._async.sync_engine):
+            return await self.in_thread(lambda: self.run(operation, *args, **kwargs))
+        engine, in_doubt = self._async, False
+        try:
+            async for attempt in AsyncRetrying(**_RETRIES):
+                with attempt, _hidden_parameters():
+                    if tables := self._unprepared(engine.sync_engine):
+                        async with engine.begin() as connection:
+                            await connection.run_sync(
+                                migrations.prepare, tables, creates=self._creates
+                            )
+                        _set_prepared(engine.sync_engine, tables)
+                    async with engine.connect() as connection, connection.begin() as transaction:
+                        result = await connection.run_sync(operation, *args, **kwargs)
+                        in_doubt = True
                         await transaction.commit()
-        return await self.in_thread(lambda: finish(result))
+        except BaseException as error:
+            if in_doubt:
+                error.add_note(IN_DOUBT)
+            raise
+        return result
 
-    async def in_thread(self, call: Callable[[], T]) -> T:
-        """Run a call that takes its time in a thread of the engine's own."""
+    async def in_thread(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call what takes its time in a thread of the engine's own."""
         engine = self._async.sync_engine if self._async is not None else self.engine
         context = contextvars.copy_context()
-        return await asyncio.wrap_future(_executor(engine).submit(context.run, call))
+        done = _executor(engine).submit(context.run, partial(call, *args, **kwargs))
+        return await asyncio.wrap_future(done)
 
-    def _is_unprepared(self, engine: sa.Engine) -> bool:
-        return self._creates and self.tables not in _prepared.get(engine, ())
+    def _unprepared(self, engine: sa.Engine) -> Tables | None:
+        """Return the tables, if it is not known that they are there and of our version."""
+        return None if self._tables in _prepared.get(engine, ()) else self._tables
 
-    def _is_prepared(self, engine: sa.Engine) -> None:
-        with _lock:
-            _prepared.setdefault(engine, set()).add(self.tables)
+    def without_tables(self) -> Database:
+        """Return the same database, whose tables need not be there."""
+        bare = copy.copy(self)
+        bare._tables = None  # noqa: SLF001  # our own
+        return bare
+
+
+def _set_prepared(engine: sa.Engine, tables: Tables) -> None:
+    with _lock:
+        _prepared.setdefault(engine, set()).add(tables)
 
 
 # --- engines ------------------------------------------------------------------------------------
@@ -220,8 +241,8 @@ def _made(url: URL) -> sa.Engine:
     return engine
 
 
-def _twin(engine: AsyncEngine) -> sa.Engine:
-    """Return the engine of an AsyncEngine's URL for threads."""
+def _sync_engine(engine: AsyncEngine) -> sa.Engine:
+    """Return the engine for threads of an AsyncEngine's URL."""
     url = engine.url
     driver = _SYNC_DRIVERS.get(engine.dialect.driver)
     advice = "Pass a URL or an Engine: they serve both sync and async calls."
@@ -280,7 +301,7 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
 def _on_connect(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={_WAIT * 1000}")
-    # Another process may be switching just now, or the file be read-only: both can be lived with.
+    # Another process may be switching just now; a file that is read-only keeps its mode.
     for _ in range(50):
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -303,8 +324,8 @@ def _executor(engine: sa.Engine) -> ThreadPoolExecutor:
         return executor
 
 
-def _is_home(engine: sa.Engine) -> bool:
-    """Tell whether this is the loop an AsyncEngine belongs to: its connections know no other."""
+def _in_own_loop(engine: sa.Engine) -> bool:
+    """Tell whether this is the loop an AsyncEngine belongs to: its connections work in no other."""
     loop = asyncio.get_running_loop()
     with _lock:
         return _loops.setdefault(engine, weakref.ref(loop))() is loop
@@ -324,34 +345,34 @@ if hasattr(os, "register_at_fork"):
 
 # --- trying again -------------------------------------------------------------------------------
 
-_PASSING_STATES = ("08", "40", "53", "55P03", "57P0", "57014")
+_TRANSIENT_STATES = ("08", "40", "53", "55P03", "57P0", "57014")
 """SQLSTATE: connection, rollback (serialization, deadlock), resources, lock, shutdown, timeout."""
-_PASSING_ERRNOS = frozenset(
+_TRANSIENT_ERRNOS = frozenset(
     {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 2006, 2013, 4031}
 )
 """MySQL: connections, shutdown, packets in transit, lock wait, deadlock, server gone."""
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Tell whether trying again may help."""
-    if isinstance(error, (RacedError, exc.TimeoutError)):
+    if isinstance(error, (ConcurrentCreateError, exc.TimeoutError)):
         return True
     if not isinstance(error, exc.DBAPIError):
         return False
-    return error.connection_invalidated or _is_passing(error)
+    return error.connection_invalidated or _has_transient_code(error)
 
 
-def _is_passing(error: exc.DBAPIError) -> bool:
+def _has_transient_code(error: exc.DBAPIError) -> bool:
     original: Any = error.orig
     state = getattr(original, "sqlstate", None)
     if isinstance(state, str):
-        return state.startswith(_PASSING_STATES)
+        return state.startswith(_TRANSIENT_STATES)
     name = getattr(original, "sqlite_errorname", None)
     if name is not None:
         return str(name).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
     number = original.args[0] if getattr(original, "args", ()) else None
     if isinstance(number, int):
-        return number in _PASSING_ERRNOS
+        return number in _TRANSIENT_ERRNOS
     # Without a code the server was not reached.
     return isinstance(error, (exc.OperationalError, exc.InterfaceError))
 
@@ -359,25 +380,16 @@ def _is_passing(error: exc.DBAPIError) -> bool:
 _RETRIES: dict[str, Any] = {
     "stop": stop_after_attempt(8),
     "wait": wait_random_exponential(multiplier=0.05, max=2),
-    "retry": retry_if_exception(may_pass),
+    "retry": retry_if_exception(is_transient),
     "reraise": True,
 }
 
 
 @contextlib.contextmanager
-def _hidden() -> Iterator[None]:
+def _hidden_parameters() -> Iterator[None]:
     """Keep parameters, which are messages, out of what an error says; also on others' engines."""
     try:
         yield
     except exc.StatementError as error:
         error.hide_parameters = True
-        raise
-
-
-@contextlib.contextmanager
-def _committing(in_doubt: Callable[[], None]) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        in_doubt()
         raise

@@ -1,4 +1,4 @@
-"""Moving in: other histories' messages into the SQL history, resumable."""
+"""Importing other histories' messages into the SQL history, resumable."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+import uuid
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from langchain_tokenbuffer._sql.engines import Database
+    from langchain_tokenbuffer._sql.session import Session
 
     Progress: TypeAlias = bool | Callable[[int, int], None]
 
@@ -27,10 +29,19 @@ logger = logging.getLogger(__name__)
 
 
 class Target(NamedTuple):
-    """The session messages go to: how far an import from a source came, and how to append."""
+    """The session that messages go to."""
 
-    reached: Callable[[str], int | None]
-    append: Callable[[Sequence[BaseMessage], Imported], None]
+    database: Database
+    session: Session
+
+    def reached(self, source: str) -> int | None:
+        """Return how far the import from a source came."""
+        return self.database.run(self.session.imported, source)
+
+    def append(self, messages: Sequence[BaseMessage], imported: Imported) -> None:
+        with self.session.logging_loss(messages):
+            new = self.session.new_messages(messages)
+            self.database.run(self.session.append, new, uuid.uuid4().hex, imported)
 
 
 class OldTable:
@@ -48,17 +59,26 @@ class OldTable:
         self._session_column = session_column
 
     def count(self) -> int:
-        count = sa.select(sa.func.count()).select_from(self._table)
-        return self._database.run(lambda connection: connection.scalar(count) or 0, int)
+        return self._database.run(self._count)
 
     def page(self, after: int) -> list[tuple[int, str, str]]:
+        """Return id, session and text of the rows behind an id."""
+        return self._database.run(self._page, after)
+
+    def _count(self, connection: sa.Connection) -> int:
+        count = sa.select(sa.func.count()).select_from(self._table)
+        return int(connection.scalar(count) or 0)
+
+    def _page(self, connection: sa.Connection, after: int) -> list[tuple[int, str, str]]:
         c = self._table.c
         page: sa.Select[Any] = sa.select(c.id, c[self._session_column], c.message)
-        page = page.where(c.id > after).order_by(c.id).limit(PAGE)
-        return self._database.run(lambda connection: list(connection.execute(page)), _tuples)
+        rows = connection.execute(page.where(c.id > after).order_by(c.id).limit(PAGE))
+        return [(int(number), name, text) for number, name, text in map(tuple, rows)]
 
 
-def messages(target: Target, messages: Sequence[BaseMessage], name: str, progress: Progress) -> int:
+def import_messages(
+    target: Target, messages: Sequence[BaseMessage], name: str, progress: Progress
+) -> int:
     """Import a list of messages; what is stored is how many of them came."""
     bar = _Bar(len(messages), progress)
     at, imported = target.reached(name) or 0, 0
@@ -76,7 +96,7 @@ def messages(target: Target, messages: Sequence[BaseMessage], name: str, progres
     return imported
 
 
-def table(
+def import_table(
     old: OldTable, target_of: Callable[[str], Target], name: str | None, progress: Progress
 ) -> int:
     """Import a whole table in the order of its ids; what is stored is the last id that came."""
@@ -89,14 +109,13 @@ def table(
         for session_id, found in _by_session(rows).items():
             target = target_of(session_id)
             if session_id not in reached:
-                reached[session_id] = _or(target.reached(name), -1)
+                begun = target.reached(name)
+                reached[session_id] = -1 if begun is None else begun
             while new := [each for each in found if each[0] > reached[session_id]]:
                 upto = new[-1][0]
+                messages = [message for _, message in new]
                 try:
-                    target.append(
-                        [message for _, message in new],
-                        Imported(name, reached[session_id], upto),
-                    )
+                    target.append(messages, Imported(name, reached[session_id], upto))
                 except AlreadyImportedError as error:
                     reached[session_id] = error.upto
                 else:
@@ -126,14 +145,6 @@ def _by_session(
     return found
 
 
-def _or(value: int | None, otherwise: int) -> int:
-    return otherwise if value is None else value
-
-
-def _tuples(rows: Sequence[sa.Row[Any]]) -> list[tuple[int, str, str]]:
-    return [(int(number), name, text) for number, name, text in map(tuple, rows)]
-
-
 def _database_name(database: Database) -> str:
     return str(database.engine.url.database or "")
 
@@ -144,18 +155,18 @@ _BAR_AFTER = 1.0
 
 
 class _Bar:
-    """Tells how far an import came, on a terminal or to whom it was asked to."""
+    """Shows how far an import came, on a terminal or by a function of the caller's."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._total = total
-        self._tell = progress if callable(progress) else None
+        self._report = progress if callable(progress) else None
         self._shows = progress is True and sys.stderr.isatty()
         self._began = time.monotonic()
         self._is_shown = False
 
     def show(self, done: int) -> None:
-        if self._tell is not None:
-            self._tell(done, self._total)
+        if self._report is not None:
+            self._report(done, self._total)
         elapsed = time.monotonic() - self._began
         if not self._shows or (elapsed < _BAR_AFTER and not self._is_shown):
             return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._window import Sized
+    from langchain_tokenbuffer._window.budget import MessageTokens
 
 logger = logging.getLogger(__name__)
 
@@ -25,19 +25,29 @@ _SPLIT = re.compile("[\\ud800-\\udbff][\\udc00-\\udfff]")
 _AS_BYTES = "base64:"
 
 
-class Stored(NamedTuple):
+class StoredRow(NamedTuple):
     """A message as it was read, with its place."""
 
     seq: int
     payload: str
 
 
-class New(NamedTuple):
+class NewMessage(NamedTuple):
     """A message that is to be stored: in numbers, as text, and itself."""
 
-    sized: Sized
+    numbers: MessageTokens
     payload: str
     message: BaseMessage
+
+
+def columns_of(numbers: MessageTokens) -> dict[str, str | int]:
+    """Return the columns that hold a message in numbers."""
+    return {
+        "kind": numbers.kind,
+        "calls": numbers.calls,
+        "pinned": int(numbers.pinned),
+        "tokens": numbers.tokens,
+    }
 
 
 def key_of(session_id: str) -> str:
@@ -66,8 +76,8 @@ def decode(text: str) -> BaseMessage:
     return messages_from_dict([json.loads(text)])[0]
 
 
-def read(rows: Sequence[Stored], session_id: str) -> Iterator[tuple[int, BaseMessage]]:
-    """Yield the messages of rows; one that cannot be read is named and left out."""
+def decode_rows(rows: Sequence[StoredRow], session_id: str) -> Iterator[tuple[int, BaseMessage]]:
+    """Yield the messages of rows with their places; one that cannot be read is logged, left out."""
     for seq, payload in rows:
         try:
             yield seq, decode(payload)
@@ -98,7 +108,7 @@ def _text(value: dict[str, Any]) -> str:
 
 
 def _other(value: Any) -> object:
-    """Say what JSON has no word for: a turn must not be lost for a date in its metadata."""
+    """Return what JSON can hold instead: a turn must not be lost for a date in its metadata."""
     logger.warning("A value of type %s is stored as its text", type(value).__name__)
     if isinstance(value, (bytes, bytearray)):
         return base64.b64encode(value).decode()

@@ -1,1 +1,1 @@
-"""Which messages of a conversation stay: the decision in numbers, and the driver that follows it."""
+"""Which messages stay: the decision in numbers, and the one driver that follows it."""

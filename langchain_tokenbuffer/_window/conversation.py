@@ -36,9 +36,7 @@ class MessageMeter:
             for key, message in zip(keys, messages, strict=True)
         ]
 
-    def numbers(
-        self, messages: Sequence[BaseMessage], keys: Sequence[int]
-    ) -> list[MessageTokens]:
+    def numbers(self, messages: Sequence[BaseMessage], keys: Sequence[int]) -> list[MessageTokens]:
         """Return messages in numbers.
 
         Args:
@@ -55,6 +53,20 @@ class MessageMeter:
     def clamped(self, message: BaseMessage, tokens: int) -> BaseMessage:
         """Return a copy of a message, shortened to at most so many tokens."""
         return clamp(message, tokens, self.counter)
+
+    def show(
+        self,
+        messages: Sequence[BaseMessage] | Mapping[int, BaseMessage],
+        kept: Sequence[int],
+        clamped: Mapping[int, int],
+    ) -> list[BaseMessage]:
+        """Return the messages of a window by their indices, shortened where it says so."""
+        if not clamped:
+            return [messages[index] for index in kept]
+        return [
+            self.clamped(messages[index], clamped[index]) if index in clamped else messages[index]
+            for index in kept
+        ]
 
     def min_tokens(self, message: BaseMessage) -> int:
         """Return the fewest tokens to which a message can be clamped."""
@@ -97,14 +109,7 @@ class ConversationTokens:
 
     def show(self, kept: Sequence[int], clamped: Mapping[int, int]) -> list[BaseMessage]:
         """Return the messages of a window, shortened where it says so."""
-        if not clamped:
-            return [self.messages[index] for index in kept]
-        return [
-            self.meter.clamped(self.messages[index], clamped[index])
-            if index in clamped
-            else self.messages[index]
-            for index in kept
-        ]
+        return self.meter.show(self.messages, kept, clamped)
 
     def whole_tokens(self, kept: Sequence[int], clamped: Mapping[int, int]) -> int:
         """Count a window as a whole, in tokens."""

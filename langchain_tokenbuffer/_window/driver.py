@@ -204,19 +204,22 @@ class WindowDriver:
         self._replay.rebase(self._billing.budget_under(self._anchor, unreported))
 
     def _follow_up(self, index: int, message: MessageTokens, left: list[int]) -> None:
-        replay = self._replay
+        replay, changed = self._replay, self._replay.changed
         self._window = None
+        self._used_slack |= replay.tokens > replay.budget.max_tokens
+        if message.kind == "system":  # a head is always reported
+            self._unreported = None
+        if changed > index:
+            return  # most messages are only appended
+        self._unreported = None
         self._left_since_call += left
         self._has_dropped |= bool(left)
-        self._used_slack |= replay.tokens > replay.budget.max_tokens
         if replay.drop_error is not None:
             self._drop_errors.append(self._as_billed(replay.drop_error))
-        if replay.changed <= index or message.kind == "system":  # a head is always reported
-            self._unreported = None
-        if replay.changed < index:
+        if changed < index:
             if self._anchor.previous_billed:
                 self._anchor = self._anchor.without_previous()
-            self._first_changed = min(self._first_changed, replay.changed)
+            self._first_changed = min(self._first_changed, changed)
             # A step that is running goes on with its thinking; a reply ends its own.
             over = index + (message.kind == "ai")
             self._stale_before = over if self._running is None else self._running

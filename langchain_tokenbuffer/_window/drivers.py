@@ -1,4 +1,4 @@
-"""Drivers that may go on: each with the keys already pushed, so that a call looks at what is new."""
+"""Drivers that may go on, each with the keys already pushed: a call looks at what is new."""
 
 from __future__ import annotations
 
@@ -68,35 +68,50 @@ class DriverCache:
     @contextmanager
     def follow(
         self, name: Hashable, billing: Billing, conversation: ConversationTokens
-    ) -> Iterator[WindowDriver]:
+    ) -> Iterator[tuple[WindowDriver, int | None]]:
         """Lend a driver that has followed the whole conversation.
 
         Args:
             name: What the conversation is known by.
             billing: The settings it is followed under.
             conversation: Its messages.
+
+        Returns:
+            The driver; and what its window costs, in tokens, where the counter is not additive.
         """
-        counted_by = conversation.meter.counter.count_cache
-        keys = conversation.keys
+        if not conversation.meter.counter.additive:
+            yield fit_whole(billing.budget, conversation)
+            return
+        driver, start = self._take(name, billing, conversation)
+        push_from(driver, conversation, start)
+        try:
+            yield driver, None
+        finally:
+            self._put(
+                name, _Entry(conversation.meter.counter.count_cache, conversation.keys, driver)
+            )
+
+    def _take(
+        self, name: Hashable, billing: Billing, conversation: ConversationTokens
+    ) -> tuple[WindowDriver, int]:
+        """Return a driver and how many of the messages it has followed."""
         with self._lock:
             entry = self._entries.pop(name, None)
         if (
-            entry is None
-            or entry.counted_by is not counted_by
-            or entry.keys != keys[: len(entry.keys)]
-            or not entry.driver.can_continue(billing)
+            entry is not None
+            and entry.counted_by is conversation.meter.counter.count_cache
+            and entry.keys == conversation.keys[: len(entry.keys)]
+            and entry.driver.can_continue(billing)
         ):
-            entry = _Entry(counted_by, [], WindowDriver(billing.budget, billing))
-        else:
             entry.driver.continue_under(billing)
-        push_from(entry.driver, conversation, len(entry.keys))
-        try:
-            yield entry.driver
-        finally:
-            with self._lock:
-                self._entries[name] = entry._replace(keys=keys)
-                while len(self._entries) > MAX_DRIVERS:
-                    self._entries.popitem(last=False)
+            return entry.driver, len(entry.keys)
+        return WindowDriver(billing.budget, billing), 0
+
+    def _put(self, name: Hashable, entry: _Entry) -> None:
+        with self._lock:
+            self._entries[name] = entry
+            while len(self._entries) > MAX_DRIVERS:
+                self._entries.popitem(last=False)
 
 
 def push_from(driver: WindowDriver, conversation: ConversationTokens, start: int) -> None:

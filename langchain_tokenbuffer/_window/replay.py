@@ -8,6 +8,7 @@ before model calls, or only after replies, would make the window depend on who l
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_tokenbuffer._window.budget import MessageTokens, Window
@@ -137,14 +138,14 @@ class Replay:
             message = MessageTokens("human", message.tokens)
         index = self.count if at is None else at
         part = Part(index, message.kind, message.tokens, message.clamped_tokens)
-        if part.tokens < part.full:
-            self.clamped = {**self.clamped, index: part.tokens}
         self.count = self.changed = index + 1
         if self._head_open and part.kind == "system":
             self._head.append(index)
             self._head_tokens += part.tokens
         else:
             self._head_open = False
+            if part.tokens < part.full:
+                self.clamped = {**self.clamped, index: part.tokens}
             self._place(part, message, left)
         if self.tokens > self.budget.max_tokens:
             self._make_room(left, min_tokens)
@@ -197,13 +198,8 @@ class Replay:
         if index <= self.cut:
             parts = (part for unit in self._pinned for part in unit.parts)
             return self._tail_tokens + sum(part.tokens for part in parts if part.index >= index)
-        tokens = 0
-        for unit in reversed(self._tail):
-            for part in reversed(unit.parts):
-                if part.index < index:
-                    return tokens
-                tokens += part.tokens
-        return tokens
+        newest = (part for unit in reversed(self._tail) for part in reversed(unit.parts))
+        return sum(part.tokens for part in takewhile(lambda part: part.index >= index, newest))
 
     # --- as JSON ---
 
@@ -360,7 +356,10 @@ class Replay:
             tail -= unit.tokens
 
     def _cut_at(self, position: int, left: list[int]) -> None:
-        """Move the cut there; pinned units and the questions they hold stay behind."""
+        """Move the cut there; pinned units and the questions they hold stay behind.
+
+        O(what the cut passes and what is pinned), however large the window.
+        """
         passed = [self._tail.popleft() for _ in range(position)]
         self._tail_tokens -= sum(unit.tokens for unit in passed)
         before = [*self._pinned, *passed]

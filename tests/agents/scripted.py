@@ -25,6 +25,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import Field
 
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware
+from tests.builders import ai_calling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,6 +56,10 @@ class Scripted(BaseChatModel):
     def _llm_type(self) -> str:
         return "scripted"
 
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """Leave the replies out: LangChain makes the repr of a model at every call."""
+        return [("model_name", self.model_name)]
+
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
         self.asked.append(tools)
         return self
@@ -77,16 +82,9 @@ class Scripted(BaseChatModel):
         return self._generate(messages)
 
 
-def call(*calls: tuple[str, dict[str, Any], str], content: Any = "") -> AIMessage:
-    """An AI message that calls tools: name, arguments, id."""
-    return AIMessage(
-        content=content, tool_calls=[ToolCall(name=n, args=a, id=i) for n, a, i in calls]
-    )
-
-
 def looking(steps: int, *, id_: str = "call_1") -> list[AIMessage]:
     """Replies of an agent that looks so many times, always under the same id, and is done."""
-    return [call(("look", {"at": i}, id_)) for i in range(steps)] + [AIMessage("Done.")]
+    return [ai_calling(("look", {"at": i}, id_)) for i in range(steps)] + [AIMessage("Done.")]
 
 
 def look(text: str = "word " * 40) -> BaseTool:
@@ -261,6 +259,11 @@ def play_resumed(
 # --- one call, without a graph ----------------------------------------------------------------
 
 
+def middleware_within(max_tokens: int = 300, **options: Any) -> TokenBufferMiddleware:
+    """A middleware that counts exactly."""
+    return TokenBufferMiddleware(max_tokens, token_counter=ENCODING, **options)
+
+
 def request(messages: Sequence[BaseMessage], **options: Any) -> ModelRequest[Any]:
     """A model request as the agent makes it; the state holds the same messages."""
     state: Any = {"messages": [*messages], "token_buffer": options.pop("known", None)}
@@ -278,8 +281,3 @@ def sent_by(middleware: TokenBufferMiddleware, asked: ModelRequest[Any]) -> Mode
 
     middleware.wrap_model_call(asked, handler)
     return handed[0]
-
-
-def texts(messages: Sequence[BaseMessage]) -> list[str]:
-    """What messages say."""
-    return [message.text for message in messages]

@@ -26,9 +26,11 @@ from langchain_tokenbuffer import TokenBudgetError, TokenCounter
 from langchain_tokenbuffer._counting.reported_usage import is_by
 from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
-from tests.agents.scripted import Scripted, call, request
+from tests.agents.scripted import Scripted, request
+from tests.builders import ai_calling, chat_with_ids, comparable, tool_loop
 from tests.oracle import breaches
-from tests.strategies import TRIM_TO, conversations
+from tests.scale import examples
+from tests.strategies import TRIM_TO, threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,21 +52,21 @@ COUNTER = TokenCounter(CLAUDE)
 SYSTEM = SystemMessage("You answer questions about bread, in one sentence each.")
 
 
-def counted(asked: ModelRequest[Any], counter: TokenCounter = COUNTER) -> int:
+def count_request(asked: ModelRequest[Any], counter: TokenCounter = COUNTER) -> int:
     """What a request is counted to before anything is reported."""
     head = [] if asked.system_message is None else [asked.system_message]
     messages = counter(asked.messages) - counter.constant
     return messages + counter.count(head, tools=asked.tools)
 
 
-def share(of: float, more: int = 0) -> Callable[[ModelRequest[Any]], int]:
+def bills_share_of(of: float, more: int = 0) -> Callable[[ModelRequest[Any]], int]:
     """A provider that bills a share of what is counted, and something more."""
-    return lambda asked: int(of * counted(asked)) + more
+    return lambda asked: int(of * count_request(asked)) + more
 
 
 @dataclass
-class Life:
-    """A conversation lived call by call, its replies reporting what they were billed."""
+class Calls:
+    """The model calls of a thread, whose replies report what they were billed."""
 
     sent: list[list[BaseMessage]] = field(default_factory=list)
     bills: list[int] = field(default_factory=list)
@@ -73,8 +75,8 @@ class Life:
     state: list[BaseMessage] = field(default_factory=list)
     known: Any = None
 
-    def said(self) -> list[list[tuple[Any, str]]]:
-        return [[(each.id, str(each.content)) for each in window] for window in self.sent]
+    def windows(self) -> list[list[tuple[Any, ...]]]:
+        return [comparable(window, ids=True) for window in self.sent]
 
 
 def reporting(message: BaseMessage, billed: int, model: str = NAME, of: float = 1.0) -> BaseMessage:
@@ -86,7 +88,7 @@ def reporting(message: BaseMessage, billed: int, model: str = NAME, of: float = 
     )
 
 
-def live(
+def run_thread(
     messages: Sequence[BaseMessage],
     bill: Callable[[ModelRequest[Any]], int] | None,
     *,
@@ -95,74 +97,59 @@ def live(
     by: str = NAME,
     tools: Sequence[Any] = (),
     **options: Any,
-) -> Life:
-    """Live through a conversation; the model is called before each AI message and last."""
-    life = Life()
+) -> Calls:
+    """Run a thread; the model is called before each AI message and last."""
+    calls = Calls()
 
     def middleware() -> TokenBufferMiddleware:
-        return TokenBufferMiddleware(on_trim=life.events.append, **options)
+        return TokenBufferMiddleware(on_trim=calls.events.append, **options)
 
     def handler(asked: ModelRequest[Any]) -> ModelResponse[Any]:
-        life.sent.append([*asked.messages])
-        life.bills.append(0 if bill is None else bill(asked))
-        life.rates.append(life.bills[-1] / counted(asked))
+        calls.sent.append([*asked.messages])
+        calls.bills.append(0 if bill is None else bill(asked))
+        calls.rates.append(calls.bills[-1] / count_request(asked))
         return ModelResponse(result=[])
 
     held = middleware()
     for message in [*messages, None]:
         if message is None or kind_of(message) == "ai":
             asked = request(
-                life.state, known=life.known, model=model, system_message=SYSTEM, tools=[*tools]
+                calls.state, known=calls.known, model=model, system_message=SYSTEM, tools=[*tools]
             )
             answer: Any = (middleware() if fresh else held).wrap_model_call(asked, handler)
             update = getattr(getattr(answer, "command", None), "update", None) or {}
             gone = {
                 each.id for each in update.get("messages", []) if isinstance(each, RemoveMessage)
             }
-            life.state = [each for each in life.state if each.id not in gone]
-            life.known = json.loads(json.dumps(update.get("token_buffer", life.known)))
+            calls.state = [each for each in calls.state if each.id not in gone]
+            calls.known = json.loads(json.dumps(update.get("token_buffer", calls.known)))
         if message is not None:
-            billed = life.bills[-1] if kind_of(message) == "ai" else 0
-            life.state.append(reporting(message, billed, by, life.rates[-1]) if billed else message)
-    return life
-
-
-def chat(turns: int, size: int = 40) -> list[BaseMessage]:
-    messages: list[BaseMessage] = []
-    for n in range(turns):
-        messages.append(HumanMessage(f"Question {n}: " + "bread " * size, id=f"q{n}"))
-        messages.append(AIMessage(f"Answer {n}: " + "flour " * size, id=f"a{n}"))
-    return messages
-
-
-def loop(steps: int, size: int = 40) -> list[BaseMessage]:
-    messages: list[BaseMessage] = [HumanMessage("Look everywhere.", id="q")]
-    for n in range(steps):
-        asked = call(("look", {"at": n}, f"c{n}"))
-        result = ToolMessage("crumbs " * size, tool_call_id=f"c{n}", id=f"t{n}")
-        messages += [asked.model_copy(update={"id": f"a{n}"}), result]
-    return messages
+            billed = calls.bills[-1] if kind_of(message) == "ai" else 0
+            calls.state.append(
+                reporting(message, billed, by, calls.rates[-1]) if billed else message
+            )
+    return calls
 
 
 # --- what a report does -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("messages", [chat(40), loop(60)], ids=["chat", "loop"])
+@pytest.mark.parametrize("messages", [chat_with_ids(40), tool_loop(60, 40)], ids=["chat", "loop"])
 @pytest.mark.parametrize("of", [0.6, 0.8])
-def test_where_less_is_billed_than_counted_more_is_seen(
+def test_where_less_is_billed_than_counted_the_window_is_larger(
     of: float, messages: list[BaseMessage]
 ) -> None:
-    anchored = live(messages, share(of), max_tokens=1500)
-    silent = live(messages, None, max_tokens=1500)
+    anchored = run_thread(messages, bills_share_of(of), max_tokens=1500)
+    silent = run_thread(messages, None, max_tokens=1500)
     assert max(map(len, anchored.sent)) >= max(map(len, silent.sent)) / of * 0.85
 
 
-@pytest.mark.parametrize("messages", [chat(40), loop(60)], ids=["chat", "loop"])
+@pytest.mark.parametrize("messages", [chat_with_ids(40), tool_loop(60, 40)], ids=["chat", "loop"])
 @pytest.mark.parametrize("of", [0.6, 0.8, 1.0, 1.3, 1.8])
 def test_what_is_billed_is_within_budget_after_the_first_reply(
     of: float, messages: list[BaseMessage]
 ) -> None:
-    bills = live(messages, share(of), max_tokens=1500).bills
+    bills = run_thread(messages, bills_share_of(of), max_tokens=1500).bills
     assert max(bills[1:]) <= 1500
 
 
@@ -171,71 +158,78 @@ def test_a_result_dearer_than_all_before_it_is_within_budget() -> None:
         # Prose is billed lower than it is counted, JSON as it is counted.
         results = [each for each in asked.messages if kind_of(each) == "tool"]
         json_ = COUNTER(results) - COUNTER.constant if results else 0
-        return int(0.6 * (counted(asked) - json_)) + json_
+        return int(0.6 * (count_request(asked) - json_)) + json_
 
-    asked = call(("look", {"at": 1}, "c")).model_copy(update={"id": "a"})
+    asked = ai_calling(("look", {"at": 1}, "c")).model_copy(update={"id": "a"})
     text = '{"sku": "A-19", "qty": 2, "price": 3.5}, ' * 40
     result = ToolMessage(text, tool_call_id="c", id="t")
-    messages = [*chat(6), HumanMessage("Look.", id="q"), asked, result]
-    assert max(live(messages, bill, max_tokens=1500).bills[1:]) <= 1500
+    messages = [*chat_with_ids(6), HumanMessage("Look.", id="q"), asked, result]
+    assert max(run_thread(messages, bill, max_tokens=1500).bills[1:]) <= 1500
 
 
-def test_what_stands_beside_the_messages_falls_out_by_subtraction() -> None:
-    bills = live(chat(40), share(1.0, more=300), max_tokens=1500).bills
+def test_the_reported_usage_includes_the_fixed_part() -> None:
+    bills = run_thread(chat_with_ids(40), bills_share_of(1.0, more=300), max_tokens=1500).bills
     assert (max(bills) <= 1500, max(bills) > 1350) == (True, True)
 
 
 @pytest.mark.parametrize("turns", [2, 6, 12])
-def test_what_is_new_is_never_taken_for_what_was_cheap(turns: int) -> None:
+def test_new_messages_are_not_rescaled_by_cheaper_older_ones(turns: int) -> None:
     def bill(asked: ModelRequest[Any]) -> int:
         results = [each for each in asked.messages if kind_of(each) == "tool"]
         dear = COUNTER(results) - COUNTER.constant if results else 0
-        return int(0.6 * (counted(asked) - dear)) + dear
+        return int(0.6 * (count_request(asked) - dear)) + dear
 
-    asked = call(("look", {"at": 1}, "c")).model_copy(update={"id": "a"})
+    asked = ai_calling(("look", {"at": 1}, "c")).model_copy(update={"id": "a"})
     result = ToolMessage('{"sku": "A-19", "qty": 2}, ' * 600, tool_call_id="c", id="t")
-    messages = [*chat(turns), HumanMessage("Look.", id="q"), asked, result]
-    life = live(messages, bill, max_tokens=1500, trim_to=1.0)
-    assert (life.events[-1].reason, life.bills[-1] <= 1500) == ("clamped", True)
+    messages = [*chat_with_ids(turns), HumanMessage("Look.", id="q"), asked, result]
+    calls = run_thread(messages, bill, max_tokens=1500, trim_to=1.0)
+    assert (calls.events[-1].reason, calls.bills[-1] <= 1500) == ("clamped", True)
 
 
 def test_an_event_says_what_will_be_billed() -> None:
-    life = live(chat(40), share(0.7), max_tokens=1500)
-    off = [event.tokens_after / bill for event, bill in zip(life.events, life.bills, strict=True)]
+    calls = run_thread(chat_with_ids(40), bills_share_of(0.7), max_tokens=1500)
+    off = [event.tokens_after / bill for event, bill in zip(calls.events, calls.bills, strict=True)]
     assert max(abs(each - 1) for each in off[3:]) < 0.1
 
 
 def test_a_report_changes_nothing_before_it() -> None:
-    messages = chat(40)
+    messages = chat_with_ids(40)
     late = [reporting(each, 900) if each.id == "a20" else each for each in messages]
-    anchored, silent = (live(each, None, max_tokens=1200).said() for each in (late, messages))
+    anchored, silent = (
+        run_thread(each, None, max_tokens=1200).windows() for each in (late, messages)
+    )
     assert (anchored[:21], anchored[21:] != silent[21:]) == (silent[:21], True)
 
 
-def test_what_the_provider_knows_to_be_too_long_leaves_at_once() -> None:
-    messages = chat(3)
-    total = counted(request(messages, system_message=SYSTEM))
-    silent = live(messages, None, max_tokens=total + 20).sent[-1]
-    dear = live(messages, share(1.5), max_tokens=total + 20).sent[-1]
+def test_what_is_too_long_by_the_reported_usage_leaves_at_once() -> None:
+    messages = chat_with_ids(3)
+    total = count_request(request(messages, system_message=SYSTEM))
+    silent = run_thread(messages, None, max_tokens=total + 20).sent[-1]
+    dear = run_thread(messages, bills_share_of(1.5), max_tokens=total + 20).sent[-1]
     assert (len(silent), len(dear) < len(silent)) == (6, True)
 
 
-def test_a_thread_from_before_is_believed_from_its_beginning() -> None:
-    state = [*live(chat(30), share(0.7), max_tokens=1200).state, HumanMessage("And?", id="last")]
-    first, known = windows(state, None)
-    assert (windows(state, known)[0], known["anchored"]) == (first, [None, None, None])
+def test_the_reports_of_an_older_thread_are_used_from_its_beginning() -> None:
+    state = [
+        *run_thread(chat_with_ids(30), bills_share_of(0.7), max_tokens=1200).state,
+        HumanMessage("And?", id="last"),
+    ]
+    first, known = window_and_state(state, None)
+    assert (window_and_state(state, known)[0], known["anchored"]) == (first, [None, None, None])
 
 
 # --- what is no anchor ------------------------------------------------------------------------
 
 
-def unchanged(life: Life, messages: Sequence[BaseMessage], **options: Any) -> bool:
-    return life.said() == live(messages, None, **options).said()
+def is_as_without_reports(calls: Calls, messages: Sequence[BaseMessage], **options: Any) -> bool:
+    return calls.windows() == run_thread(messages, None, **options).windows()
 
 
 def test_streaming_without_usage_counts_as_before() -> None:
-    silent = [message.model_copy(update={"usage_metadata": None}) for message in chat(30)]
-    assert unchanged(live(silent, None, max_tokens=1200), chat(30), max_tokens=1200)
+    silent = [message.model_copy(update={"usage_metadata": None}) for message in chat_with_ids(30)]
+    assert is_as_without_reports(
+        run_thread(silent, None, max_tokens=1200), chat_with_ids(30), max_tokens=1200
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,18 +244,26 @@ def test_streaming_without_usage_counts_as_before() -> None:
     ids=["no whole number", "text", "none", "missing", "no mapping"],
 )
 def test_a_usage_that_is_no_usage_changes_nothing(usage: Any) -> None:
-    odd = [_with_usage(each, usage) if each.type == "ai" else each for each in chat(30)]
-    assert unchanged(live(odd, None, max_tokens=1200), chat(30), max_tokens=1200)
+    odd = [_with_usage(each, usage) if each.type == "ai" else each for each in chat_with_ids(30)]
+    assert is_as_without_reports(
+        run_thread(odd, None, max_tokens=1200), chat_with_ids(30), max_tokens=1200
+    )
 
 
 @pytest.mark.parametrize("written", [0, -5000, None, 9.5])
 def test_an_output_that_is_none_is_counted(written: Any) -> None:
     usage = {"input_tokens": 700, "output_tokens": written}
     known, odd = (
-        [_with_usage(each, dict(usage, **more)) if each.id == "a9" else each for each in chat(12)]
+        [
+            _with_usage(each, dict(usage, **more)) if each.id == "a9" else each
+            for each in chat_with_ids(12)
+        ]
         for more in ({"output_tokens": 10**6}, {})
     )
-    assert live(odd, None, max_tokens=1200).said() == live(known, None, max_tokens=1200).said()
+    assert (
+        run_thread(odd, None, max_tokens=1200).windows()
+        == run_thread(known, None, max_tokens=1200).windows()
+    )
 
 
 def _with_usage(message: BaseMessage, usage: Any) -> BaseMessage:
@@ -270,8 +272,8 @@ def _with_usage(message: BaseMessage, usage: Any) -> BaseMessage:
 
 
 def test_reports_of_another_model_are_no_anchors() -> None:
-    life = live(chat(30), share(0.7), by="gpt-4o", max_tokens=1200)
-    assert unchanged(life, chat(30), max_tokens=1200)
+    calls = run_thread(chat_with_ids(30), bills_share_of(0.7), by="gpt-4o", max_tokens=1200)
+    assert is_as_without_reports(calls, chat_with_ids(30), max_tokens=1200)
 
 
 @pytest.mark.parametrize(
@@ -287,32 +289,42 @@ def test_reports_of_another_model_are_no_anchors() -> None:
 )
 def test_a_reply_by_what_an_alias_stands_for_is_the_models(asked: str, answered: str) -> None:
     model = Claude(replies=[], model_name=asked)
-    life = live(chat(30), share(0.7), model=model, by=answered, max_tokens=1200)
-    assert not unchanged(life, chat(30), model=model, max_tokens=1200)
+    calls = run_thread(
+        chat_with_ids(30), bills_share_of(0.7), model=model, by=answered, max_tokens=1200
+    )
+    assert not is_as_without_reports(calls, chat_with_ids(30), model=model, max_tokens=1200)
 
 
 @pytest.mark.parametrize(
     ("asked", "answered"),
     [("gpt-4", "gpt-4o"), ("claude-sonnet-4-5", "claude-opus-4-5"), ("gemini-2.5-pro", "gpt-5")],
 )
-def test_a_reply_by_a_model_of_another_name_is_not(asked: str, answered: str) -> None:
+def test_a_reply_by_a_model_of_another_name_is_not_the_models(asked: str, answered: str) -> None:
     reply = reporting(AIMessage("Rye."), 900, answered)
     assert (is_by(reply, asked), is_by(reply, answered)) == (False, True)
 
 
 @pytest.mark.parametrize("of", [0.1, 5.0])
 def test_a_bill_that_cannot_be_this_windows_is_no_anchor(of: float) -> None:
-    assert unchanged(live(chat(30), share(of), max_tokens=1200), chat(30), max_tokens=1200)
+    assert is_as_without_reports(
+        run_thread(chat_with_ids(30), bills_share_of(of), max_tokens=1200),
+        chat_with_ids(30),
+        max_tokens=1200,
+    )
 
 
 def test_the_users_own_counter_is_not_anchored() -> None:
     options: dict[str, Any] = {"max_tokens": 1200, "token_counter": "o200k_base"}
-    assert unchanged(live(chat(30), share(0.7), **options), chat(30), **options)
+    assert is_as_without_reports(
+        run_thread(chat_with_ids(30), bills_share_of(0.7), **options), chat_with_ids(30), **options
+    )
 
 
 def test_exact_counts_of_messages_are_not_anchored() -> None:
     options: dict[str, Any] = {"max_tokens": 1200, "model": GPT, "by": "gpt-4o"}
-    assert unchanged(live(chat(30), share(0.7), **options), chat(30), **options)
+    assert is_as_without_reports(
+        run_thread(chat_with_ids(30), bills_share_of(0.7), **options), chat_with_ids(30), **options
+    )
 
 
 def look(at: int) -> int:
@@ -325,7 +337,7 @@ def search(query: str) -> str:
     return query
 
 
-def windows(state: list[BaseMessage], known: Any, **options: Any) -> tuple[list[Any], Any]:
+def window_and_state(state: list[BaseMessage], known: Any, **options: Any) -> tuple[list[Any], Any]:
     """One call on a state: what is sent, and the private state after it."""
     sent: list[Any] = []
 
@@ -344,34 +356,36 @@ def windows(state: list[BaseMessage], known: Any, **options: Any) -> tuple[list[
     "changed", [{"tools": [look, search]}, {"max_tokens": 1400}], ids=["tools", "budget"]
 )
 def test_replies_from_before_a_change_are_no_anchors(changed: dict[str, Any]) -> None:
-    state = [*chat(30), HumanMessage("And rye?", id="last")]
-    life = live(chat(30), share(0.6), max_tokens=1200)
-    told, _ = windows([*life.state, state[-1]], life.known, **changed)
-    assert told == windows(state, None, **changed)[0]
+    state = [*chat_with_ids(30), HumanMessage("And rye?", id="last")]
+    calls = run_thread(chat_with_ids(30), bills_share_of(0.6), max_tokens=1200)
+    sent, _ = window_and_state([*calls.state, state[-1]], calls.known, **changed)
+    assert sent == window_and_state(state, None, **changed)[0]
 
 
 def test_replies_after_a_change_are_anchors_again() -> None:
-    life = live(chat(30), share(0.6), max_tokens=1200)
-    _, known = windows([*life.state, HumanMessage("And rye?", id="last")], life.known, tools=[look])
-    later = [*life.state, HumanMessage("And rye?", id="last")]
-    told = reporting(AIMessage("Rye too.", id="told"), 500)
-    state = [*later, told, *chat(2)]
-    silent = [*later, AIMessage("Rye too.", id="told"), *chat(2)]
-    assert len(windows(state, known, tools=[look])[0]) > len(
-        windows(silent, known, tools=[look])[0]
+    calls = run_thread(chat_with_ids(30), bills_share_of(0.6), max_tokens=1200)
+    _, known = window_and_state(
+        [*calls.state, HumanMessage("And rye?", id="last")], calls.known, tools=[look]
+    )
+    later = [*calls.state, HumanMessage("And rye?", id="last")]
+    reply = reporting(AIMessage("Rye too.", id="reporting"), 500)
+    state = [*later, reply, *chat_with_ids(2)]
+    silent = [*later, AIMessage("Rye too.", id="reporting"), *chat_with_ids(2)]
+    assert len(window_and_state(state, known, tools=[look])[0]) > len(
+        window_and_state(silent, known, tools=[look])[0]
     )
 
 
 def test_a_call_of_a_model_without_anchors_makes_none_of_old_replies() -> None:
-    life = live(chat(30), share(0.6), max_tokens=1200)
-    state = [*life.state, HumanMessage("And rye?", id="last")]
-    told, changed = windows(state, life.known, tools=[look, search])
+    calls = run_thread(chat_with_ids(30), bills_share_of(0.6), max_tokens=1200)
+    state = [*calls.state, HumanMessage("And rye?", id="last")]
+    sent, changed = window_and_state(state, calls.known, tools=[look, search])
     asked = request(state, known=changed, model=GPT, system_message=SYSTEM)
     answer: Any = TokenBufferMiddleware(1200).wrap_model_call(
         asked, lambda _: ModelResponse(result=[])
     )
     between = answer.command.update["token_buffer"]
-    assert windows(state, between, tools=[look, search])[0] == told
+    assert window_and_state(state, between, tools=[look, search])[0] == sent
 
 
 # --- tools of models that are counted exactly ------------------------------------------------
@@ -379,23 +393,23 @@ def test_a_call_of_a_model_without_anchors_makes_none_of_old_replies() -> None:
 
 def billed_by_openai(more: int) -> Callable[[ModelRequest[Any]], int]:
     counter = TokenCounter(GPT)
-    return lambda asked: counted(asked, counter) + more
+    return lambda asked: count_request(asked, counter) + more
 
 
 OPENAI: dict[str, Any] = {"max_tokens": 1200, "model": GPT, "by": "gpt-4o", "tools": [look]}
 
 
 def test_tools_that_are_billed_higher_than_counted_take_their_room() -> None:
-    bills = live(chat(40), billed_by_openai(40), **OPENAI).bills
+    bills = run_thread(chat_with_ids(40), billed_by_openai(40), **OPENAI).bills
     assert (bills[0] < 1200, max(bills[1:]) <= 1200) == (True, True)
 
 
 def test_tools_that_are_billed_lower_than_counted_change_nothing() -> None:
-    life = live(chat(40), billed_by_openai(-10), **OPENAI)
-    silent = live(chat(40), None, **OPENAI)
-    told = [event.tokens_after for event in life.events]
-    assert (life.said(), told) == (
-        silent.said(),
+    calls = run_thread(chat_with_ids(40), billed_by_openai(-10), **OPENAI)
+    silent = run_thread(chat_with_ids(40), None, **OPENAI)
+    tokens = [event.tokens_after for event in calls.events]
+    assert (calls.windows(), tokens) == (
+        silent.windows(),
         [event.tokens_after for event in silent.events],
     )
 
@@ -403,72 +417,68 @@ def test_tools_that_are_billed_lower_than_counted_change_nothing() -> None:
 # --- the laws ---------------------------------------------------------------------------------
 
 
-@st.composite
-def threads(draw: st.DrawFn) -> list[BaseMessage]:
-    messages = draw(conversations(huge=draw(st.sampled_from([None, None, True]))))
-    for i, message in enumerate(messages):
-        message.id = f"m{i}"
-    return messages
-
-
 cases = st.fixed_dictionaries(
     {"max_tokens": st.integers(150, 900), "trim_to": st.sampled_from(TRIM_TO)}
 )
-bills = st.builds(share, st.floats(0.5, 2.0), st.integers(0, 60))
+bills = st.builds(bills_share_of, st.floats(0.5, 2.0), st.integers(0, 60))
 
 
-def lived(messages: list[BaseMessage], bill: Any, **options: Any) -> Life | None:
+def run_thread_that_fits(messages: list[BaseMessage], bill: Any, **options: Any) -> Calls | None:
     try:
-        return live(messages, bill, **options)
+        return run_thread(messages, bill, **options)
     except TokenBudgetError:
         return None
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(), bills, cases)
 def test_a_fresh_middleware_at_every_call_sends_the_same(
     messages: list[BaseMessage], bill: Any, options: dict[str, Any]
 ) -> None:
-    held, fresh = (lived(messages, bill, fresh=fresh, **options) for fresh in (False, True))
-    assert (held and held.said()) == (fresh and fresh.said())
+    held, fresh = (
+        run_thread_that_fits(messages, bill, fresh=fresh, **options) for fresh in (False, True)
+    )
+    assert (held and held.windows()) == (fresh and fresh.windows())
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(), bills, cases)
 def test_what_is_evicted_changes_no_window(
     messages: list[BaseMessage], bill: Any, options: dict[str, Any]
 ) -> None:
-    kept, evicting = (lived(messages, bill, evict_from_state=e, **options) for e in (False, True))
-    assert (kept and kept.said()) == (evicting and evicting.said())
+    kept, evicting = (
+        run_thread_that_fits(messages, bill, evict_from_state=e, **options) for e in (False, True)
+    )
+    assert (kept and kept.windows()) == (evicting and evicting.windows())
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(), bills, cases)
 def test_every_call_is_valid(
     messages: list[BaseMessage], bill: Any, options: dict[str, Any]
 ) -> None:
-    life = lived(messages, bill, **options)
-    sent = [] if life is None else life.sent
+    calls = run_thread_that_fits(messages, bill, **options)
+    sent = [] if calls is None else calls.sent
     assert [breach for each in sent for breach in breaches(each)] == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(), bills, cases)
 def test_what_the_event_says_is_within_budget(
     messages: list[BaseMessage], bill: Any, options: dict[str, Any]
 ) -> None:
-    life = lived(messages, bill, **options)
-    events = [] if life is None else life.events
+    calls = run_thread_that_fits(messages, bill, **options)
+    events = [] if calls is None else calls.events
     assert max([0, *(event.tokens_after for event in events)]) <= options["max_tokens"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(threads(), bills, cases)
 def test_a_cut_never_moves_back(
     messages: list[BaseMessage], bill: Any, options: dict[str, Any]
 ) -> None:
-    life = lived(messages, bill, **options)
-    cuts = [] if life is None else [event.window.cut for event in life.events]
+    calls = run_thread_that_fits(messages, bill, **options)
+    cuts = [] if calls is None else [event.window.cut for event in calls.events]
     assert cuts == sorted(cuts)
 
 
@@ -476,24 +486,24 @@ def test_a_cut_never_moves_back(
 
 
 def test_what_was_too_long_is_tried_again_smaller_as_billed() -> None:
-    life = live(chat(10), share(1.5), max_tokens=2400)
-    state = [*life.state, HumanMessage("And rye?", id="last")]
+    calls = run_thread(chat_with_ids(10), bills_share_of(1.5), max_tokens=2400)
+    state = [*calls.state, HumanMessage("And rye?", id="last")]
     bills: list[int] = []
 
     def handler(asked: ModelRequest[Any]) -> ModelResponse[Any]:
-        bills.append(share(1.5)(asked))
+        bills.append(bills_share_of(1.5)(asked))
         if len(bills) == 1:
             raise ContextOverflowError
         return ModelResponse(result=[])
 
-    asked = request(state, known=life.known, model=CLAUDE, system_message=SYSTEM)
+    asked = request(state, known=calls.known, model=CLAUDE, system_message=SYSTEM)
     TokenBufferMiddleware(2400).wrap_model_call(asked, handler)
     assert bills[1] <= 0.85 * bills[0]
 
 
 def test_after_an_overflow_a_fresh_middleware_sends_what_the_retry_sent() -> None:
-    life = live(chat(10), share(1.5), max_tokens=2400)
-    state = [*life.state, HumanMessage("And rye?", id="last")]
+    calls = run_thread(chat_with_ids(10), bills_share_of(1.5), max_tokens=2400)
+    state = [*calls.state, HumanMessage("And rye?", id="last")]
     sent: list[list[str | None]] = []
 
     def handler(asked: ModelRequest[Any]) -> ModelResponse[Any]:
@@ -502,7 +512,7 @@ def test_after_an_overflow_a_fresh_middleware_sends_what_the_retry_sent() -> Non
             raise ContextOverflowError
         return ModelResponse(result=[])
 
-    known = life.known
+    known = calls.known
     for _ in range(2):
         asked = request(state, known=known, model=CLAUDE, system_message=SYSTEM)
         answer: Any = TokenBufferMiddleware(2400).wrap_model_call(asked, handler)
@@ -511,7 +521,9 @@ def test_after_an_overflow_a_fresh_middleware_sends_what_the_retry_sent() -> Non
 
 
 def test_an_error_is_in_billed_tokens() -> None:
-    state = [reporting(message, 180) if message.id == "a0" else message for message in chat(1)]
+    state = [
+        reporting(message, 180) if message.id == "a0" else message for message in chat_with_ids(1)
+    ]
     state.append(HumanMessage("crumbs " * 2000, id="long"))
     with pytest.raises(TokenBudgetError) as raised:
         TokenBufferMiddleware(500, oversize="raise").wrap_model_call(

@@ -15,22 +15,14 @@ from langchain_core.language_models import FakeMessagesListChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_tokenbuffer import TokenCounter
-from tests.agents.scripted import call
-
-
-def talk(turns: int) -> list[BaseMessage]:
-    return [
-        kind(f"{kind.__name__} number {turn}")
-        for turn in range(turns)
-        for kind in (HumanMessage, AIMessage)
-    ]
+from tests.builders import ai_calling, chat
 
 
 def state(messages: list[BaseMessage]) -> Any:
     return {"messages": messages}
 
 
-def test_it_counts_for_the_summarization_middleware() -> None:
+def test_a_token_counter_counts_for_the_summarization_middleware() -> None:
     model = FakeMessagesListChatModel(responses=[AIMessage("A summary."), AIMessage("Done.")])
     middleware = SummarizationMiddleware(
         model=model,
@@ -39,7 +31,7 @@ def test_it_counts_for_the_summarization_middleware() -> None:
         token_counter=TokenCounter("o200k_base"),
     )
     agent = create_agent(model, middleware=[middleware])
-    messages = agent.invoke(state([*talk(20), HumanMessage("And now?")]))["messages"]
+    messages = agent.invoke(state([*chat(20), HumanMessage("And now?")]))["messages"]
     assert "A summary." in messages[0].text
 
 
@@ -52,7 +44,7 @@ def test_below_its_trigger_the_summarization_middleware_keeps_all() -> None:
         token_counter=TokenCounter("o200k_base"),
     )
     agent = create_agent(model, middleware=[middleware])
-    asked = [*talk(20), HumanMessage("And now?")]
+    asked = [*chat(20), HumanMessage("And now?")]
     assert len(agent.invoke(state(asked))["messages"]) == len(asked) + 1
 
 
@@ -67,7 +59,7 @@ class Recording(FakeMessagesListChatModel):
 
 
 @pytest.mark.parametrize(("trigger", "kept"), [(100, "[cleared]"), (100_000, "found " * 200)])
-def test_it_counts_for_the_context_editing_middleware(trigger: int, kept: str) -> None:
+def test_a_token_counter_counts_for_the_context_editing_middleware(trigger: int, kept: str) -> None:
     model = Recording(responses=[AIMessage("Done.")])
     middleware = ContextEditingMiddleware(
         edits=[ClearToolUsesEdit(trigger=trigger, keep=0)],
@@ -75,7 +67,7 @@ def test_it_counts_for_the_context_editing_middleware(trigger: int, kept: str) -
     )
     steps: list[BaseMessage] = [
         HumanMessage("Look it up."),
-        call(("look_up", {}, "1")),
+        ai_calling(("look_up", {}, "1")),
         ToolMessage("found " * 200, tool_call_id="1"),
     ]
     create_agent(model, middleware=[middleware]).invoke(state(steps))

@@ -34,13 +34,13 @@ from tests.agents.scripted import (
     FOREVER,
     Scripted,
     answers_invalid_calls,
-    call,
     look,
     looking,
+    middleware_within,
     request,
     sent_by,
-    texts,
 )
+from tests.builders import ai_calling, chat_with_ids, repeat_word, texts_of, tool_loop
 from tests.strategies import conversations
 
 if TYPE_CHECKING:
@@ -48,40 +48,12 @@ if TYPE_CHECKING:
 
 COUNTER = TokenCounter(ENCODING)
 SYSTEM = SystemMessage("Be brief.")
+CHAT = [*chat_with_ids(1), HumanMessage("And now?", id="now")]
 
 
-def words(n: int, word: str = "word") -> str:
-    return " ".join([word] * n)
-
-
-def chat(turns: int, size: int = 20) -> list[BaseMessage]:
-    """A chat of equal turns, each message with an id; it ends with a question."""
-    messages: list[BaseMessage] = []
-    for i in range(turns):
-        messages.append(HumanMessage(words(size), id=f"h{i}"))
-        messages.append(AIMessage(words(size), id=f"a{i}"))
-    return [*messages, HumanMessage("And now?", id="now")]
-
-
-def loop(steps: int, size: int = 20, parallel: int = 1) -> list[BaseMessage]:
-    """One question and many steps, whose results are in."""
-    messages: list[BaseMessage] = [HumanMessage("Go.", id="go")]
-    for i in range(steps):
-        ids = [f"call{n}" for n in range(parallel)]
-        messages.append(call(*[("look", {"at": i}, each) for each in ids]))
-        messages[-1].id = f"a{i}"
-        # In the other order: tools that run at the same time end when they end.
-        messages += [
-            ToolMessage(words(size), tool_call_id=each, id=f"t{i}{each}") for each in reversed(ids)
-        ]
-    return messages
-
-
-def buffer(max_tokens: int = 300, **options: Any) -> TokenBufferMiddleware:
-    return TokenBufferMiddleware(max_tokens, token_counter=ENCODING, **options)
-
-
-def kept(middleware: TokenBufferMiddleware, messages: list[BaseMessage], **options: Any) -> Any:
+def window_of(
+    middleware: TokenBufferMiddleware, messages: list[BaseMessage], **options: Any
+) -> Any:
     return sent_by(middleware, request(messages, **options)).messages
 
 
@@ -90,71 +62,75 @@ def kept(middleware: TokenBufferMiddleware, messages: list[BaseMessage], **optio
 
 def test_one_line_keeps_an_agent_within_its_budget() -> None:
     model = Scripted(replies=looking(50))
-    agent = create_agent(model, [look()], system_prompt="Go.", middleware=[buffer(600)])
+    agent = create_agent(model, [look()], system_prompt="Go.", middleware=[middleware_within(600)])
     agent.invoke({"messages": [HumanMessage("Look everywhere.")]}, FOREVER)
     assert max(COUNTER.count(sent, tools=[look()]) for sent in model.seen) <= 600
 
 
 def test_a_tool_loop_keeps_the_question_and_the_newest_whole_steps() -> None:
-    window = kept(buffer(), loop(50))
-    assert ([window[0].id, window[1].type], validate(window)) == (["go", "ai"], [])
+    window = window_of(middleware_within(), tool_loop(50))
+    assert ([window[0].id, window[1].type], validate(window)) == (["q", "ai"], [])
 
 
 def test_the_state_keeps_every_message() -> None:
-    agent = create_agent(Scripted(replies=looking(50)), [look()], middleware=[buffer(600)])
+    agent = create_agent(
+        Scripted(replies=looking(50)), [look()], middleware=[middleware_within(600)]
+    )
     state = agent.invoke({"messages": [HumanMessage("Look everywhere.")]}, FOREVER)
     assert len(state["messages"]) == 1 + 2 * 50 + 1
 
 
-def test_the_state_shown_to_others_holds_nothing_of_ours() -> None:
-    agent = create_agent(Scripted(replies=looking(3)), [look()], middleware=[buffer(600)])
+def test_the_state_shown_to_others_has_only_messages() -> None:
+    agent = create_agent(
+        Scripted(replies=looking(3)), [look()], middleware=[middleware_within(600)]
+    )
     assert set(agent.invoke({"messages": [HumanMessage("Look.")]})) == {"messages"}
 
 
 def test_what_fits_is_handed_on_as_it_came() -> None:
-    asked = request(chat(1))
-    assert sent_by(buffer(), asked) is asked
+    asked = request(CHAT)
+    assert sent_by(middleware_within(), asked) is asked
 
 
 def test_the_request_that_came_is_not_changed() -> None:
-    asked = request(loop(50))
+    asked = request(tool_loop(50))
     before = copy.deepcopy(asked.messages)
-    sent_by(buffer(), asked)
+    sent_by(middleware_within(), asked)
     assert asked.messages == before
 
 
 @pytest.mark.parametrize("parallel", [2, 3, 5])
 def test_parallel_calls_leave_together(parallel: int) -> None:
-    assert validate(kept(buffer(), loop(20, parallel=parallel))) == []
+    assert validate(window_of(middleware_within(), tool_loop(20, parallel=parallel))) == []
 
 
 def test_results_that_arrive_interleaved_stay_with_their_calls() -> None:
-    messages = loop(6)
+    messages = tool_loop(6)
     for i in range(6):
-        first, second = (call(("look", {"at": i}, each)) for each in "xy")
-        results = [ToolMessage(words(9), tool_call_id=each) for each in "xy"]
+        first, second = (ai_calling(("look", {"at": i}, each)) for each in "xy")
+        results = [ToolMessage(repeat_word(9), tool_call_id=each) for each in "xy"]
         messages += [first, second, *results]
-    window = kept(buffer(), messages)
+    window = window_of(middleware_within(), messages)
     calls = sum(len(m.tool_calls) for m in window if isinstance(m, AIMessage))
     assert calls == sum(isinstance(m, ToolMessage) for m in window)
 
 
 def test_calls_still_open_do_no_harm() -> None:
-    messages = [*loop(20), call(("look", {"at": 1}, "x"), ("look", {"at": 2}, "y"))]
+    messages = [*tool_loop(20), ai_calling(("look", {"at": 1}, "x"), ("look", {"at": 2}, "y"))]
     messages.append(ToolMessage("one", tool_call_id="x"))
-    assert validate(kept(buffer(), messages)) == []
+    assert validate(window_of(middleware_within(), messages)) == []
 
 
 def test_server_side_tool_blocks_stay_with_their_message() -> None:
     blocks: list[str | dict[str, Any]] = [
         {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x"}},
         {"type": "web_search_tool_result", "tool_use_id": "s", "content": []},
-        {"type": "text", "text": words(20)},
+        {"type": "text", "text": repeat_word(20)},
     ]
     messages: list[BaseMessage] = []
     for i in range(20):
         messages += [HumanMessage(f"Question {i}"), AIMessage(copy.deepcopy(blocks))]
-    window = kept(buffer(), [*messages, HumanMessage("Now?")])
+    window = window_of(middleware_within(), [*messages, HumanMessage("Now?")])
     assert all(m.content == blocks for m in window if isinstance(m, AIMessage))
 
 
@@ -164,18 +140,20 @@ def test_messages_langchain_inserts_without_an_id_are_windowed_too() -> None:
         type="invalid_tool_call", name="look", args="{", id="broken", error="no JSON"
     )
     model = Scripted(replies=[AIMessage("", invalid_tool_calls=[broken]), *looking(20)])
-    agent = create_agent(model, [look()], middleware=[buffer(400)])
+    agent = create_agent(model, [look()], middleware=[middleware_within(400)])
     state = agent.invoke({"messages": [HumanMessage("Look.")]}, FOREVER)
     agent.invoke({"messages": [*state["messages"], HumanMessage("Well?")]}, FOREVER)
     assert [code for sent in model.seen for code in validate(sent)] == []
 
 
 def test_a_greeting_is_not_sent() -> None:
-    assert texts(kept(buffer(), [AIMessage("Welcome!"), HumanMessage("Hi")])) == ["Hi"]
+    assert texts_of(
+        window_of(middleware_within(), [AIMessage("Welcome!"), HumanMessage("Hi")])
+    ) == ["Hi"]
 
 
 def test_no_messages_are_no_error() -> None:
-    assert kept(buffer(), []) == []
+    assert window_of(middleware_within(), []) == []
 
 
 @given(conversations())
@@ -188,9 +166,9 @@ def test_the_window_is_that_of_the_buffer(messages: list[BaseMessage]) -> None:
         expected = alone.trim(messages)
     except TokenBudgetError:
         with pytest.raises(TokenBudgetError):
-            kept(buffer(120), messages)
+            window_of(middleware_within(120), messages)
         return
-    assert kept(buffer(120), messages) == expected
+    assert window_of(middleware_within(120), messages) == expected
 
 
 def _budget(max_tokens: int) -> Any:
@@ -205,28 +183,28 @@ def _budget(max_tokens: int) -> Any:
 
 
 def test_the_system_message_is_in_the_budget() -> None:
-    system = SystemMessage(words(150))
-    window = kept(buffer(), loop(50), system_message=system)
+    system = SystemMessage(repeat_word(150))
+    window = window_of(middleware_within(), tool_loop(50), system_message=system)
     assert COUNTER([system, *window]) <= 300
 
 
 def test_the_tools_are_in_the_budget() -> None:
     tools = [look()]
-    window = kept(buffer(), loop(50), tools=tools)
+    window = window_of(middleware_within(), tool_loop(50), tools=tools)
     assert COUNTER.count(window, tools=tools) <= 300
 
 
 def test_a_tool_that_must_be_called_takes_ten_tokens_more() -> None:
-    told: list[TrimEvent] = []
+    events: list[TrimEvent] = []
     for choice in ("auto", "required", "look"):
         asked = request([HumanMessage("Hi")], tools=[look()], tool_choice=choice)
-        sent_by(buffer(on_trim=told.append), asked)
-    free, required, named = (event.tokens_after for event in told)
+        sent_by(middleware_within(on_trim=events.append), asked)
+    free, required, named = (event.tokens_after for event in events)
     assert (required - free, named - free) == (0, 10)
 
 
 def test_the_reserve_is_in_the_budget() -> None:
-    assert COUNTER(kept(buffer(reserve_tokens=150), loop(50))) <= 150
+    assert COUNTER(window_of(middleware_within(reserve_tokens=150), tool_loop(50))) <= 150
 
 
 class Answer(BaseModel):
@@ -241,14 +219,14 @@ class Answer(BaseModel):
 )
 def test_the_response_format_is_in_the_budget(wanted: Any) -> None:
     events: list[TrimEvent] = []
-    kept(buffer(on_trim=events.append), chat(1), response_format=wanted)
-    assert events[0].tokens_after > COUNTER(chat(1))
+    window_of(middleware_within(on_trim=events.append), CHAT, response_format=wanted)
+    assert events[0].tokens_after > COUNTER(CHAT)
 
 
 def test_an_undecided_response_format_counts_as_the_dearer() -> None:
     def cost(wanted: Any) -> int:
         events: list[TrimEvent] = []
-        kept(buffer(on_trim=events.append), chat(1), response_format=wanted)
+        window_of(middleware_within(on_trim=events.append), CHAT, response_format=wanted)
         return events[0].tokens_after
 
     both = [cost(ToolStrategy(Answer)), cost(ProviderStrategy(Answer))]
@@ -261,41 +239,44 @@ def test_either_of_several_answers_may_be_asked_for() -> None:
 
     either: Any = AutoStrategy(Answer | Refusal)  # type: ignore[arg-type]  # as agents take it
     events: list[TrimEvent] = []
-    kept(buffer(on_trim=events.append), chat(1), response_format=either)
-    assert events[0].tokens_after > COUNTER(chat(1))
+    window_of(middleware_within(on_trim=events.append), CHAT, response_format=either)
+    assert events[0].tokens_after > COUNTER(CHAT)
 
 
 @pytest.mark.parametrize("second", range(0, 60, 7))
 def test_a_clock_in_the_system_message_does_not_move_the_cut(second: int) -> None:
-    middleware, messages = buffer(1000), loop(100)
-    before = kept(middleware, messages, system_message=SystemMessage("It is 10:00:00."))
+    middleware, messages = middleware_within(1000), tool_loop(100)
+    before = window_of(middleware, messages, system_message=SystemMessage("It is 10:00:00."))
     clock = SystemMessage(f"It is 10:00:{second:02} and a half.")
-    assert kept(middleware, messages, system_message=clock) == before
+    assert window_of(middleware, messages, system_message=clock) == before
 
 
 def test_rounding_never_refuses_what_fits_exactly() -> None:
-    messages: list[BaseMessage] = [HumanMessage(words(900))]
+    messages: list[BaseMessage] = [HumanMessage(repeat_word(900))]
     exact = COUNTER([SYSTEM, *messages])
-    assert kept(buffer(exact, oversize="raise"), messages, system_message=SYSTEM) == messages
+    assert (
+        window_of(middleware_within(exact, oversize="raise"), messages, system_message=SYSTEM)
+        == messages
+    )
 
 
 def test_one_token_less_than_exactly_is_refused() -> None:
-    messages: list[BaseMessage] = [HumanMessage(words(900))]
+    messages: list[BaseMessage] = [HumanMessage(repeat_word(900))]
     exact = COUNTER([SYSTEM, *messages])
     with pytest.raises(TokenBudgetError, match=str(exact)):
-        kept(buffer(exact - 1, oversize="raise"), messages, system_message=SYSTEM)
+        window_of(middleware_within(exact - 1, oversize="raise"), messages, system_message=SYSTEM)
 
 
 def test_a_fixed_part_larger_than_the_budget_is_an_error_with_both_numbers() -> None:
     with pytest.raises(TokenBudgetError, match=r"the fixed part of the request \d+.*is 300"):
-        kept(buffer(), chat(1), system_message=SystemMessage(words(400)))
+        window_of(middleware_within(), CHAT, system_message=SystemMessage(repeat_word(400)))
 
 
 def test_a_tool_that_is_changed_in_place_is_counted_anew() -> None:
-    middleware, tool = buffer(), {"type": "function", "function": {"name": "f"}}
-    kept(middleware, loop(50), tools=[tool])
-    tool["function"] = {"name": "f", "description": words(100)}
-    assert COUNTER.count(kept(middleware, loop(50), tools=[tool]), tools=[tool]) <= 300
+    middleware, tool = middleware_within(), {"type": "function", "function": {"name": "f"}}
+    window_of(middleware, tool_loop(50), tools=[tool])
+    tool["function"] = {"name": "f", "description": repeat_word(100)}
+    assert COUNTER.count(window_of(middleware, tool_loop(50), tools=[tool]), tools=[tool]) <= 300
 
 
 # --- max_tokens -------------------------------------------------------------------------------
@@ -304,7 +285,7 @@ def test_a_tool_that_is_changed_in_place_is_counted_anew() -> None:
 def budget_of(middleware: TokenBufferMiddleware, **options: Any) -> int:
     events: list[TrimEvent] = []
     middleware.on_trim = events.append
-    kept(middleware, chat(1), **options)
+    window_of(middleware, CHAT, **options)
     return events[0].max_tokens
 
 
@@ -338,13 +319,13 @@ def test_a_bound_models_profile_is_seen_through() -> None:
 @pytest.mark.parametrize("max_tokens", [None, ("fraction", 0.5)])
 def test_a_model_without_a_profile_is_an_error_that_says_what_to_set(max_tokens: Any) -> None:
     with pytest.raises(ValueError, match=r"TokenBufferMiddleware\(max_tokens=\.\.\.\) an int"):
-        kept(TokenBufferMiddleware(max_tokens, token_counter=ENCODING), chat(1))
+        window_of(TokenBufferMiddleware(max_tokens, token_counter=ENCODING), CHAT)
 
 
 def test_an_output_limit_that_leaves_nothing_is_an_error() -> None:
     model = Scripted(replies=[], profile={"max_input_tokens": 1000}, max_tokens=1000)
     with pytest.raises(ValueError, match="leaves nothing of 1000"):
-        kept(TokenBufferMiddleware(token_counter=ENCODING), chat(1), model=model)
+        window_of(TokenBufferMiddleware(token_counter=ENCODING), CHAT, model=model)
 
 
 # --- what counts --------------------------------------------------------------------------------
@@ -352,84 +333,87 @@ def test_an_output_limit_that_leaves_nothing_is_an_error() -> None:
 
 def test_the_requests_own_model_counts_when_nothing_else_is_given() -> None:
     model = ChatOpenAI(model="gpt-4o", api_key="none")  # type: ignore[arg-type]
-    assert TokenCounter(model)(kept(TokenBufferMiddleware(300), loop(50), model=model)) <= 300
+    assert (
+        TokenCounter(model)(window_of(TokenBufferMiddleware(300), tool_loop(50), model=model))
+        <= 300
+    )
 
 
 def test_a_model_that_is_not_yet_configured_is_an_error_that_says_what_to_pass() -> None:
     model = init_chat_model(configurable_fields=("model", "model_provider"))
     with pytest.raises(TypeError, match=r"token_counter=\.\.\."):
-        kept(TokenBufferMiddleware(300), chat(1), model=model)
+        window_of(TokenBufferMiddleware(300), CHAT, model=model)
 
 
 def test_a_model_that_is_not_yet_configured_needs_a_counter_and_a_budget() -> None:
     model = init_chat_model(configurable_fields=("model", "model_provider"))
-    assert COUNTER(kept(buffer(), loop(50), model=model)) <= 300
+    assert COUNTER(window_of(middleware_within(), tool_loop(50), model=model)) <= 300
 
 
 def test_a_counter_that_is_not_additive_stays_within_the_budget() -> None:
     middleware = TokenBufferMiddleware(300, token_counter=count_tokens_approximately)
-    window = kept(middleware, loop(50), system_message=SYSTEM)
+    window = window_of(middleware, tool_loop(50), system_message=SYSTEM)
     assert count_tokens_approximately([SYSTEM, *window]) <= 300
 
 
 @pytest.mark.parametrize("counter", [len, count_tokens_approximately])
 def test_any_callable_counts_and_the_window_is_valid(counter: Callable[..., int]) -> None:
     middleware = TokenBufferMiddleware(40, token_counter=counter)
-    assert validate(kept(middleware, loop(50, size=3))) == []
+    assert validate(window_of(middleware, tool_loop(50, words=3))) == []
 
 
 # --- pins and what does not fit -----------------------------------------------------------------
 
 
 def test_a_pinned_message_stays_with_its_step() -> None:
-    messages = loop(50)
+    messages = tool_loop(50)
     messages[2].additional_kwargs["pinned"] = True
-    assert [m.id for m in kept(buffer(), messages)[:3]] == ["go", "a0", "t0call0"]
+    assert [m.id for m in window_of(middleware_within(), messages)[:3]] == ["q", "a0", "t0call0"]
 
 
 def test_a_pin_predicate_does_the_same() -> None:
-    middleware = buffer(pin=lambda message: message.id == "t0call0")
-    assert [m.id for m in kept(middleware, loop(50))[:3]] == ["go", "a0", "t0call0"]
+    middleware = middleware_within(pin=lambda message: message.id == "t0call0")
+    assert [m.id for m in window_of(middleware, tool_loop(50))[:3]] == ["q", "a0", "t0call0"]
 
 
 def test_a_pin_that_returns_no_bool_is_an_error() -> None:
     with pytest.raises(TypeError, match="pin must return a bool"):
-        kept(buffer(pin=lambda _: "yes"), chat(1))
+        window_of(middleware_within(pin=lambda _: "yes"), CHAT)
 
 
 def test_an_oversized_result_is_clamped_around_a_marker() -> None:
-    window = kept(buffer(), loop(3, size=2000))
+    window = window_of(middleware_within(), tool_loop(3, words=2000))
     assert "tokens omitted ...]" in window[-1].text
 
 
 def test_a_clamped_result_is_clamped_the_same_way_in_every_later_call() -> None:
-    middleware, messages = buffer(), loop(1, size=2000)
-    first = kept(middleware, messages)
+    middleware, messages = middleware_within(), tool_loop(1, words=2000)
+    first = window_of(middleware, messages)
     more = [*messages, AIMessage("I see."), HumanMessage("And?")]
-    assert kept(middleware, more)[: len(first)] == first
+    assert window_of(middleware, more)[: len(first)] == first
 
 
 def test_the_system_message_is_never_clamped() -> None:
-    system = SystemMessage(words(100))
-    sent = sent_by(buffer(), request(loop(1, size=2000), system_message=system))
+    system = SystemMessage(repeat_word(100))
+    sent = sent_by(middleware_within(), request(tool_loop(1, words=2000), system_message=system))
     assert sent.system_message is system
 
 
 def test_raise_names_both_numbers() -> None:
     with pytest.raises(TokenBudgetError, match="max_tokens is 300") as raised:
-        kept(buffer(oversize="raise"), loop(1, size=2000))
+        window_of(middleware_within(oversize="raise"), tool_loop(1, words=2000))
     assert raised.value.max_tokens == 300
 
 
 def test_drop_leaves_the_oversized_step_out() -> None:
-    messages = [*loop(2), call(("look", {"at": 9}, "x"))]
-    messages.append(ToolMessage(words(2000), tool_call_id="x"))
-    assert [m.id for m in kept(buffer(oversize="drop"), messages)] == ["go"]
+    messages = [*tool_loop(2), ai_calling(("look", {"at": 9}, "x"))]
+    messages.append(ToolMessage(repeat_word(2000), tool_call_id="x"))
+    assert [m.id for m in window_of(middleware_within(oversize="drop"), messages)] == ["q"]
 
 
 def test_drop_never_sends_an_empty_conversation() -> None:
     with pytest.raises(TokenBudgetError, match="Nothing of the conversation fits 300"):
-        kept(buffer(oversize="drop"), [HumanMessage(words(2000))])
+        window_of(middleware_within(oversize="drop"), [HumanMessage(repeat_word(2000))])
 
 
 # --- thinking blocks ----------------------------------------------------------------------------
@@ -437,7 +421,7 @@ def test_drop_never_sends_an_empty_conversation() -> None:
 
 def thinking_loop(steps: int, size: int = 20) -> list[BaseMessage]:
     """A tool loop of a model that thinks at every step."""
-    messages = loop(steps, size)
+    messages = tool_loop(steps, size)
     for i, message in enumerate(messages):
         if isinstance(message, AIMessage):
             thought = {"type": "thinking", "thinking": f"Thought {i}.", "signature": "s"}
@@ -456,9 +440,9 @@ CLAUDE = Scripted(replies=[], model_name="claude-opus-4-5")
 def moves(messages: list[BaseMessage]) -> list[tuple[bool, list[BaseMessage]]]:
     """Call by call: whether the window moved, and what was sent."""
     events: list[TrimEvent] = []
-    middleware = buffer(on_trim=events.append)
+    middleware = middleware_within(on_trim=events.append)
     calls = [i for i, m in enumerate(messages) if isinstance(m, AIMessage)]
-    sent = [kept(middleware, messages[:i], model=CLAUDE) for i in calls]
+    sent = [window_of(middleware, messages[:i], model=CLAUDE) for i in calls]
     return list(zip([event.moved for event in events], sent, strict=True))
 
 
@@ -484,7 +468,12 @@ def test_while_the_cut_holds_the_next_window_extends_the_last_one_with_its_think
 
 
 def test_a_new_question_ends_the_running_step() -> None:
-    messages = [*thinking_loop(4), AIMessage("Seen."), HumanMessage(words(120)), AIMessage("x")]
+    messages = [
+        *thinking_loop(4),
+        AIMessage("Seen."),
+        HumanMessage(repeat_word(120)),
+        AIMessage("x"),
+    ]
     window = moves(messages)[-1][1]
     assert thoughts(window) == [False] * len(thoughts(window))
 
@@ -492,20 +481,25 @@ def test_a_new_question_ends_the_running_step() -> None:
 def test_the_window_names_the_messages_whose_thinking_was_left_out() -> None:
     events: list[TrimEvent] = []
     messages = thinking_loop(30)
-    window = kept(buffer(on_trim=events.append), messages, model=CLAUDE)
+    window = window_of(middleware_within(on_trim=events.append), messages, model=CLAUDE)
     seen = [messages[i].id for i in events[0].window.thinned]
     assert seen == [m.id for m in window if isinstance(m, AIMessage) and not thoughts([m])[0]]
 
 
 def test_other_models_keep_all_their_thinking() -> None:
-    assert all(thoughts(kept(buffer(), thinking_loop(30))))
+    assert all(thoughts(window_of(middleware_within(), thinking_loop(30))))
 
 
 def test_a_message_of_nothing_but_thinking_stays_as_it_is() -> None:
     thought = AIMessage([{"type": "thinking", "thinking": "Hm.", "signature": "s"}])
-    messages = [HumanMessage(words(50)), AIMessage(words(50)), HumanMessage("?"), thought]
-    messages += [HumanMessage(words(150))]
-    window = kept(buffer(), messages, model=CLAUDE)
+    messages = [
+        HumanMessage(repeat_word(50)),
+        AIMessage(repeat_word(50)),
+        HumanMessage("?"),
+        thought,
+    ]
+    messages += [HumanMessage(repeat_word(150))]
+    window = window_of(middleware_within(), messages, model=CLAUDE)
     assert thought in window
 
 
@@ -517,52 +511,55 @@ def events_of(middleware: TokenBufferMiddleware, messages: list[BaseMessage]) ->
     middleware.on_trim = events.append
     for i, message in enumerate(messages):
         if isinstance(message, AIMessage):
-            kept(middleware, messages[:i])
+            window_of(middleware, messages[:i])
     return events
 
 
 def test_an_event_says_what_was_sent() -> None:
     events: list[TrimEvent] = []
-    window = kept(buffer(on_trim=events.append), loop(50))
-    told = (events[0].tokens_after, events[0].kept, events[0].dropped)
-    assert told == (COUNTER(window), len(window), 101 - len(window))
+    window = window_of(middleware_within(on_trim=events.append), tool_loop(50))
+    reported = (events[0].tokens_after, events[0].kept, events[0].dropped)
+    assert reported == (COUNTER(window), len(window), 101 - len(window))
 
 
-def test_an_event_says_what_it_would_have_cost() -> None:
+def test_an_event_says_how_many_tokens_there_were_before() -> None:
     events: list[TrimEvent] = []
-    kept(buffer(on_trim=events.append), loop(50))
-    assert events[0].tokens_before == COUNTER(loop(50))
+    window_of(middleware_within(on_trim=events.append), tool_loop(50))
+    assert events[0].tokens_before == COUNTER(tool_loop(50))
 
 
 def test_the_reusable_prefix_is_the_last_request_while_the_cut_holds() -> None:
-    events = events_of(buffer(), loop(40))
+    events = events_of(middleware_within(), tool_loop(40))
     pairs = pairwise(events)
     assert all(now.reusable_tokens == last.tokens_after for last, now in pairs if not now.moved)
 
 
 def test_the_reusable_prefix_is_what_stands_before_the_cut_when_it_moves() -> None:
-    moved = [event for event in events_of(buffer(), loop(40)) if event.moved]
-    assert {event.reusable_tokens for event in moved} == {COUNTER([HumanMessage("Go.")])}
+    moved = [event for event in events_of(middleware_within(), tool_loop(40)) if event.moved]
+    assert {event.reusable_tokens for event in moved} == {COUNTER(tool_loop(0))}
 
 
-def test_the_reasons_are_told_apart() -> None:
-    reasons = [event.reason for event in events_of(buffer(), loop(40))]
+def test_an_event_names_its_reason() -> None:
+    reasons = [event.reason for event in events_of(middleware_within(), tool_loop(40))]
     assert (reasons[0], set(reasons)) == ("fits", {"fits", "moved", "held"})
 
 
 def test_clamping_is_a_reason() -> None:
-    reasons = [event.reason for event in events_of(buffer(), [*loop(2, size=2000), AIMessage("x")])]
+    reasons = [
+        event.reason
+        for event in events_of(middleware_within(), [*tool_loop(2, words=2000), AIMessage("x")])
+    ]
     assert reasons == ["fits", "clamped", "clamped"]
 
 
 def test_a_debug_line_says_the_same_without_content(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="langchain_tokenbuffer"):
-        kept(buffer(), loop(50))
+        window_of(middleware_within(), tool_loop(50))
     assert ("moved" in caplog.text or "held" in caplog.text, "word" in caplog.text) == (True, False)
 
 
 def test_nothing_is_logged_above_debug(caplog: pytest.LogCaptureFixture) -> None:
-    kept(buffer(), loop(50))
+    window_of(middleware_within(), tool_loop(50))
     assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 

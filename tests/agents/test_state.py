@@ -6,11 +6,8 @@ import asyncio
 import copy
 import json
 import pickle
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -39,24 +36,23 @@ from tests.agents.scripted import (
     FOREVER,
     Scripted,
     answers_invalid_calls,
-    call,
     look,
     looking,
     request,
     sent_by,
-    texts,
 )
-from tests.strategies import rounded
+from tests.builders import count_words_by_threes, run_scripts, texts_of, tool_loop
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from langchain_core.runnables import RunnableConfig
 
 COUNTER = TokenCounter(ENCODING)
-ROOT = Path(__file__).parents[2]
 SYSTEM = "Look everywhere."
 
 
-def thread(name: str = "1") -> RunnableConfig:
+def thread_config(name: str = "1") -> RunnableConfig:
     return {**FOREVER, "configurable": {"thread_id": name}}
 
 
@@ -68,25 +64,25 @@ def agent_of(model: Scripted, *, saver: Any = None, **options: Any) -> Any:
     )
 
 
-def run(model: Scripted, **options: Any) -> dict[str, Any]:
+def run_agent(model: Scripted, **options: Any) -> dict[str, Any]:
     asked = {"messages": [HumanMessage("Look.")]}
-    return dict(agent_of(model, **options).invoke(asked, thread()))
+    return dict(agent_of(model, **options).invoke(asked, thread_config()))
 
 
-def cost(messages: list[BaseMessage]) -> int:
+def count_request(messages: list[BaseMessage]) -> int:
     return COUNTER.count(messages, tools=[look()])
 
 
 # --- overflow -----------------------------------------------------------------------------------
 
 
-def refused(text: str, body: object = None) -> openai.BadRequestError:
+def bad_request(text: str, body: object = None) -> openai.BadRequestError:
     """A provider's 400, as the OpenAI client raises it."""
     response: Any = SimpleNamespace(request=None, status_code=400, headers={})
     return openai.BadRequestError(text, response=response, body=body)
 
 
-def llama(counted: int, allowed: int) -> Exception:
+def llama_error(counted: int, allowed: int) -> Exception:
     """What llama.cpp's server answers."""
     body = {
         "code": 400,
@@ -95,7 +91,7 @@ def llama(counted: int, allowed: int) -> Exception:
         "n_prompt_tokens": counted,
         "n_ctx": allowed,
     }
-    return refused(f"Error code: 400 - {{'error': {body}}}", body)
+    return bad_request(f"Error code: 400 - {{'error': {body}}}", body)
 
 
 class Small(Scripted):
@@ -105,16 +101,18 @@ class Small(Scripted):
     refusals: int = 0
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
-        if cost(messages) > self.allowed:
+        if count_request(messages) > self.allowed:
             self.refusals += 1
-            raise llama(2 * cost(messages), 2 * self.allowed)  # its tokens are half as large
+            raise llama_error(
+                2 * count_request(messages), 2 * self.allowed
+            )  # its tokens are half as large
         return super()._generate(messages, *args, **kwargs)
 
 
 TOO_LONG: dict[str, Exception] = {
     "LangChain's own": ContextOverflowError("too long"),
-    "llama.cpp": llama(1000, 900),
-    "OpenAI": refused(
+    "llama.cpp": llama_error(1000, 900),
+    "OpenAI": bad_request(
         "This model's maximum context length is 8,192 tokens. However, your messages resulted in "
         "9,000 tokens.",
         {"code": "context_length_exceeded"},
@@ -146,17 +144,12 @@ class Answers:
         return ModelResponse(result=[answer])
 
 
-def loop(steps: int) -> list[BaseMessage]:
-    messages: list[BaseMessage] = [HumanMessage("Look.")]
-    for i in range(steps):
-        messages += [call(("look", {"at": i}, "x")), ToolMessage("w " * 40, tool_call_id="x")]
-    return messages
-
-
 @pytest.mark.parametrize("error", TOO_LONG.values(), ids=TOO_LONG)
 def test_what_is_too_long_is_tried_again_with_at_most_four_fifths(error: Exception) -> None:
     handler = Answers(error, AIMessage("ok"))
-    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(loop(20)), handler)
+    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
+        request(tool_loop(20, 40)), handler
+    )
     first, second = handler.sent
     assert COUNTER(second) <= 0.8 * COUNTER(first)
 
@@ -164,13 +157,17 @@ def test_what_is_too_long_is_tried_again_with_at_most_four_fifths(error: Excepti
 @pytest.mark.parametrize("error", TOO_LONG.values(), ids=TOO_LONG)
 def test_what_is_tried_again_is_valid(error: Exception) -> None:
     handler = Answers(error, AIMessage("ok"))
-    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(loop(20)), handler)
+    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
+        request(tool_loop(20, 40)), handler
+    )
     assert validate(handler.sent[1]) == []
 
 
 def test_the_providers_own_count_calibrates_the_next_try() -> None:
-    handler = Answers(llama(1000, 400), AIMessage("ok"))
-    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(loop(20)), handler)
+    handler = Answers(llama_error(1000, 400), AIMessage("ok"))
+    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
+        request(tool_loop(20, 40)), handler
+    )
     first, second = handler.sent
     assert COUNTER(second) <= 0.4 * COUNTER(first)
 
@@ -179,7 +176,7 @@ def test_a_second_overflow_goes_through() -> None:
     handler = Answers(ContextOverflowError("first"), ContextOverflowError("second"))
     middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
     with pytest.raises(ContextOverflowError, match="second"):
-        middleware.wrap_model_call(request(loop(20)), handler)
+        middleware.wrap_model_call(request(tool_loop(20, 40)), handler)
 
 
 def test_an_overflow_that_nothing_smaller_can_answer_goes_through() -> None:
@@ -193,78 +190,80 @@ def test_an_overflow_that_nothing_smaller_can_answer_goes_through() -> None:
     "error",
     [
         ValueError("no such tool"),
-        refused("Rate limit reached: 30000 tokens per min. Please try again."),
-        refused("'tool_calls' must be followed by tool messages", {"type": "invalid_request"}),
+        bad_request("Rate limit reached: 30000 tokens per min. Please try again."),
+        bad_request("'tool_calls' must be followed by tool messages", {"type": "invalid_request"}),
     ],
 )
 def test_another_error_goes_through_at_once(error: Exception) -> None:
     handler = Answers(error)
     with pytest.raises(type(error)) as raised:
         TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
-            request(loop(20)), handler
+            request(tool_loop(20, 40)), handler
         )
     assert raised.value is error
 
 
 async def test_async_tries_again_as_sync_does() -> None:
-    sync, twin = (Answers(llama(1000, 700), AIMessage("ok")) for _ in range(2))
+    sync, twin = (Answers(llama_error(1000, 700), AIMessage("ok")) for _ in range(2))
 
     async def handler(asked: ModelRequest[Any]) -> ModelResponse[Any]:
         return twin(asked)
 
     middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
-    middleware.wrap_model_call(request(loop(20)), sync)
-    await middleware.awrap_model_call(request(loop(20)), handler)
+    middleware.wrap_model_call(request(tool_loop(20, 40)), sync)
+    await middleware.awrap_model_call(request(tool_loop(20, 40)), handler)
     assert twin.sent == sync.sent
 
 
 def test_an_overflow_is_an_event_of_its_own() -> None:
     events: list[TrimEvent] = []
     middleware = TokenBufferMiddleware(600, token_counter=ENCODING, on_trim=events.append)
-    middleware.wrap_model_call(request(loop(20)), Answers(llama(9, 8), AIMessage("ok")))
+    middleware.wrap_model_call(
+        request(tool_loop(20, 40)), Answers(llama_error(9, 8), AIMessage("ok"))
+    )
     assert events[1].reason == "overflow"
 
 
-def test_what_an_overflow_taught_binds_later_calls() -> None:
+def test_the_limit_learned_from_an_overflow_holds_for_later_calls() -> None:
     model = Small(replies=looking(40), allowed=400)
-    run(model, saver=InMemorySaver())
+    run_agent(model, saver=InMemorySaver())
     assert model.refusals == 1
 
 
-def test_what_an_overflow_taught_binds_a_later_turn_in_another_middleware() -> None:
+def test_the_limit_learned_from_an_overflow_holds_for_a_later_turn_in_another_middleware() -> None:
     saver = InMemorySaver()
-    run(Small(replies=looking(40), allowed=400), saver=saver)
+    run_agent(Small(replies=looking(40), allowed=400), saver=saver)
     later = Small(replies=looking(40), allowed=400)
-    run(later, saver=saver)
+    run_agent(later, saver=saver)
     assert later.refusals == 0
 
 
-def test_another_thread_learns_it_again() -> None:
+def test_another_thread_learns_the_limit_again() -> None:
     saver = InMemorySaver()
     model = Small(replies=[*looking(40), *looking(40)], allowed=400)
     agent = agent_of(model, saver=saver)
     for name in ("1", "2"):
-        agent.invoke({"messages": [HumanMessage("Look.")]}, thread(name))
+        agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config(name))
     assert model.refusals == 2
 
 
-def test_another_model_is_not_bound_by_it() -> None:
+def test_the_limit_of_one_model_does_not_hold_for_another() -> None:
     known = {"limits": {"other": 10}}
     handler = Answers(AIMessage("ok"))
     TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
-        request(loop(2), known=known), handler
+        request(tool_loop(2, 40), known=known), handler
     )
     assert len(handler.sent[0]) == 5
 
 
 def test_after_an_overflow_the_windows_extend_each_other_again() -> None:
     model = Small(replies=looking(40), allowed=400)
-    run(model)
+    run_agent(model)
     held = sum(now[: len(last)] == last for last, now in pairwise(model.seen))
     assert held > 25
 
 
-def thinking(steps: int) -> list[AIMessage]:
+def thinking_replies(steps: int) -> list[AIMessage]:
     """Replies of a model that thinks at every step."""
     thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
     return [
@@ -274,8 +273,8 @@ def thinking(steps: int) -> list[AIMessage]:
 
 
 def test_after_an_overflow_older_thinking_is_left_out_and_stays_out() -> None:
-    model = Small(replies=thinking(20), allowed=400, model_name="claude-opus-4-5")
-    run(model)
+    model = Small(replies=thinking_replies(20), allowed=400, model_name="claude-opus-4-5")
+    run_agent(model)
     replies = [[m for m in sent if m.type == "ai"] for sent in model.seen]
     thoughts = [["thinking" in str(reply.content) for reply in each] for each in replies]
     retried = next(i for i, (a, b) in enumerate(pairwise(replies), 1) if len(b) <= len(a))
@@ -286,32 +285,34 @@ def test_after_an_overflow_older_thinking_is_left_out_and_stays_out() -> None:
 # --- evicting from the state --------------------------------------------------------------------
 
 
-def evicting(model: Scripted, **options: Any) -> dict[str, Any]:
-    return run(model, evict_from_state=True, **options)
+def run_evicting_agent(model: Scripted, **options: Any) -> dict[str, Any]:
+    return run_agent(model, evict_from_state=True, **options)
 
 
 def test_what_left_the_window_leaves_the_state() -> None:
-    state = evicting(Scripted(replies=looking(50)))
-    assert cost(state["messages"]) <= 600 + 60
+    state = run_evicting_agent(Scripted(replies=looking(50)))
+    assert count_request(state["messages"]) <= 600 + 60
 
 
 def test_the_state_stays_valid() -> None:
-    assert validate(evicting(Scripted(replies=looking(50)))["messages"]) == []
+    assert validate(run_evicting_agent(Scripted(replies=looking(50)))["messages"]) == []
 
 
 def test_eviction_changes_no_window() -> None:
     one, other = Scripted(replies=looking(50)), Scripted(replies=looking(50))
-    run(one)
-    evicting(other)
+    run_agent(one)
+    run_evicting_agent(other)
     assert [[m.content for m in sent] for sent in other.seen] == [
         [m.content for m in sent] for sent in one.seen
     ]
 
 
 def test_eviction_changes_no_thinking() -> None:
-    one, other = (Scripted(replies=thinking(30), model_name="claude-opus-4-5") for _ in range(2))
-    run(one)
-    evicting(other)
+    one, other = (
+        Scripted(replies=thinking_replies(30), model_name="claude-opus-4-5") for _ in range(2)
+    )
+    run_agent(one)
+    run_evicting_agent(other)
     assert [[m.content for m in sent] for sent in other.seen] == [
         [m.content for m in sent] for sent in one.seen
     ]
@@ -319,13 +320,13 @@ def test_eviction_changes_no_thinking() -> None:
 
 def test_every_evicted_message_was_handed_over_first() -> None:
     handed: list[BaseMessage] = []
-    state = evicting(Scripted(replies=looking(50)), on_evict=handed.extend)
+    state = run_evicting_agent(Scripted(replies=looking(50)), on_evict=handed.extend)
     assert len(handed) + len(state["messages"]) == 1 + 2 * 50 + 1
 
 
 def test_evicted_messages_come_whole_and_in_order() -> None:
     handed: list[BaseMessage] = []
-    evicting(Scripted(replies=looking(50)), on_evict=handed.extend)
+    run_evicting_agent(Scripted(replies=looking(50)), on_evict=handed.extend)
     steps = [m.tool_calls[0]["args"]["at"] for m in handed if isinstance(m, AIMessage)]
     assert steps == list(range(len(steps)))
 
@@ -356,8 +357,8 @@ def test_if_handing_over_fails_nothing_is_removed_and_all_comes_again() -> None:
         Scripted(replies=[*looking(50)] * 2), saver=saver, evict_from_state=True, on_evict=keep
     )
     with pytest.raises(OSError, match="disk full"):
-        agent.invoke({"messages": [HumanMessage("Look.")]}, thread())
-    agent.invoke(None, thread())
+        agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
+    agent.invoke(None, thread_config())
     assert handed[1] == handed[0]
 
 
@@ -377,7 +378,7 @@ def test_a_sync_run_refuses_a_coroutine_function_before_the_model_is_called() ->
 
     model = Scripted(replies=looking(1))
     with pytest.raises(TypeError, match="on_evict is a coroutine function"):
-        evicting(model, on_evict=keep)
+        run_evicting_agent(model, on_evict=keep)
     assert model.seen == []
 
 
@@ -387,7 +388,7 @@ def test_a_sync_run_refuses_an_object_with_an_async_call_before_the_model_is_cal
 
     model = Scripted(replies=looking(1))
     with pytest.raises(TypeError, match="on_evict is a coroutine function"):
-        evicting(model, on_evict=Keep())
+        run_evicting_agent(model, on_evict=Keep())
     assert model.seen == []
 
 
@@ -408,7 +409,7 @@ def test_a_sync_run_refuses_what_turns_out_to_be_awaitable_without_a_coroutine()
         def __await__(self) -> Any: ...
 
     with pytest.raises(TypeError, match="on_evict is a coroutine function"):
-        evicting(Scripted(replies=looking(50)), on_evict=lambda _: Later())
+        run_evicting_agent(Scripted(replies=looking(50)), on_evict=lambda _: Later())
 
 
 def test_a_sync_run_refuses_what_turns_out_to_be_a_coroutine() -> None:
@@ -418,11 +419,11 @@ def test_a_sync_run_refuses_what_turns_out_to_be_a_coroutine() -> None:
         return keep(messages)
 
     with pytest.raises(TypeError, match="on_evict is a coroutine function"):
-        evicting(Scripted(replies=looking(50)), on_evict=turns_out)
+        run_evicting_agent(Scripted(replies=looking(50)), on_evict=turns_out)
 
 
 def test_a_message_that_is_not_in_the_state_is_not_removed() -> None:
-    messages = loop(30)
+    messages = tool_loop(30, 40)
     for i, message in enumerate(messages):
         message.id = f"m{i}"
     asked = request(messages)
@@ -434,7 +435,7 @@ def test_a_message_that_is_not_in_the_state_is_not_removed() -> None:
 
 
 def test_half_a_step_is_never_removed() -> None:
-    messages = loop(30)
+    messages = tool_loop(30, 40)
     for i, message in enumerate(messages):
         message.id = f"m{i}"
     asked = request(messages)
@@ -453,7 +454,7 @@ def test_an_error_langchain_added_to_a_step_is_not_left_behind() -> None:
     model = Scripted(replies=[AIMessage("", invalid_tool_calls=[broken]), AIMessage("Done.")])
     agent = agent_of(model, saver=InMemorySaver(), evict_from_state=True, max_tokens=200)
     for text in ("Look.", "word " * 135):
-        state = agent.invoke({"messages": [HumanMessage(text)]}, thread())
+        state = agent.invoke({"messages": [HumanMessage(text)]}, thread_config())
     assert (len(model.seen[1]), validate(state["messages"])) == (2, [])
 
 
@@ -464,12 +465,12 @@ def test_an_edited_message_is_not_clamped_to_the_size_of_the_old_one() -> None:
     agent: Any = create_agent(
         model, [look("word " * 2000)], middleware=[middleware], checkpointer=saver
     )
-    agent.invoke({"messages": [HumanMessage("Look.")]}, thread())
-    state = agent.get_state(thread()).values
+    agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
+    state = agent.get_state(thread_config()).values
     (clamped,) = state["token_buffer"]["sizes"]
     old = next(m for m in state["messages"] if m.id == clamped)
-    agent.update_state(thread(), {"messages": [old.model_copy(update={"content": "short"})]})
-    agent.invoke({"messages": [HumanMessage("And?")]}, thread())
+    agent.update_state(thread_config(), {"messages": [old.model_copy(update={"content": "short"})]})
+    agent.invoke({"messages": [HumanMessage("And?")]}, thread_config())
     assert "short" in [m.content for m in model.seen[-1]]
 
 
@@ -480,16 +481,16 @@ def test_the_private_state_is_plain_json() -> None:
     agent: Any = create_agent(
         model, [look("word " * 2000)], middleware=[middleware], checkpointer=saver
     )
-    agent.invoke({"messages": [HumanMessage("Look.")]}, thread())
-    held = agent.get_state(thread()).values["token_buffer"]
+    agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
+    held = agent.get_state(thread_config()).values["token_buffer"]
     assert json.loads(json.dumps(held)) == held
 
 
 def test_without_eviction_and_overflow_the_private_state_stays_empty() -> None:
     saver = InMemorySaver()
     agent = agent_of(Scripted(replies=looking(50)), saver=saver)
-    agent.invoke({"messages": [HumanMessage("Look.")]}, thread())
-    assert "token_buffer" not in agent.get_state(thread()).values
+    agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
+    assert "token_buffer" not in agent.get_state(thread_config()).values
 
 
 # --- threads, time and processes ----------------------------------------------------------------
@@ -502,18 +503,18 @@ def test_parallel_threads_of_one_middleware_do_not_mix() -> None:
     agent = agent_of(both, saver=InMemorySaver())
     for name in ("1", "2"):
         agent.invoke(
-            {"messages": [HumanMessage("Look.")]}, thread(name), interrupt_before=["model"]
+            {"messages": [HumanMessage("Look.")]}, thread_config(name), interrupt_before=["model"]
         )
     for _ in range(31):
         for name in ("1", "2"):
-            agent.invoke(None, thread(name), interrupt_before=["model"])
+            agent.invoke(None, thread_config(name), interrupt_before=["model"])
     sizes = [len(sent) for sent in alone.seen]
     assert ([len(s) for s in both.seen[::2]], [len(s) for s in both.seen[1::2]]) == (sizes, sizes)
 
 
 def test_threads_that_share_a_conversation_see_the_same_windows() -> None:
     middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
-    messages = loop(60)
+    messages = tool_loop(60, 40)
     lengths = [length for length in range(1, 121, 2) for _ in range(4)]
 
     def window(length: int) -> list[BaseMessage]:
@@ -535,7 +536,7 @@ async def test_agents_that_run_at_once_under_one_middleware_see_what_each_would_
         model = Scripted(replies=looking(20, id_=name))
         agent: Any = create_agent(model, [look()], middleware=[shared])
         await agent.ainvoke({"messages": [HumanMessage(f"Look for {name}.")]}, FOREVER)
-        return [texts(sent) for sent in model.seen]
+        return [texts_of(sent) for sent in model.seen]
 
     names = [f"thing {n}" for n in range(8)]
     together = await asyncio.gather(*(seen(name, middleware) for name in names))
@@ -544,17 +545,20 @@ async def test_agents_that_run_at_once_under_one_middleware_see_what_each_would_
 
 
 def test_a_count_that_is_no_sum_keeps_every_request_within_the_budget() -> None:
-    middleware = TokenBufferMiddleware(100, token_counter=rounded)
-    sent = [sent_by(middleware, request(loop(60)[:length])).messages for length in range(1, 121, 2)]
-    assert max(rounded([*messages]) for messages in sent) <= 100
+    middleware = TokenBufferMiddleware(100, token_counter=count_words_by_threes)
+    sent = [
+        sent_by(middleware, request(tool_loop(60, 40)[:length])).messages
+        for length in range(1, 121, 2)
+    ]
+    assert max(count_words_by_threes([*messages]) for messages in sent) <= 100
 
 
 def test_a_model_is_asked_once_how_it_counts() -> None:
     middleware = TokenBufferMiddleware(600)
     model = ChatOpenAI(model="gpt-4o", api_key=SecretStr("unused"))
     for _ in range(2):
-        sent_by(middleware, request(loop(2), model=model))
-    assert len(middleware._calls._reader._counters) == 1
+        sent_by(middleware, request(tool_loop(2, 40), model=model))
+    assert len(middleware._reader._read_model._recent) == 1
 
 
 @pytest.mark.parametrize(
@@ -562,30 +566,32 @@ def test_a_model_is_asked_once_how_it_counts() -> None:
 )
 def test_a_copied_middleware_sends_the_same_windows(again: Any) -> None:
     middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
-    sent_by(middleware, request(loop(20)))
-    want = sent_by(middleware, request(loop(60))).messages
-    assert sent_by(again(middleware), request(loop(60))).messages == want
+    sent_by(middleware, request(tool_loop(20, 40)))
+    want = sent_by(middleware, request(tool_loop(60, 40))).messages
+    assert sent_by(again(middleware), request(tool_loop(60, 40))).messages == want
 
 
 def test_a_pickled_middleware_carries_no_conversation() -> None:
     middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
     before = len(pickle.dumps(middleware))
-    sent_by(middleware, request(loop(60)))
+    sent_by(middleware, request(tool_loop(60, 40)))
     assert len(pickle.dumps(middleware)) == before
 
 
-def test_what_a_trim_tells_pickles() -> None:
-    told: list[TrimEvent] = []
-    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, on_trim=told.append)
-    sent_by(middleware, request(loop(60)))
-    assert pickle.loads(pickle.dumps(told)) == told
+def test_a_trim_event_pickles() -> None:
+    events: list[TrimEvent] = []
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, on_trim=events.append)
+    sent_by(middleware, request(tool_loop(60, 40)))
+    assert pickle.loads(pickle.dumps(events)) == events
 
 
 def test_going_back_in_time_the_windows_are_the_same() -> None:
     model = Scripted(replies=[*looking(30), *looking(30)[12:]])
     agent = agent_of(model, saver=InMemorySaver())
-    agent.invoke({"messages": [HumanMessage("Look.")]}, thread())
-    before = [state for state in agent.get_state_history(thread()) if state.next == ("model",)]
+    agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
+    before = [
+        state for state in agent.get_state_history(thread_config()) if state.next == ("model",)
+    ]
     agent.invoke(None, before[-13].config | FOREVER)
     again = [[m.content for m in sent] for sent in model.seen[31:]]
     assert again == [[m.content for m in sent] for sent in model.seen[12:31]]
@@ -593,27 +599,28 @@ def test_going_back_in_time_the_windows_are_the_same() -> None:
 
 async def test_an_async_checkpointer_sees_the_same(tmp_path: Path) -> None:
     sync, twin = Scripted(replies=looking(30)), Scripted(replies=looking(30))
-    run(sync, evict_from_state=True)
+    run_agent(sync, evict_from_state=True)
     async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "a.sqlite")) as saver:
         agent = agent_of(twin, saver=saver, evict_from_state=True)
-        await agent.ainvoke({"messages": [HumanMessage("Look.")]}, thread())
+        await agent.ainvoke({"messages": [HumanMessage("Look.")]}, thread_config())
     assert [len(sent) for sent in twin.seen] == [len(sent) for sent in sync.seen]
 
 
-STEP = """
-import json, sys
+SETUP = """
+import json
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
 from tests.agents.scripted import looking
-from tests.agents.test_state import STEPS, Small, agent_of, thread
-path, number = sys.argv[1], int(sys.argv[2])
-model = Small(replies=looking(STEPS)[number:], allowed=220)
-with SqliteSaver.from_conn_string(path) as saver:
+from tests.agents.test_state import STEPS, Small, agent_of, thread_config
+"""
+STEP = """
+model = Small(replies=looking(STEPS)[{number}:], allowed=220)
+with SqliteSaver.from_conn_string({path!r}) as saver:
     agent = agent_of(model, saver=saver, evict_from_state=True)
-    asked = None if number else {"messages": [HumanMessage("Look.")]}
+    asked = None if {number} else {{"messages": [HumanMessage("Look.")]}}
     if asked:
-        agent.invoke(asked, thread(), interrupt_before=["model"])
-    agent.invoke(None, thread(), interrupt_before=["model"])
+        agent.invoke(asked, thread_config(), interrupt_before=["model"])
+    agent.invoke(None, thread_config(), interrupt_before=["model"])
 print(json.dumps([[m.content for m in sent] for sent in model.seen]))
 """
 STEPS = 4
@@ -621,21 +628,14 @@ STEPS = 4
 
 def test_in_a_fresh_process_at_every_call_the_windows_are_the_same(tmp_path: Path) -> None:
     whole = Small(replies=looking(STEPS), allowed=220)
-    run(whole, evict_from_state=True)
-    seen: list[list[Any]] = []
-    for number in range(STEPS + 1):
-        done = subprocess.run(
-            [sys.executable, "-c", STEP, str(tmp_path / "a.sqlite"), str(number)],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=ROOT,
-        )
-        seen += json.loads(done.stdout)
+    run_agent(whole, evict_from_state=True)
+    path = str(tmp_path / "a.sqlite")
+    calls = [STEP.format(number=number, path=path) for number in range(STEPS + 1)]
+    seen = [sent for printed in run_scripts(SETUP, *calls) for sent in json.loads(printed)]
     assert seen == [[m.content for m in sent] for sent in whole.seen]
 
 
 def test_in_those_processes_something_was_learned_and_evicted() -> None:
     whole = Small(replies=looking(STEPS), allowed=220)
-    state = run(whole, evict_from_state=True)
+    state = run_agent(whole, evict_from_state=True)
     assert (whole.refusals, len(state["messages"]) < 2 * STEPS) == (1, True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents import create_agent
@@ -18,9 +15,16 @@ from langgraph.prebuilt import ToolNode, tools_condition
 
 from langchain_tokenbuffer.buffer import TokenBuffer
 from langchain_tokenbuffer.counters import TokenCounter
-from langchain_tokenbuffer.middleware import TokenBufferMiddleware
 from langchain_tokenbuffer.order import validate
-from tests.agents.scripted import ENCODING, FOREVER, Scripted, call, look, looking
+from tests.agents.scripted import (
+    ENCODING,
+    FOREVER,
+    Scripted,
+    look,
+    looking,
+    middleware_within,
+)
+from tests.builders import ai_calling, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,11 +33,7 @@ COUNTER = TokenCounter(ENCODING)
 LOOK: dict[str, Any] = {"messages": [HumanMessage("Look everywhere.")]}
 
 
-def middleware(max_tokens: int = 600, **options: Any) -> TokenBufferMiddleware:
-    return TokenBufferMiddleware(max_tokens, token_counter=ENCODING, **options)
-
-
-def run(model: Scripted, *chain: Any, tools: Sequence[Any] | None = None) -> None:
+def run_agent(model: Scripted, *chain: Any, tools: Sequence[Any] | None = None) -> None:
     agent: Any = create_agent(model, tools or [look()], middleware=chain)
     agent.invoke(LOOK, FOREVER)
 
@@ -45,7 +45,7 @@ def deep_agent(model: Scripted, max_tokens: int) -> Any:
     from deepagents import create_deep_agent  # noqa: PLC0415  # half a second
 
     return create_deep_agent(
-        model=model, tools=[look()], middleware=[middleware(max_tokens, reserve_tokens=500)]
+        model=model, tools=[look()], middleware=[middleware_within(max_tokens, reserve_tokens=500)]
     )
 
 
@@ -72,7 +72,7 @@ def test_a_deep_agents_conversation_is_trimmed() -> None:
 
 def test_a_sub_agent_has_a_window_of_its_own() -> None:
     inner = Scripted(replies=looking(30))
-    below: Any = create_agent(inner, [look()], middleware=[middleware()])
+    below: Any = create_agent(inner, [look()], middleware=[middleware_within(600)])
 
     @tool
     def delegate(task: str) -> str:
@@ -81,39 +81,39 @@ def test_a_sub_agent_has_a_window_of_its_own() -> None:
         return str(done["messages"][-1].content)
 
     outer = Scripted(
-        replies=[call(("delegate", {"task": "Look everywhere."}, "d")), AIMessage("Done.")]
+        replies=[ai_calling(("delegate", {"task": "Look everywhere."}, "d")), AIMessage("Done.")]
     )
-    run(outer, middleware(), tools=[delegate])
+    run_agent(outer, middleware_within(600), tools=[delegate])
     alone = Scripted(replies=looking(30))
-    run(alone, middleware())
+    run_agent(alone, middleware_within(600))
     assert list(map(len, inner.seen)) == list(map(len, alone.seen))
 
 
 def test_one_middleware_may_serve_several_agents() -> None:
-    shared = middleware()
+    shared = middleware_within(600)
     models = [Scripted(replies=looking(30)) for _ in range(2)]
     for model in models:
-        run(model, shared)
+        run_agent(model, shared)
     assert list(map(len, models[0].seen)) == list(map(len, models[1].seen))
 
 
 # --- among other middlewares --------------------------------------------------------------------
 
 
-def test_what_middlewares_before_it_add_is_in_the_budget() -> None:
+def test_what_earlier_middlewares_add_is_in_the_budget() -> None:
     @wrap_model_call
     def remind(request: ModelRequest[Any], handler: Callable[..., Any]) -> Any:
         memory = SystemMessage("Remember: " + "this " * 100)
         return handler(request.override(system_message=memory))
 
     model = Scripted(replies=looking(30))
-    run(model, remind, middleware())
+    run_agent(model, remind, middleware_within(600))
     assert max(COUNTER.count(sent, tools=[look()]) for sent in model.seen) <= 600
 
 
-def test_it_goes_behind_context_editing() -> None:
+def test_the_middleware_goes_behind_context_editing() -> None:
     model = Scripted(replies=looking(30))
-    run(model, ContextEditingMiddleware(), middleware())
+    run_agent(model, ContextEditingMiddleware(), middleware_within(600))
     assert max(COUNTER.count(sent, tools=[look()]) for sent in model.seen) <= 600
 
 
@@ -183,11 +183,4 @@ print("not blocked")
 
 
 def test_the_first_use_does_not_block_the_event_loop() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FIRST_USE],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    assert (done.stdout, done.stderr) == ("not blocked\n", "")
+    assert run_script(FIRST_USE) == "not blocked\n"

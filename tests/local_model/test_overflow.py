@@ -38,7 +38,7 @@ def too_long() -> list[BaseMessage]:
     return [*(message for turn in turns for message in turn), HumanMessage("Why?")]
 
 
-def test_its_answer_is_known_as_an_overflow_although_langchain_has_another_name_for_it(
+def test_the_servers_answer_is_an_overflow_although_langchain_has_another_name_for_it(
     narrow: Served, ledger: Ledger, too_long: list[BaseMessage], counter: TokenCounter
 ) -> None:
     with pytest.raises(BadRequestError) as refused:

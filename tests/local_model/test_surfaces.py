@@ -45,7 +45,7 @@ def test_a_prompt_of_the_middleware_is_within_its_budget(
     assert max(asked(with_middleware(model, counter, BUDGET), ledger)) <= BUDGET
 
 
-def test_with_a_stand_in_tokenizer_it_is_within_a_tenth_of_its_budget(
+def test_with_a_stand_in_tokenizer_a_prompt_is_within_a_tenth_of_its_budget(
     model: ChatOpenAI, ledger: Ledger
 ) -> None:
     bills = asked(with_middleware(model, TokenCounter(model), BUDGET), ledger)

@@ -147,7 +147,7 @@ def test_the_tests_of_the_docs_and_the_surface_pass_in_the_unpacked_sdist(unpack
 # --- the base install ---------------------------------------------------------------------------
 
 
-def test_importing_it_imports_no_langchain(base: Installed) -> None:
+def test_importing_the_package_imports_no_langchain(base: Installed) -> None:
     code = """
 import sys, langchain_tokenbuffer
 print([name for name in sys.modules if name.startswith(("langchain_core", "langchain."))])
@@ -155,12 +155,12 @@ print([name for name in sys.modules if name.startswith(("langchain_core", "langc
     assert base.run(code) == "[]\n"
 
 
-def test_it_is_imported_from_the_virtualenv(base: Installed) -> None:
+def test_the_package_is_imported_from_the_virtualenv(base: Installed) -> None:
     where = Path(base.run("import langchain_tokenbuffer as it; print(it.__file__)").strip())
     assert "site-packages" in where.parts
 
 
-def test_its_version_is_that_of_the_package(base: Installed) -> None:
+def test_the_installed_version_is_that_of_the_package(base: Installed) -> None:
     code = """
 import importlib.metadata, langchain_tokenbuffer
 print(importlib.metadata.version("langchain-tokenbuffer") == langchain_tokenbuffer.__version__)
@@ -213,27 +213,27 @@ def lacks(extra):
                 return True
     return False
 
-told = {}
+messages = {}
 for name, home in it._HOMES.items():
     extra = it._EXTRAS.get(home)
     if extra and lacks(extra):
         try:
             getattr(it, name)()
         except ImportError as error:
-            told[extra] = str(error)
+            messages[extra] = str(error)
         else:
-            told[extra] = "nothing"
-print(json.dumps(told))
+            messages[extra] = "nothing"
+print(json.dumps(messages))
 """
 
 
 def test_a_name_whose_extra_is_absent_says_exactly_what_to_install(base: Installed) -> None:
-    told = json.loads(base.run(STAND_INS))
-    assert "agents" in told
+    messages = json.loads(base.run(STAND_INS))
+    assert "agents" in messages
     assert [
         extra
-        for extra, said in told.items()
-        if f'pip install "langchain-tokenbuffer[{extra}]"' not in said
+        for extra, message in messages.items()
+        if f'pip install "langchain-tokenbuffer[{extra}]"' not in message
     ] == []
 
 

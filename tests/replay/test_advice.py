@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 
 from langchain_tokenbuffer import TokenCounter
 from langchain_tokenbuffer._replay.advice import BUDGETS, TRIM_TOS, USABLE, Advice, advise
 from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices
 from langchain_tokenbuffer._replay.transcripts import Transcript
-from tests.agents.scripted import call
-from tests.strategies import words
+from tests.builders import ai_calling, count_words, random_chat
 
-COUNTER = TokenCounter(words)
+COUNTER = TokenCounter(count_words)
 ANTHROPIC = Prices(write=1.25)
 
 
-def chat(turns: int, *, seed: int = 1, longest: int = 40) -> CountedTranscript:
-    random = Random(seed)
-    messages: list[BaseMessage] = [SystemMessage("be brief")]
-    for turn in range(turns):
-        messages.append(HumanMessage(f"{turn}" + " word" * random.randint(1, longest)))
-        messages.append(AIMessage("word " * random.randint(1, longest)))
-    return CountedTranscript(Transcript(f"chat {seed}", messages), COUNTER)
+def counted_chat(turns: int, *, seed: int = 1) -> CountedTranscript:
+    return CountedTranscript(Transcript(f"chat {seed}", random_chat(turns, seed=seed)), COUNTER)
 
 
-def agent(*sizes: int, question: int = 1) -> CountedTranscript:
+def counted_agent(*sizes: int, question: int = 1) -> CountedTranscript:
     messages: list[BaseMessage] = [HumanMessage("look " * question)]
     for number, size in enumerate(sizes):
-        messages.append(call(("look", {"at": str(number)}, "1")))
+        messages.append(ai_calling(("look", {"at": str(number)}, "1")))
         messages.append(ToolMessage("word " * size, tool_call_id="1"))
     return CountedTranscript(Transcript("agent", messages), COUNTER)
 
 
-def unshortened(*before: BaseMessage) -> CountedTranscript:
+def counted_unshortened(*before: BaseMessage) -> CountedTranscript:
     step = [
-        call(("look", {"at": "word " * 3000}, "1")),  # arguments are never shortened
+        ai_calling(("look", {"at": "word " * 3000}, "1")),  # arguments are never shortened
         ToolMessage("here", tool_call_id="1"),
     ]
     return CountedTranscript(Transcript("it", [*before, *step]), COUNTER)
 
 
-LONG = chat(300)
+LONG = counted_chat(300)
 
 
 @pytest.fixture(scope="module", params=[Prices(), ANTHROPIC], ids=["openai", "anthropic"])
@@ -85,20 +77,20 @@ def test_no_setting_beats_one_on_the_frontier(advice: Advice) -> None:
     ]
 
 
-def test_moving_the_cut_every_turn_is_told_as_dear(advice: Advice) -> None:
+def test_moving_the_cut_every_turn_costs_more_than_never_trimming(advice: Advice) -> None:
     costs = {each.setting: each.cost for each in advice.results}
     budget = max(setting.max_tokens for setting in costs)
     assert costs[budget, 1.0] > 1 > costs[budget, 0.6]  # type: ignore[index]
 
 
-def test_who_spends_more_sees_more() -> None:
+def test_spending_more_shows_more() -> None:
     tight, wide = (advise([LONG], Prices(), spend=spend) for spend in (0.5, 0.8))
     assert tight.setting is not None
     assert wide.setting is not None
     assert tight.setting.max_tokens < wide.setting.max_tokens
 
 
-def test_who_spends_all_is_told_of_nothing_dearer() -> None:
+def test_spending_all_recommends_the_most_shown_for_it() -> None:
     found = advise([LONG], Prices(), spend=1)
     assert found.sentence.endswith("the most of all settings that cost at most 100 %.")
 
@@ -109,7 +101,7 @@ def test_a_single_low_water_mark_is_kept_to() -> None:
 
 
 def test_several_conversations_are_advised_together() -> None:
-    several = advise([LONG, chat(50, seed=2)], Prices())
+    several = advise([LONG, counted_chat(50, seed=2)], Prices())
     assert several.never.calls == 350
 
 
@@ -117,7 +109,7 @@ def test_several_conversations_are_advised_together() -> None:
 
 
 def test_a_short_chat_is_not_to_be_trimmed() -> None:
-    found = advise([chat(6)], Prices(), context=128_000)
+    found = advise([counted_chat(6)], Prices(), context=128_000)
     assert found.setting is None
     assert found.sentence == (
         "Do not trim: the longest request takes 251 of the model's 128,000 tokens."
@@ -125,25 +117,28 @@ def test_a_short_chat_is_not_to_be_trimmed() -> None:
 
 
 def test_no_budget_is_tried_below_what_a_cache_serves() -> None:
-    assert min(each.setting.max_tokens for each in advise([chat(90)], Prices()).results) >= 1024
+    assert (
+        min(each.setting.max_tokens for each in advise([counted_chat(90)], Prices()).results)
+        >= 1024
+    )
 
 
 def test_where_nothing_is_cheaper_never_trimming_is_cheapest() -> None:
-    found = advise([chat(50)], Prices())
+    found = advise([counted_chat(50)], Prices())
     assert found.setting is None
     assert found.sentence.endswith("and never trimming is cheapest.")
 
 
 def test_what_is_cheap_and_hides_most_is_not_recommended() -> None:
-    found = advise([agent(*[400] * 20)], Prices(), spend=0.75)
+    found = advise([counted_agent(*[400] * 20)], Prices(), spend=0.75)
     assert found.setting is None
     assert found.sentence.endswith(
         "for 75 % of the cost the model would see only 14 % of the conversation."
     )
 
 
-def test_where_nothing_is_cheap_the_cheapest_is_told() -> None:
-    found = advise([chat(150)], Prices())
+def test_where_nothing_is_cheap_the_advice_names_the_cheapest() -> None:
+    found = advise([counted_chat(150)], Prices())
     assert found.setting is None
     assert found.sentence.endswith(
         "the cheapest setting that keeps messages whole, max_tokens=1900, still costs 62 % and "
@@ -151,8 +146,8 @@ def test_where_nothing_is_cheap_the_cheapest_is_told() -> None:
     )
 
 
-def test_where_only_shortening_is_cheaper_that_is_told() -> None:
-    found = advise([agent(1500, 1500, question=293)], Prices())
+def test_where_only_shortening_is_cheaper_the_advice_says_so() -> None:
+    found = advise([counted_agent(1500, 1500, question=293)], Prices())
     assert found.setting is None
     assert found.sentence.endswith("and every setting that costs less shortens messages.")
 
@@ -167,32 +162,32 @@ def test_no_budget_is_tried_that_the_model_does_not_take() -> None:
 
 
 def test_a_conversation_that_outgrows_the_model_gets_a_budget_also_where_none_is_cheap() -> None:
-    short = agent(*[50] * 40)
+    short = counted_agent(*[50] * 40)
     found = advise([short], Prices(), context=short.longest - 1)
     assert found.setting is not None
     assert found.sentence.startswith("The longest request would take ")
 
 
 def test_a_model_that_takes_less_than_a_cache_serves_gets_a_budget() -> None:
-    found = advise([chat(90)], Prices(), context=800)
+    found = advise([counted_chat(90)], Prices(), context=800)
     assert found.setting is not None
     assert found.setting.max_tokens <= 760
 
 
 def test_a_conversation_that_nearly_fills_the_model_need_not_be_trimmed() -> None:
-    found = advise([chat(50)], Prices(), context=round(chat(50).longest / 0.9))
+    found = advise([counted_chat(50)], Prices(), context=round(counted_chat(50).longest / 0.9))
     assert found.setting is None
     assert found.sentence.startswith("Do not trim")
 
 
-def test_where_what_must_stay_outgrows_the_model_that_is_told() -> None:
-    found = advise([unshortened(HumanMessage("look"))], Prices(), context=1000)
+def test_where_what_must_stay_outgrows_the_model_the_advice_says_so() -> None:
+    found = advise([counted_unshortened(HumanMessage("look"))], Prices(), context=1000)
     assert found.setting is None
     assert found.sentence.startswith("No budget will do")
 
 
 def test_a_setting_that_cannot_hold_is_never_recommended() -> None:
-    found = advise([unshortened(*LONG.transcript.messages, HumanMessage("look"))], Prices())
+    found = advise([counted_unshortened(*LONG.transcript.messages, HumanMessage("look"))], Prices())
     over = {each.setting for each in found.results if each.totals.over}
     assert over
     assert found.setting not in over
@@ -206,7 +201,7 @@ def test_the_sweep_counts_nothing_again() -> None:
 
     def counting(messages: list[BaseMessage]) -> int:
         counted.append(len(messages))
-        return words(messages)
+        return count_words(messages)
 
     talk = CountedTranscript(LONG.transcript, TokenCounter(counting))
     once = len(counted)

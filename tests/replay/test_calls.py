@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -23,9 +22,11 @@ from langchain_tokenbuffer._replay.simulation import (
     untrimmed,
 )
 from langchain_tokenbuffer._replay.transcripts import Transcript
-from tests.agents.scripted import ENCODING, call, looking, request, sent_by
+from tests.agents.scripted import ENCODING, looking, request, sent_by
+from tests.builders import ai_calling, count_words, random_chat
 from tests.oracle import head_length
-from tests.strategies import TRIM_TO, conversations, max_tokens, words
+from tests.scale import examples
+from tests.strategies import TRIM_TO, conversations, max_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer.middleware import TrimEvent
 
 T = TypeVar("T")
-COUNTER = TokenCounter(words)
+COUNTER = TokenCounter(count_words)
 EXACT = TokenCounter(ENCODING)
 PRICES = Prices(floor=0)
 TOOL: dict[str, Any] = {
@@ -50,7 +51,7 @@ def counted(
     return CountedTranscript(Transcript("it", messages, tools), counter)
 
 
-def tried(function: Callable[..., T], *arguments: Any) -> T | TokenBudgetError:
+def result_or_budget_error(function: Callable[..., T], *arguments: Any) -> T | TokenBudgetError:
     try:
         return function(*arguments)
     except TokenBudgetError as error:
@@ -65,26 +66,17 @@ def kept(each: Call) -> tuple[int, ...]:
     return (*each.kept_before_cut, *range(each.cut, each.length))
 
 
-def long_talk(turns: int, *, seed: int = 1) -> list[BaseMessage]:
-    random = Random(seed)
-    messages: list[BaseMessage] = [SystemMessage("be brief")]
-    for turn in range(turns):
-        said = " ".join(["word"] * random.randint(1, 30))
-        messages += [HumanMessage(f"{turn} {said}"), AIMessage(said)]
-    return messages
-
-
 # --- the windows ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(conversations(), max_tokens(), st.sampled_from(TRIM_TO))
 def test_every_window_is_the_one_of_a_buffer(
     messages: list[BaseMessage], budget: int, trim_to: float
 ) -> None:
-    buffer = TokenBuffer(budget, token_counter=words, trim_to=trim_to)
+    buffer = TokenBuffer(budget, token_counter=count_words, trim_to=trim_to)
     for each in replayed(messages, budget, trim_to):
-        window = tried(buffer.window, messages[: each.length])
+        window = result_or_budget_error(buffer.window, messages[: each.length])
         if isinstance(window, TokenBudgetError):
             assert (each.reason, each.error, each.tokens) == ("over", str(window), window.tokens)
         else:
@@ -94,17 +86,17 @@ def test_every_window_is_the_one_of_a_buffer(
 
 
 def test_long_conversations_have_the_windows_of_a_buffer() -> None:
-    messages = [*long_talk(60), HumanMessage("look"), *looking(1), *long_talk(40, seed=2)[1:]]
+    messages = [*random_chat(60), HumanMessage("look"), *looking(1), *random_chat(40, seed=2)[1:]]
     messages.insert(100, HumanMessage("remember", additional_kwargs={"pinned": True}))
-    buffer = TokenBuffer(200, token_counter=words)
+    buffer = TokenBuffer(200, token_counter=count_words)
     for each in replayed(messages, 200):
         window = buffer.window(messages[: each.length])
         assert (window.kept, window.tokens) == (kept(each), each.tokens)
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(conversations(), max_tokens(), st.sampled_from(TRIM_TO))
-def test_with_tools_every_call_is_told_as_the_middleware_tells_it(
+def test_with_tools_every_call_is_reported_as_the_middleware_reports_it(
     messages: list[BaseMessage], budget: int, trim_to: float
 ) -> None:
     heads = head_length(messages)
@@ -112,13 +104,13 @@ def test_with_tools_every_call_is_told_as_the_middleware_tells_it(
     budget += 40  # the tool's own
     events: list[TrimEvent] = []
     middleware = TokenBufferMiddleware(
-        budget, token_counter=words, trim_to=trim_to, on_trim=events.append
+        budget, token_counter=count_words, trim_to=trim_to, on_trim=events.append
     )
     system = messages[0] if heads else None
     sent = True
     for each in calls_of(counted(messages, TOOL), Setting(budget, trim_to), PRICES):
         asked = request(messages[heads : each.length], system_message=system, tools=[TOOL])
-        answer = tried(partial(sent_by, middleware, asked))
+        answer = result_or_budget_error(partial(sent_by, middleware, asked))
         if isinstance(answer, TokenBudgetError):
             assert (each.reason, each.tokens) == ("over", answer.tokens)
             sent = False
@@ -136,7 +128,11 @@ def test_with_tools_every_call_is_told_as_the_middleware_tells_it(
 
 
 def test_there_is_a_call_before_every_reply_and_at_an_open_end() -> None:
-    messages = [HumanMessage("a"), call(("look", {}, "1")), ToolMessage("b", tool_call_id="1")]
+    messages = [
+        HumanMessage("a"),
+        ai_calling(("look", {}, "1")),
+        ToolMessage("b", tool_call_id="1"),
+    ]
     assert [each.length for each in replayed(messages, 99)] == [1, 3]
 
 
@@ -149,8 +145,8 @@ def test_a_greeting_is_no_call() -> None:
     assert [each.length for each in replayed(greeted, 99)] == [3]
 
 
-def test_what_left_is_told_once_and_adds_up_to_what_is_not_seen() -> None:
-    calls = replayed(long_talk(40), 150)
+def test_each_message_that_left_is_listed_once_and_all_are_the_dropped_ones() -> None:
+    calls = replayed(random_chat(40), 150)
     left = [index for each in calls for index in each.left]
     assert len(left) == len(set(left)) == calls[-1].dropped
 
@@ -162,7 +158,7 @@ def oversized() -> list[BaseMessage]:
     """A conversation whose tool call is too large for 30 tokens, which nothing may shorten."""
     return [
         HumanMessage("a"),
-        call(("look", {"at": "word " * 50}, "1")),
+        ai_calling(("look", {"at": "word " * 50}, "1")),
         ToolMessage("b", tool_call_id="1"),
         AIMessage("c"),
         HumanMessage("d"),
@@ -203,7 +199,7 @@ def test_a_request_costs_what_is_read_and_what_the_cache_serves(
 
 
 def test_never_trimming_costs_what_a_budget_costs_that_nothing_passes() -> None:
-    talk = counted(long_talk(30))
+    talk = counted(random_chat(30))
     calls = calls_of(talk, Setting(10_000, 0.6), PRICES)
     assert untrimmed([talk], PRICES) == totals_of([(talk, calls)], PRICES)
 

@@ -19,8 +19,8 @@ from langchain_tokenbuffer import TokenBuffer, TokenCounter
 from langchain_tokenbuffer._replay.files import read
 from langchain_tokenbuffer._replay.model_names import context_of, counter_of
 from langchain_tokenbuffer.replay import main
+from tests.builders import ROOT, run_script
 
-ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "examples" / "transcript.json"
 Captured = pytest.CaptureFixture[str]
 TALK: list[dict[str, Any]] = [{"role": "system", "content": "Be brief."}]
@@ -30,7 +30,7 @@ for number in range(40):
 
 
 @pytest.fixture
-def talk(tmp_path: Path) -> str:
+def talk_file(tmp_path: Path) -> str:
     path = tmp_path / "talk.json"
     path.write_text(json.dumps(TALK))
     return str(path)
@@ -66,8 +66,8 @@ def asked_for_json(capsys: Captured, *arguments: str) -> dict[str, Any]:
 # --- the table ------------------------------------------------------------------------------------
 
 
-def test_a_budget_is_shown_call_by_call(talk: str, capsys: Captured) -> None:
-    assert replay(talk, "--max-tokens", "1000") == 0
+def test_a_budget_is_shown_call_by_call(talk_file: str, capsys: Captured) -> None:
+    assert replay(talk_file, "--max-tokens", "1000") == 0
     printed = capsys.readouterr().out
     assert "1 conversation, 81 messages, 40 model calls" in printed
     assert "gpt-4o: o200k_base, in OpenAI's chat format (exact)" in printed
@@ -77,10 +77,10 @@ def test_a_budget_is_shown_call_by_call(talk: str, capsys: Captured) -> None:
     assert "Do not trim" not in printed
 
 
-def test_a_row_says_what_left_and_why(talk: str, capsys: Captured) -> None:
-    (conversation,) = asked_for_json(capsys, talk, "--max-tokens", "1000")["conversations"]
+def test_a_row_says_what_left_and_why(talk_file: str, capsys: Captured) -> None:
+    (conversation,) = asked_for_json(capsys, talk_file, "--max-tokens", "1000")["conversations"]
     row = conversation["calls"][10]
-    replay(talk, "--max-tokens", "1000")
+    replay(talk_file, "--max-tokens", "1000")
     (line,) = re.findall(r"^ +11 .*$", capsys.readouterr().out, re.MULTILINE)
     assert line.split()[:6] == [
         "11",
@@ -93,13 +93,13 @@ def test_a_row_says_what_left_and_why(talk: str, capsys: Captured) -> None:
     assert f" {len(row['left'])} (" in line
 
 
-def test_calls_before_which_nothing_happened_are_counted(talk: str, capsys: Captured) -> None:
-    replay(talk, "--max-tokens", "1000")
+def test_calls_before_which_nothing_happened_are_counted(talk_file: str, capsys: Captured) -> None:
+    replay(talk_file, "--max-tokens", "1000")
     assert "9 calls" in capsys.readouterr().out
 
 
-def test_all_shows_every_call(talk: str, capsys: Captured) -> None:
-    replay(talk, "--max-tokens", "1000", "--all")
+def test_all_shows_every_call(talk_file: str, capsys: Captured) -> None:
+    replay(talk_file, "--max-tokens", "1000", "--all")
     rows = re.findall(r"^ +(\d+) +\d+/\d+ ", capsys.readouterr().out, re.MULTILINE)
     assert [int(row) for row in rows] == [*range(1, 41)]
 
@@ -121,8 +121,10 @@ def test_a_sweep_stands_beside_a_budget_if_asked_for(capsys: Captured) -> None:
     assert "max_tokens=5000, trim_to=0.6" in printed
 
 
-def test_where_trimming_is_not_worth_it_nothing_is_trimmed(talk: str, capsys: Captured) -> None:
-    assert replay(talk) == 0
+def test_where_trimming_is_not_worth_it_nothing_is_trimmed(
+    talk_file: str, capsys: Captured
+) -> None:
+    assert replay(talk_file) == 0
     printed = capsys.readouterr().out
     assert "Do not trim: the longest request takes 3," in printed
     assert "Never trimming" in printed
@@ -138,12 +140,12 @@ def test_a_chat_that_is_short_is_not_swept(tmp_path: Path, capsys: Captured) -> 
     assert "max_tokens" not in printed
 
 
-def test_the_sweep_tells_what_does_not_hold(hopeless: str, capsys: Captured) -> None:
+def test_the_sweep_marks_what_does_not_fit(hopeless: str, capsys: Captured) -> None:
     replay(hopeless, "--cache-floor", "0")
     assert re.search(r"\n +[\d,]+( +-)+ *\n", capsys.readouterr().out)
 
 
-def test_the_sweep_tells_what_shortens(tmp_path: Path, capsys: Captured) -> None:
+def test_the_sweep_marks_what_shortens(tmp_path: Path, capsys: Captured) -> None:
     path = tmp_path / "long.json"
     path.write_text(json.dumps([*TALK, {"role": "user", "content": "why " * 4000}]))
     replay(str(path))
@@ -191,7 +193,7 @@ def test_one_of_several_is_chosen_by_name_or_number(tmp_path: Path, capsys: Capt
 # --- how it ends ----------------------------------------------------------------------------------
 
 
-def test_a_budget_that_cannot_be_kept_ends_with_1_and_tells_which_call(
+def test_a_budget_that_cannot_be_kept_ends_with_1_and_names_the_call(
     hopeless: str, capsys: Captured
 ) -> None:
     assert replay(hopeless, "--max-tokens", "500") == 1
@@ -224,7 +226,7 @@ def test_wrong_arguments_end_with_2_and_say_what_is_accepted(
     assert re.search(r"must be an? |must end in|choose from", capsys.readouterr().err)
 
 
-def told(capsys: Captured, *arguments: str) -> str:
+def error_line(capsys: Captured, *arguments: str) -> str:
     """The one line on stderr of a command that ends with 2."""
     assert replay(*arguments) == 2
     captured = capsys.readouterr()
@@ -233,38 +235,40 @@ def told(capsys: Captured, *arguments: str) -> str:
     return line
 
 
-def test_a_file_that_is_not_there_is_told(capsys: Captured) -> None:
-    assert "nowhere.json" in told(capsys, "nowhere.json")
+def test_a_file_that_is_not_there_is_an_error(capsys: Captured) -> None:
+    assert "nowhere.json" in error_line(capsys, "nowhere.json")
 
 
-def test_a_file_that_is_no_transcript_is_told_with_what_is_expected(
+def test_a_file_that_is_no_transcript_is_an_error_with_what_is_expected(
     tmp_path: Path, capsys: Captured
 ) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("Dear diary")
-    line = told(capsys, str(path))
+    line = error_line(capsys, str(path))
     assert "notes.txt: found no JSON" in line
     assert "expected a list of messages" in line
 
 
-def test_a_conversation_that_calls_no_model_is_told(tmp_path: Path, capsys: Captured) -> None:
+def test_a_conversation_that_calls_no_model_is_an_error(tmp_path: Path, capsys: Captured) -> None:
     path = tmp_path / "greeting.json"
     path.write_text('[{"role": "assistant", "content": "Hello!"}]')
-    assert "found messages that call no model" in told(capsys, str(path))
+    assert "found messages that call no model" in error_line(capsys, str(path))
 
 
-def test_an_unknown_conversation_is_told_with_those_there_are(talk: str, capsys: Captured) -> None:
-    line = told(capsys, talk, "--conversation", "bob")
+def test_an_unknown_conversation_is_an_error_that_lists_those_there_are(
+    talk_file: str, capsys: Captured
+) -> None:
+    line = error_line(capsys, talk_file, "--conversation", "bob")
     assert "no conversation 'bob'; the 1 are conversation" in line
 
 
-def test_a_tokenizer_that_is_not_there_is_told(talk: str, capsys: Captured) -> None:
-    assert "no file that can be read" in told(capsys, talk, "--model", "nowhere.json")
+def test_a_tokenizer_that_is_not_there_is_an_error(talk_file: str, capsys: Captured) -> None:
+    assert "no file that can be read" in error_line(capsys, talk_file, "--model", "nowhere.json")
 
 
-def test_a_picture_that_cannot_be_written_is_told(talk: str, capsys: Captured) -> None:
-    where = str(Path(talk).parent / "nowhere" / "out.html")
-    assert replay(talk, "--max-tokens", "999", "--plot", where) == 2
+def test_a_picture_that_cannot_be_written_is_an_error(talk_file: str, capsys: Captured) -> None:
+    where = str(Path(talk_file).parent / "nowhere" / "out.html")
+    assert replay(talk_file, "--max-tokens", "999", "--plot", where) == 2
     assert "nowhere" in capsys.readouterr().err
 
 
@@ -276,7 +280,7 @@ def test_the_version_is_the_packages(capsys: Captured, monkeypatch: pytest.Monke
     assert re.fullmatch(r"langchain-tokenbuffer \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
 
 
-def test_help_says_what_is_read_and_how_it_ends(capsys: Captured) -> None:
+def test_help_says_what_is_read_and_which_exit_codes_there_are(capsys: Captured) -> None:
     with pytest.raises(SystemExit):
         replay("--help")
     printed = " ".join(capsys.readouterr().out.split())
@@ -362,21 +366,21 @@ def test_every_key_of_the_json_is_described(key: str) -> None:
     assert f"`{key}`" in str(sys.modules[main.__module__].__doc__)
 
 
-def test_the_json_without_a_sweep_has_no_advice(talk: str, capsys: Captured) -> None:
-    found = asked_for_json(capsys, talk, "--max-tokens", "1000")
+def test_the_json_without_a_sweep_has_no_advice(talk_file: str, capsys: Captured) -> None:
+    found = asked_for_json(capsys, talk_file, "--max-tokens", "1000")
     assert (found["advice"], found["sweep"]) == (None, None)
 
 
-def test_the_json_of_not_trimming_has_no_setting(talk: str, capsys: Captured) -> None:
-    found = asked_for_json(capsys, talk)
+def test_the_json_of_not_trimming_has_no_setting(talk_file: str, capsys: Captured) -> None:
+    found = asked_for_json(capsys, talk_file)
     assert (found["setting"], found["advice"]["setting"]) == (None, None)
     assert {each["reason"] for each in found["conversations"][0]["calls"]} == {"fits"}
 
 
-def test_the_windows_in_the_json_are_the_ones_of_a_buffer(talk: str, capsys: Captured) -> None:
-    found = asked_for_json(capsys, talk, "--max-tokens", "700", "--trim-to", "0.5")
+def test_the_windows_in_the_json_are_the_ones_of_a_buffer(talk_file: str, capsys: Captured) -> None:
+    found = asked_for_json(capsys, talk_file, "--max-tokens", "700", "--trim-to", "0.5")
     buffer = TokenBuffer(700, token_counter=counter_of("gpt-4o"), trim_to=0.5)
-    (transcript,) = read(talk)
+    (transcript,) = read(talk_file)
     for call in found["conversations"][0]["calls"]:
         window = buffer.window(transcript.messages[: call["messages"]])
         assert list(window.kept) == [*call["held"], *range(call["cut"], call["messages"])]
@@ -416,15 +420,15 @@ def test_tools_of_the_file_count_into_the_fixed_part(capsys: Captured) -> None:
     ],
 )
 def test_prices_are_a_preset_or_given(
-    talk: str, capsys: Captured, arguments: list[str], prices: dict[str, Any]
+    talk_file: str, capsys: Captured, arguments: list[str], prices: dict[str, Any]
 ) -> None:
-    found = asked_for_json(capsys, talk, "--max-tokens", "1000", *arguments)
+    found = asked_for_json(capsys, talk_file, "--max-tokens", "1000", *arguments)
     assert found["prices"] == prices
 
 
-def test_prices_in_money_are_per_million_tokens(talk: str, capsys: Captured) -> None:
+def test_prices_in_money_are_per_million_tokens(talk_file: str, capsys: Captured) -> None:
     costs = [
-        asked_for_json(capsys, talk, "--max-tokens", "1000", *prices)["totals"]["cost"]
+        asked_for_json(capsys, talk_file, "--max-tokens", "1000", *prices)["totals"]["cost"]
         for prices in ([], ["--price-input", "2"])
     ]
     assert costs[1] == pytest.approx(costs[0] * 2 / 1e6)
@@ -441,9 +445,9 @@ def test_a_png_is_drawn(tmp_path: Path, hopeless: str) -> None:
     assert 10_000 < len(data) < 120_000
 
 
-def test_not_trimming_is_drawn_too(tmp_path: Path, talk: str) -> None:
+def test_not_trimming_is_drawn_too(tmp_path: Path, talk_file: str) -> None:
     path = tmp_path / "out.png"
-    replay(talk, "--json", "--plot", str(path))
+    replay(talk_file, "--json", "--plot", str(path))
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -473,10 +477,10 @@ def test_a_page_holds_the_calls_and_no_text_of_a_message(tmp_path: Path, capsys:
     assert "tandem" not in text
 
 
-def test_the_window_in_a_page_lies_where_its_messages_lie(tmp_path: Path, talk: str) -> None:
-    text = page(tmp_path, talk, "--max-tokens", "700")
+def test_the_window_in_a_page_lies_where_its_messages_lie(tmp_path: Path, talk_file: str) -> None:
+    text = page(tmp_path, talk_file, "--max-tokens", "700")
     data = json.loads(re.findall(r'<script id="data" [^>]*>(.*?)</script>', text, re.DOTALL)[0])
-    (transcript,) = read(talk)
+    (transcript,) = read(talk_file)
     counter = TokenCounter("o200k_base")
     cut, top = data["calls"]["from"][-1] - 1, data["calls"]["messages"][-1]
     assert data["calls"]["cut"][-1] == counter(transcript.messages[:cut]) - counter.constant
@@ -499,8 +503,8 @@ def test_a_page_shows_what_is_held_and_what_is_shortened(tmp_path: Path) -> None
     assert {kind for kind, *_ in data["bands"]} == {"held", "clamped"}
 
 
-def test_a_name_cannot_close_the_script_of_a_page(tmp_path: Path, talk: str) -> None:
-    text = page(tmp_path, talk, "--max-tokens", "999", "--model", "</script><script>alert(1)")
+def test_a_name_cannot_close_the_script_of_a_page(tmp_path: Path, talk_file: str) -> None:
+    text = page(tmp_path, talk_file, "--max-tokens", "999", "--model", "</script><script>alert(1)")
     assert "<script>alert" not in text
 
 
@@ -518,7 +522,7 @@ def test_a_name_cannot_close_the_script_of_a_page(tmp_path: Path, talk: str) -> 
         ("my-model", "my-model: estimated as 1.5 x cl100k_base"),
     ],
 )
-def test_what_counts_is_told_with_how_exact_it_is(model: str, counted: str) -> None:
+def test_the_command_says_what_counts_and_how_exactly(model: str, counted: str) -> None:
     assert counter_of(model).describe() == counted
 
 
@@ -552,8 +556,8 @@ def test_a_models_context_is_unknown_without_its_package(monkeypatch: pytest.Mon
     assert context_of("claude-sonnet-4-5") is None
 
 
-def test_a_models_context_can_be_given(talk: str, capsys: Captured) -> None:
-    found = asked_for_json(capsys, talk, "--context", "2000", "--model", "my-model")
+def test_a_models_context_can_be_given(talk_file: str, capsys: Captured) -> None:
+    found = asked_for_json(capsys, talk_file, "--context", "2000", "--model", "my-model")
     assert found["context"] == 2000
     assert max(each["max_tokens"] for each in found["sweep"]) <= 1900
 
@@ -576,16 +580,16 @@ def test_a_missing_extra_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured, package: str, arguments: list[str]
 ) -> None:
     without(monkeypatch, package)
-    line = told(capsys, "talk.json", *arguments)
+    line = error_line(capsys, "talk.json", *arguments)
     assert 'pip install "langchain-tokenbuffer[replay]"' in line
 
 
 def test_json_and_a_page_need_no_extra(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, talk: str, capsys: Captured
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, talk_file: str, capsys: Captured
 ) -> None:
     without(monkeypatch, "rich", "matplotlib")
     path = tmp_path / "out.html"
-    assert replay(talk, "--json", "--plot", str(path)) == 0
+    assert replay(talk_file, "--json", "--plot", str(path)) == 0
     assert json.loads(capsys.readouterr().out)["format"] == 1
     assert path.is_file()
 
@@ -595,10 +599,7 @@ def test_the_module_imports_neither_tables_nor_pictures() -> None:
         "import sys, langchain_tokenbuffer.replay;"
         "print({'rich', 'matplotlib', 'langgraph', 'langchain_openai'} & {*sys.modules})"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout == "set()\n"
+    assert run_script(code) == "set()\n"
 
 
 def test_the_script_is_the_command() -> None:

@@ -36,7 +36,9 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langchain_tokenbuffer import TokenBufferError, TokenCounter
 from langchain_tokenbuffer._replay.files import read
 from langchain_tokenbuffer._replay.transcripts import Transcript, UnreadableError, transcripts_of
-from tests.agents.scripted import ENCODING, Scripted, call, look
+from tests.agents.scripted import ENCODING, Scripted, look
+from tests.builders import ai_calling, comparable
+from tests.scale import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +48,7 @@ COUNTER = TokenCounter(ENCODING)
 TALK: list[BaseMessage] = [
     SystemMessage("Be brief."),
     HumanMessage("Look.", id="h1"),
-    call(("look", {"at": 1}, "call_1")),
+    ai_calling(("look", {"at": 1}, "call_1")),
     ToolMessage("here", tool_call_id="call_1", name="look"),
     AIMessage("Done."),
 ]
@@ -59,15 +61,7 @@ def only(value: object) -> Transcript:
     return transcript
 
 
-def said(messages: list[BaseMessage]) -> list[tuple[str, object, object]]:
-    return [
-        (message.type, message.content, [(c["name"], c["args"], c["id"]) for c in calls])
-        for message in messages
-        for calls in [getattr(message, "tool_calls", [])]
-    ]
-
-
-def plainly(message: BaseMessage) -> dict[str, Any]:
+def as_json(message: BaseMessage) -> dict[str, Any]:
     """As a chain's run or a graph's API shows a message."""
     return message.model_dump(mode="json", exclude_none=True)
 
@@ -81,9 +75,9 @@ SHAPES: dict[str, Callable[[list[BaseMessage]], object]] = {
     "dumpd": lambda talk: [dumpd(message) for message in talk],
     "dumpd of a state": lambda talk: dumpd({"messages": talk}),
     "dumpd of a prompt": lambda talk: dumpd(ChatPromptValue(messages=talk)),
-    "model_dump": lambda talk: [plainly(message) for message in talk],
-    "a state": lambda talk: {"values": {"messages": list(map(plainly, talk))}, "next": []},
-    "channel_values": lambda talk: {"channel_values": {"messages": list(map(plainly, talk))}},
+    "model_dump": lambda talk: [as_json(message) for message in talk],
+    "a state": lambda talk: {"values": {"messages": list(map(as_json, talk))}, "next": []},
+    "channel_values": lambda talk: {"channel_values": {"messages": list(map(as_json, talk))}},
     "a checkpoint tuple": lambda talk: {
         "config": {},
         "checkpoint": {"v": 4, "channel_values": {"messages": list(map(dumpd, talk))}},
@@ -95,17 +89,17 @@ SHAPES: dict[str, Callable[[list[BaseMessage]], object]] = {
     },
     "a graph's run": lambda talk: {
         "run_type": "chain",
-        "inputs": {"messages": [plainly(talk[1])]},
-        "outputs": {"messages": list(map(plainly, talk))},
+        "inputs": {"messages": [as_json(talk[1])]},
+        "outputs": {"messages": list(map(as_json, talk))},
     },
     "a chain's run": lambda talk: {
         "run_type": "chain",
-        "inputs": {"input": list(map(plainly, talk[:-1]))},
-        "outputs": {"output": plainly(talk[-1])},
+        "inputs": {"input": list(map(as_json, talk[:-1]))},
+        "outputs": {"output": as_json(talk[-1])},
     },
     "a run on a state": lambda talk: {
         "run_type": "chain",
-        "inputs": {"input": {"messages": list(map(plainly, talk))}},
+        "inputs": {"input": {"messages": list(map(as_json, talk))}},
         "outputs": None,
     },
     "a wrapped client's run": lambda talk: {
@@ -118,7 +112,7 @@ SHAPES: dict[str, Callable[[list[BaseMessage]], object]] = {
         "reply": {"role": "assistant", "content": "Done."},
     },
     "a runs query": lambda talk: {
-        "runs": [{"inputs": {"messages": list(map(plainly, talk))}, "outputs": None}],
+        "runs": [{"inputs": {"messages": list(map(as_json, talk))}, "outputs": None}],
         "cursors": {"next": None},
     },
 }
@@ -126,7 +120,7 @@ SHAPES: dict[str, Callable[[list[BaseMessage]], object]] = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_says_the_same(shape: str) -> None:
-    assert said(TALK) == said(only(SHAPES[shape](TALK)).messages)
+    assert comparable(TALK) == comparable(only(SHAPES[shape](TALK)).messages)
 
 
 @pytest.mark.parametrize("shape", ["messages_to_dict", "dumpd", "model_dump"])
@@ -154,14 +148,14 @@ def test_openai_dicts_count_as_langchain_converts_them() -> None:
 
 def test_a_chunk_is_what_it_is_a_chunk_of() -> None:
     chunk = AIMessageChunk(content="Done.", tool_call_chunks=[])
-    for dumped in (dumpd(chunk), plainly(chunk), messages_to_dict([chunk])[0]):
-        assert [message.type for message in only([dumped]).messages] == ["ai"]
+    for each in (dumpd(chunk), as_json(chunk), messages_to_dict([chunk])[0]):
+        assert [message.type for message in only([each]).messages] == ["ai"]
 
 
 def test_langchains_own_calls_are_read_in_a_dict_with_a_role() -> None:
     calls = [{"name": "look", "args": {"at": 1}, "id": "call_1"}]
     (message,) = only([{"role": "assistant", "content": "", "tool_calls": calls}]).messages
-    assert said([message]) == said([TALK[2]])
+    assert comparable([message]) == comparable([TALK[2]])
 
 
 @pytest.mark.parametrize("arguments", ["{not json", "[1]", None, 7])
@@ -220,8 +214,8 @@ def test_tools_of_a_run_are_those_its_model_was_called_with() -> None:
 def test_the_model_calls_inside_a_run_are_found() -> None:
     inner: Any = SHAPES["a model's run"](TALK)
     step = {"run_type": "chain", "inputs": {"x": 1}, "outputs": {}, "child_runs": [inner]}
-    root = {"run_type": "chain", "inputs": {"messages": [plainly(TALK[1])]}, "child_runs": [step]}
-    assert said(only(root).messages) == said(TALK)
+    root = {"run_type": "chain", "inputs": {"messages": [as_json(TALK[1])]}, "child_runs": [step]}
+    assert comparable(only(root).messages) == comparable(TALK)
 
 
 def test_a_conversation_has_the_name_its_record_has() -> None:
@@ -240,7 +234,7 @@ def test_several_conversations_are_several() -> None:
 
 def test_a_log_of_growing_requests_is_one_conversation() -> None:
     log = [{"messages": OPENAI[:2]}, {"messages": OPENAI[:4]}, {"messages": OPENAI}]
-    assert said(only(log).messages) == said(TALK)
+    assert comparable(only(log).messages) == comparable(TALK)
 
 
 def test_a_batch_is_several_conversations() -> None:
@@ -266,7 +260,7 @@ class Project:
 
     def export(self) -> list[Any]:
         def plain(value: object) -> object:
-            return plainly(value) if isinstance(value, BaseMessage) else str(value)
+            return as_json(value) if isinstance(value, BaseMessage) else str(value)
 
         exported: list[Any] = json.loads(json.dumps([*self.runs.values()], default=plain))
         return exported
@@ -274,7 +268,7 @@ class Project:
 
 def test_a_real_agents_trace_is_what_its_model_was_sent() -> None:
     project: Any = Project()
-    replies = [call(("look", {"at": 1}, "call_1")), AIMessage("Done.")]
+    replies = [ai_calling(("look", {"at": 1}, "call_1")), AIMessage("Done.")]
     agent = create_agent(Scripted(replies=replies), [look("here")], system_prompt="Be brief.")
     tracer = LangChainTracer(client=project)
     agent.invoke({"messages": [HumanMessage("Look.")]}, {"callbacks": [tracer]})
@@ -314,7 +308,7 @@ def test_json_and_jsonl_are_read(tmp_path: Path, text: str) -> None:
     path = tmp_path / "talk"
     path.write_text(text, encoding="utf-8")
     (transcript,) = read(str(path))
-    assert said(TALK) == said(transcript.messages)
+    assert comparable(TALK) == comparable(transcript.messages)
 
 
 def test_a_line_separator_in_a_text_ends_no_line(tmp_path: Path) -> None:
@@ -364,7 +358,7 @@ DEEP = "[" * 100_000
         (b"SQLite format 3\0", "a SQLite file that is no LangGraph checkpoint"),
     ],
 )
-def test_what_is_no_transcript_is_told_with_what_is_expected(
+def test_a_file_that_is_no_transcript_is_an_error_with_what_is_expected(
     tmp_path: Path, text: bytes, found: str
 ) -> None:
     path = tmp_path / "x"
@@ -410,9 +404,9 @@ ALMOST = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.one_of(JSONS, st.lists(ALMOST, max_size=3), st.dictionaries(st.just("messages"), JSONS)))
-def test_any_json_is_read_or_told_and_what_is_read_counts(value: Any) -> None:
+def test_any_json_is_read_or_refused_and_what_is_read_counts(value: Any) -> None:
     try:
         found = transcripts_of(value)
     except UnreadableError:
@@ -450,7 +444,7 @@ def test_reading_a_checkpoint_file_changes_nothing(checkpoints: Path) -> None:
     assert checkpoints.read_bytes() == before
 
 
-def test_a_sqlite_file_of_something_else_is_told(tmp_path: Path) -> None:
+def test_a_sqlite_file_of_something_else_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE notes (text)")
@@ -459,7 +453,7 @@ def test_a_sqlite_file_of_something_else_is_told(tmp_path: Path) -> None:
         read(str(path))
 
 
-def test_a_broken_checkpoint_is_told(checkpoints: Path) -> None:
+def test_a_broken_checkpoint_is_an_error(checkpoints: Path) -> None:
     with closing(sqlite3.connect(checkpoints)) as connection, connection:
         connection.execute("UPDATE checkpoints SET checkpoint = x'c1' WHERE thread_id = 'b'")
     with pytest.raises(UnreadableError, match="a checkpoint of thread 'b' that LangGraph cannot"):

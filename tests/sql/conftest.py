@@ -15,7 +15,7 @@ from langchain_tokenbuffer._sql import engines as _sql_engines
 from langchain_tokenbuffer._sql import schema as sql_schema
 from langchain_tokenbuffer._sql.rows import key_of
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
-from tests.strategies import words
+from tests.builders import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ class Place:
         return SQLTokenBufferHistory(
             session_id,
             options.pop("connection", self.url),
-            **{"max_tokens": 60, "token_counter": words, "prefix": self.prefix, **options},
+            **{"max_tokens": 60, "token_counter": count_words, "prefix": self.prefix, **options},
         )
 
     @property

@@ -22,7 +22,7 @@ from langchain_tokenbuffer import (
     TokenBuffer,
     TokenBufferChatMessageHistory,
 )
-from tests.strategies import words
+from tests.builders import count_words, turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -50,7 +50,7 @@ async def make(
 
         def view(**options: Any) -> TokenBufferChatMessageHistory:
             return TokenBufferChatMessageHistory(
-                stored, **{"max_tokens": 40, "token_counter": words, **options}
+                stored, **{"max_tokens": 40, "token_counter": count_words, **options}
             )
 
         yield view
@@ -81,12 +81,8 @@ async def make(
         await connection.dispose()
 
 
-def turn(n: int) -> list[BaseMessage]:
-    return [HumanMessage(f"question {n}"), AIMessage(f"answer {n} at some length")]
-
-
 def shown(messages: list[BaseMessage], max_tokens: int = 40) -> list[BaseMessage]:
-    return TokenBuffer(max_tokens, token_counter=words).trim(messages)
+    return TokenBuffer(max_tokens, token_counter=count_words).trim(messages)
 
 
 TURNS = [message for n in range(7) for message in turn(n)]
@@ -172,7 +168,7 @@ class TestEveryHistory:
         assert "TokenBuffer(40" in repr(history)
         assert "secret" not in repr(history)
 
-    async def test_it_works_from_several_event_loops(self, make: Make) -> None:
+    async def test_a_history_works_from_several_event_loops(self, make: Make) -> None:
         history = make()
         await history.aadd_messages(turn(0))
         for n in (1, 2):
@@ -180,10 +176,10 @@ class TestEveryHistory:
             await asyncio.to_thread(asyncio.run, add)
         assert await history.aget_messages() == TURNS[:6]
 
-    def test_it_serves_the_drop_in_memory(self, make: Make) -> None:
+    def test_a_history_serves_the_drop_in_memory(self, make: Make) -> None:
         def memory() -> ConversationTokenBufferMemory:
             return ConversationTokenBufferMemory(
-                llm=words, max_token_limit=40, chat_memory=make(), return_messages=True
+                llm=count_words, max_token_limit=40, chat_memory=make(), return_messages=True
             )
 
         for n in range(7):
@@ -192,9 +188,9 @@ class TestEveryHistory:
         assert window == make().messages[-len(window) :]
         assert window[-1].content == "answer 6"
 
-    async def test_it_serves_the_drop_in_memory_async(self, make: Make) -> None:
+    async def test_a_history_serves_the_drop_in_memory_async(self, make: Make) -> None:
         memory = ConversationTokenBufferMemory(
-            llm=words, max_token_limit=40, chat_memory=make(), return_messages=True
+            llm=count_words, max_token_limit=40, chat_memory=make(), return_messages=True
         )
         for n in range(7):
             await memory.asave_context({"input": f"question {n}"}, {"output": f"answer {n}"})

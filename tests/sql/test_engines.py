@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,19 +14,20 @@ from sqlalchemy import pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from langchain_tokenbuffer._sql import engines as _sql_engines
-from langchain_tokenbuffer._sql.engines import RacedError, may_pass
+from langchain_tokenbuffer._sql.engines import ConcurrentCreateError, is_transient
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
-from tests.strategies import words
+from tests.builders import count_words, run_script
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.sql.conftest import Place
 
-ROOT = Path(__file__).resolve().parents[2]
 HELLO = [HumanMessage("hello")]
 
 
 def history(connection: Any, session_id: str = "s") -> SQLTokenBufferHistory:
-    return SQLTokenBufferHistory(session_id, connection, max_tokens=60, token_counter=words)
+    return SQLTokenBufferHistory(session_id, connection, max_tokens=60, token_counter=count_words)
 
 
 def engine_of(history: SQLTokenBufferHistory) -> sa.Engine:
@@ -196,16 +194,8 @@ print(codes, sorted(message.content for message in history().messages))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_process_connects_anew(place: Place, session_id: str) -> None:
     place.history(session_id).create_tables()
-    done = subprocess.run(
-        [sys.executable, "-c", FORKED, place.url, place.prefix, session_id],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        timeout=120,
-    )
-    wanted = "{0} ['child 0', 'child 1', 'child 2', 'parent', 'parent again']\n"
-    assert done.stdout + done.stderr == wanted
+    printed = run_script(FORKED, place.url, place.prefix, session_id)
+    assert printed == "{0} ['child 0', 'child 1', 'child 2', 'parent', 'parent again']\n"
 
 
 BLOCKING = """
@@ -241,15 +231,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("scheme", ["", "sqlite+aiosqlite:///"])
 def test_async_calls_do_not_block_the_event_loop(tmp_path: Path, scheme: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKING, f"{scheme}{tmp_path / 'chats.db'}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        timeout=120,
-    )
-    assert done.stdout + done.stderr[-500:] == "not blocked\n"
+    assert run_script(BLOCKING, f"{scheme}{tmp_path / 'chats.db'}") == "not blocked\n"
 
 
 class Coded(Exception):  # noqa: N818  # stands for a driver's own
@@ -267,7 +249,7 @@ def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.Operatio
 @pytest.mark.parametrize(
     ("error", "passes"),
     [
-        (RacedError(), True),
+        (ConcurrentCreateError(), True),
         (sa.exc.TimeoutError(), True),
         (wrapped(Coded(sqlstate="40001")), True),
         (wrapped(Coded(sqlstate="40P01")), True),
@@ -286,8 +268,11 @@ def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.Operatio
         (asyncio.CancelledError(), False),
     ],
 )
-def test_what_may_pass_is_told_from_what_will_not(error: BaseException, passes: bool) -> None:  # noqa: FBT001
-    assert may_pass(error) is passes
+def test_passing_errors_are_distinguished_from_lasting_ones(
+    error: BaseException,
+    passes: bool,  # noqa: FBT001
+) -> None:
+    assert is_transient(error) is passes
 
 
 # --- URLs ---------------------------------------------------------------------------------------
@@ -325,7 +310,7 @@ class Cursor:
         pytest.param("attempt to write a readonly database", 9, 1, id="read-only"),
     ],
 )
-def test_switching_to_wal_is_tried_again_only_where_it_may_pass(
+def test_switching_to_wal_is_tried_again_only_after_a_passing_error(
     error: str, times: int, tries: int
 ) -> None:
     cursor = Cursor(error, times)

@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_tokenbuffer import TokenBuffer
 from langchain_tokenbuffer._sql import importing
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
-from tests.strategies import words
+from tests.builders import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ with warnings.catch_warnings():
     from langchain_community.chat_message_histories import SQLChatMessageHistory
 
 
-def turn(n: int) -> list[BaseMessage]:
+def turn_with_a_tool(n: int) -> list[BaseMessage]:
     call = {"name": "look", "args": {"n": n}, "id": str(n)}
     return [
         HumanMessage(f"question {n}"),
@@ -44,11 +44,11 @@ def old(tmp_path: Path) -> str:
     """A community table with two sessions, in turns."""
     url = f"sqlite:///{tmp_path / 'old.db'}"
     for n in range(6):
-        write(url, "ann" if n % 2 else "bob", turn(n))
+        write_with_langchain(url, "ann" if n % 2 else "bob", turn_with_a_tool(n))
     return url
 
 
-def write(url: str, session_id: str, messages: Sequence[BaseMessage]) -> None:
+def write_with_langchain(url: str, session_id: str, messages: Sequence[BaseMessage]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         engine = sa.create_engine(url)
@@ -56,33 +56,35 @@ def write(url: str, session_id: str, messages: Sequence[BaseMessage]) -> None:
         engine.dispose()
 
 
-def bring(place: Place, old: str, **options: Any) -> int:
+def import_session(place: Place, old: str, **options: Any) -> int:
     return SQLTokenBufferHistory.import_message_store(
-        old, place.url, max_tokens=60, token_counter=words, prefix=place.prefix, **options
+        old, place.url, max_tokens=60, token_counter=count_words, prefix=place.prefix, **options
     )
 
 
-ANN = [*turn(1), *turn(3), *turn(5)]
-BOB = [*turn(0), *turn(2), *turn(4)]
+ANN = [*turn_with_a_tool(1), *turn_with_a_tool(3), *turn_with_a_tool(5)]
+BOB = [*turn_with_a_tool(0), *turn_with_a_tool(2), *turn_with_a_tool(4)]
 
 
 def test_a_community_table_is_imported_with_one_call(empty_place: Place, old: str) -> None:
-    assert bring(empty_place, old) == 24
+    assert import_session(empty_place, old) == 24
     assert empty_place.history("ann").all_messages() == ANN
     assert empty_place.history("bob").all_messages() == BOB
 
 
 def test_what_was_imported_has_its_window(empty_place: Place, old: str) -> None:
-    bring(empty_place, old)
-    assert empty_place.history("ann").messages == TokenBuffer(60, token_counter=words).trim(ANN)
+    import_session(empty_place, old)
+    assert empty_place.history("ann").messages == TokenBuffer(60, token_counter=count_words).trim(
+        ANN
+    )
 
 
 def test_a_second_import_brings_only_what_came_since(empty_place: Place, old: str) -> None:
-    bring(empty_place, old)
-    assert bring(empty_place, old) == 0
-    write(old, "ann", turn(7))
-    assert bring(empty_place, old) == 4
-    assert empty_place.history("ann").all_messages() == [*ANN, *turn(7)]
+    import_session(empty_place, old)
+    assert import_session(empty_place, old) == 0
+    write_with_langchain(old, "ann", turn_with_a_tool(7))
+    assert import_session(empty_place, old) == 4
+    assert empty_place.history("ann").all_messages() == [*ANN, *turn_with_a_tool(7)]
 
 
 class StopError(Exception):
@@ -99,25 +101,26 @@ def test_an_interrupted_import_goes_on_where_it_stopped(
             raise StopError
 
     with pytest.raises(StopError):
-        bring(lite, old, progress=stop)
-    assert 0 < bring(lite, old) < 24
+        import_session(lite, old, progress=stop)
+    assert 0 < import_session(lite, old) < 24
     assert lite.history("ann").all_messages() == ANN
     assert lite.history("bob").all_messages() == BOB
 
 
-def test_two_imports_at_once_bring_everything_once(
-    lite: Place, old: str, monkeypatch: pytest.MonkeyPatch
+def test_two_imports_at_once_bring_everything_once_and_lose_nothing(
+    lite: Place, old: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(importing, "PAGE", 3)
     inner: list[int] = []
 
     def meanwhile(done: int, _total: int) -> None:
         if done == 3:
-            inner.append(bring(lite, old))
+            inner.append(import_session(lite, old))
 
-    outer = bring(lite, old, progress=meanwhile)
+    outer = import_session(lite, old, progress=meanwhile)
     assert outer + inner[0] == 24
     assert lite.history("ann").all_messages() == ANN
+    assert caplog.text == ""
 
 
 def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
@@ -127,7 +130,7 @@ def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE message_store SET message = '{broken' WHERE id = 5"))
     engine.dispose()
-    assert bring(lite, old) == 23
+    assert import_session(lite, old) == 23
     assert "Row 5 of session 'ann' cannot be read" in caplog.text
 
 
@@ -139,14 +142,14 @@ def test_another_table_and_column_can_be_named(lite: Place, tmp_path: Path) -> N
         connection.execute(sa.text("CREATE TABLE chats (id INTEGER, who TEXT, message TEXT)"))
         connection.execute(sa.text("INSERT INTO chats VALUES (1, 'ann', :m)"), {"m": text})
     engine.dispose()
-    assert bring(lite, url, table="chats", session_column="who") == 1
+    assert import_session(lite, url, table="chats", session_column="who") == 1
     assert lite.history("ann").messages == [HumanMessage("hi")]
 
 
 @pytest.mark.parametrize("argument", ["table", "session_column"])
 def test_a_table_name_that_is_not_plain_is_refused(lite: Place, old: str, argument: str) -> None:
     with pytest.raises(ValueError, match=argument):
-        bring(lite, old, **{argument: "x; DROP TABLE y"})
+        import_session(lite, old, **{argument: "x; DROP TABLE y"})
 
 
 class Elsewhere(InMemoryChatMessageHistory):
@@ -161,7 +164,7 @@ def test_any_history_is_imported_and_goes_on_later(place: Place, session_id: str
     assert place.history(session_id).all_messages() == [*ANN, *BOB]
 
 
-def test_two_sources_are_told_apart_by_name(lite: Place) -> None:
+def test_two_sources_are_kept_apart_by_name(lite: Place) -> None:
     lite.history("s").import_messages(ANN, name="a")
     lite.history("s").import_messages(BOB, name="b")
     assert lite.history("s").all_messages() == [*ANN, *BOB]

@@ -1,4 +1,7 @@
-"""Law 7, in a database: what was stored, in whatever portions, has the window of `TokenBuffer`."""
+"""Law 7 of `docs/design.md`, in a database.
+
+What was stored, in whatever portions, has the window of `TokenBuffer`.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,19 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests import strategies
-from tests.strategies import conversations, disordered, rounded, words
+from tests.builders import count_words, count_words_by_threes
+from tests.scale import examples
+from tests.strategies import conversations, disordered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from langchain_tokenbuffer._window import Oversize
+    from langchain_tokenbuffer._window.budget import Oversize
     from tests.sql.conftest import Place
 
 many = settings(
-    max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(120),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 some = settings(
     max_examples=15,
@@ -44,7 +50,7 @@ anything = conversations() | disordered()
 
 def in_memory(session_id: str, **options: Any) -> SQLTokenBufferHistory:
     return SQLTokenBufferHistory(
-        session_id, "sqlite://", **{"token_counter": words, "prefix": "law", **options}
+        session_id, "sqlite://", **{"token_counter": count_words, "prefix": "law", **options}
     )
 
 
@@ -56,7 +62,7 @@ def outcome(read: Callable[[], list[BaseMessage]]) -> list[BaseMessage] | str:
 
 
 def expected(messages: list[BaseMessage], **options: Any) -> list[BaseMessage] | str:
-    buffer = TokenBuffer(**{"token_counter": words, **options})
+    buffer = TokenBuffer(**{"token_counter": count_words, **options})
     return outcome(lambda: buffer.trim(messages))
 
 
@@ -112,7 +118,7 @@ def test_changed_settings_have_the_window_they_would_always_have_had(
 
 
 def twice(messages: list[BaseMessage]) -> int:
-    return 2 * words(messages)
+    return 2 * count_words(messages)
 
 
 @many
@@ -122,7 +128,7 @@ def test_a_changed_counter_counts_what_is_stored_anew(
 ) -> None:
     session_id, stored = uuid.uuid4().hex, list[BaseMessage]()
     for portion in portions(data, messages):
-        counter = data.draw(st.sampled_from([words, twice]))
+        counter = data.draw(st.sampled_from([count_words, twice]))
         in_memory(session_id, **budget, token_counter=counter).add_messages(portion)
         stored += portion
         history = in_memory(session_id, **budget, token_counter=counter)
@@ -223,10 +229,10 @@ def test_a_counter_that_is_not_additive_keeps_the_budget(
 ) -> None:
     session_id = uuid.uuid4().hex
     for portion in portions(data, messages):
-        history = in_memory(session_id, **budget, token_counter=rounded)
+        history = in_memory(session_id, **budget, token_counter=count_words_by_threes)
         history.add_messages(portion)
         window = outcome(lambda: history.messages)  # noqa: B023
-        assert isinstance(window, str) or rounded(window) <= budget["max_tokens"]
+        assert isinstance(window, str) or count_words_by_threes(window) <= budget["max_tokens"]
 
 
 @pytest.mark.parametrize("oversize", strategies.OVERSIZES)
@@ -237,4 +243,4 @@ def test_a_cleared_session_begins_anew(oversize: Oversize) -> None:
     history.clear()
     messages = [AIMessage("hello"), HumanMessage("again"), AIMessage("yes")]
     history.add_messages(messages)
-    assert history.messages == TokenBuffer(30, token_counter=words).trim(messages)
+    assert history.messages == TokenBuffer(30, token_counter=count_words).trim(messages)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -13,26 +12,22 @@ from langchain_tokenbuffer._window.budget import Budget, MessageTokens
 from langchain_tokenbuffer._window.replay import Replay
 from langchain_tokenbuffer.errors import TokenBudgetError
 from tests.reference import M
-from tests.strategies import budgets, numbers
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from tests.strategies import budgets, floors_of, numbers, replay_of
 
 
-def floors(messages: Sequence[M]) -> Callable[[int], int]:
-    def floor(index: int) -> int:
-        least = messages[index].floor
-        return messages[index].cost if least is None else least
-
-    return floor
-
-
-def told(replay: Replay) -> object:
+def form_of(replay: Replay) -> object:
     try:
         window: object = replay.window()
     except TokenBudgetError as error:
         window = str(error)
-    return replay.count, replay.tokens, replay.cut, replay.kept_before_cut, replay.append_only, window
+    return (
+        replay.count,
+        replay.tokens,
+        replay.cut,
+        replay.kept_before_cut,
+        replay.append_only,
+        window,
+    )
 
 
 @given(numbers(), budgets() | budgets("clamp", drop_if_unclampable=True), st.data())
@@ -44,48 +39,42 @@ def test_a_replay_goes_on_from_its_state_as_if_it_had_never_stopped(
         if data.draw(st.booleans()):
             parts = Replay.from_state(budget, json.loads(json.dumps(parts.state())))
         sized = MessageTokens(m.kind, m.cost, m.calls, m.pinned)  # type: ignore[arg-type]
-        left = whole.push(sized, floors(messages)), parts.push(sized, floors(messages))
+        left = whole.push(sized, floors_of(messages)), parts.push(sized, floors_of(messages))
         assert left[0] == left[1]
-        assert told(whole) == told(parts)
+        assert form_of(whole) == form_of(parts)
 
 
 @given(numbers(), budgets())
-def test_in_a_steady_replay_a_message_that_fits_changes_nothing_but_the_sum(
+def test_in_an_append_only_replay_a_message_that_fits_changes_nothing_but_the_sum(
     messages: list[M], budget: Budget
 ) -> None:
     replay = Replay(budget)
     for m in messages:
-        steady, held, total = replay.append_only, replay.kept_before_cut, replay.tokens + m.cost
+        append_only, kept = replay.append_only, replay.kept_before_cut
+        total = replay.tokens + m.cost
         sized = MessageTokens(m.kind, m.cost, m.calls, m.pinned)  # type: ignore[arg-type]
-        left = replay.push(sized, floors(messages))
-        if steady and total <= budget.max_tokens:
-            assert (left, replay.tokens, replay.kept_before_cut) == ([], total, held)
+        left = replay.push(sized, floors_of(messages))
+        if append_only and total <= budget.max_tokens:
+            assert (left, replay.tokens, replay.kept_before_cut) == ([], total, kept)
 
 
 @pytest.mark.parametrize("oversize", ["clamp", "drop", "raise"])
 def test_the_state_of_a_replay_that_saw_nothing_is_that_of_a_new_one(oversize: str) -> None:
     budget = Budget(10, oversize=oversize)  # type: ignore[arg-type]
-    assert told(Replay.from_state(budget, Replay(budget).state())) == told(Replay(budget))
-
-
-def lived(messages: Sequence[M], budget: Budget) -> Replay:
-    replay = Replay(budget)
-    for m in messages:
-        replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
-    return replay
+    assert form_of(Replay.from_state(budget, Replay(budget).state())) == form_of(Replay(budget))
 
 
 def test_without_a_human_message_a_replay_goes_on_from_its_state() -> None:
     budget = Budget(12, 1.0, oversize="raise")
-    greeted = lived([M("system", 1), M("ai", 5), M("ai", 5)], budget)
+    greeted = replay_of([M("system", 1), M("ai", 5), M("ai", 5)], budget)
     again = Replay.from_state(budget, greeted.state())
     again.push(MessageTokens("ai", 5), lambda _: 5)
     assert again.window().kept == (0, 2, 3)
 
 
-def test_a_replay_from_its_state_tells_no_change() -> None:
+def test_a_replay_from_its_state_reports_no_change() -> None:
     budget = Budget(10)
-    assert Replay.from_state(budget, lived([M("human", 1)] * 3, budget).state()).changed == 3
+    assert Replay.from_state(budget, replay_of([M("human", 1)] * 3, budget).state()).changed == 3
 
 
 def test_the_state_keeps_the_form_that_databases_hold() -> None:
@@ -100,13 +89,13 @@ def test_the_state_keeps_the_form_that_databases_hold() -> None:
         M("human", 30),
         M("ai", 1),
     ]
-    replay = lived(messages, Budget(40, 0.5, fixed=3, oversize="drop"))
+    replay = replay_of(messages, Budget(40, 0.5, fixed=3, oversize="drop"))
     question = [0, True, False, 0, 0, [[2, "human", 5, 5]]]
     step = [0, False, True, 1, 1, [[3, "ai", 3, 3], [4, "tool", 4, 4]]]
     left_out = [2, True, False, 0, 0, []]
     assert replay.state() == [
         9,
-        [[0], 1, False, False],
+        [[0], 1, False],
         [2, 1],
         2,
         "turn",
@@ -123,14 +112,14 @@ def test_the_state_keeps_the_form_that_databases_hold() -> None:
     ],
 )
 def test_the_state_of_one_message_keeps_its_form(kind: str, human: int, unit: list[object]) -> None:
-    state = lived([M(kind, 1)], Budget(10)).state()
-    assert state == [1, [[], 0, False, False], [0, 1], human, "", [unit]]
+    state = replay_of([M(kind, 1)], Budget(10)).state()
+    assert state == [1, [[], 0, False], [0, 1], human, "", [unit]]
 
 
 def test_the_state_of_nothing_keeps_its_form() -> None:
-    assert Replay(Budget(10)).state() == [0, [[], 0, True, False], [0, 0], -1, "", []]
+    assert Replay(Budget(10)).state() == [0, [[], 0, True], [0, 0], -1, "", []]
 
 
 @pytest.mark.parametrize("kinds", [["human"], ["human", "ai"]], ids=" ".join)
-def test_a_replay_is_steady_from_the_first_question_on(kinds: list[str]) -> None:
-    assert lived([M(kind, 1) for kind in kinds], Budget(10)).append_only
+def test_a_replay_is_append_only_from_the_first_question_on(kinds: list[str]) -> None:
+    assert replay_of([M(kind, 1) for kind in kinds], Budget(10)).append_only

@@ -25,11 +25,11 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_tokenbuffer import TokenBufferError
+from langchain_tokenbuffer._sql import window as sql_window
 from langchain_tokenbuffer._sql.rows import decode, encode
-from langchain_tokenbuffer._sql.schema import VERSION
+from langchain_tokenbuffer._window.replay import RULE
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
-from tests.strategies import words
+from tests.builders import count_words, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
     from tests.sql.conftest import Place
 
 few = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def turn(n: int) -> list[BaseMessage]:
-    return [HumanMessage(f"question {n}"), AIMessage(f"answer {n} at some length")]
 
 
 def fill(place: Place, session_id: str, turns: int) -> list[BaseMessage]:
@@ -178,8 +174,9 @@ def losing(engine: sa.Engine, times: int) -> None:
 def test_a_lost_commit_is_found_and_stored_once(place: Place, session_id: str, times: int) -> None:
     place.history(session_id).add_messages(turn(0))
     engine = place.engine()
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
     losing(engine, times)
-    history = place.history(session_id, connection=engine, create_tables=False)
     history.add_messages(turn(1))
     engine.dispose()
     assert place.history(session_id).all_messages() == [*turn(0), *turn(1)]
@@ -188,8 +185,9 @@ def test_a_lost_commit_is_found_and_stored_once(place: Place, session_id: str, t
 def test_a_repeated_append_leaves_no_gap(place: Place, session_id: str) -> None:
     place.history(session_id).add_messages(turn(0))
     engine = place.engine()
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
     losing(engine, 1)
-    history = place.history(session_id, connection=engine, create_tables=False)
     history.add_messages(turn(1))
     engine.dispose()
     place.history(session_id).add_messages(turn(2))
@@ -271,23 +269,26 @@ def test_an_append_that_fails_for_good_is_logged_with_session_and_count(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_may_pass_is_tried_a_bounded_number_of_times(lite: Place) -> None:
+def test_what_is_transient_is_tried_a_bounded_number_of_times(lite: Place) -> None:
     engine = lite.engine()
     tries: list[None] = []
     sa.event.listen(engine, "before_cursor_execute", lambda *_: tries.append(None))
     failing(engine, "statement")
     with pytest.raises(sa.exc.OperationalError):
-        lite.history("s", connection=engine, create_tables=False).add_messages(turn(0))
+        lite.history("s", connection=engine).add_messages(turn(0))
     engine.dispose()
     assert len(tries) == 8
 
 
-def test_what_will_not_pass_is_tried_once(lite: Place) -> None:
+def test_what_is_not_transient_is_tried_once(lite: Place) -> None:
     engine = lite.engine()
+    history = lite.history("s", connection=engine)
+    _ = history.messages
+    lite.change(sa.schema.DropTable(lite.tables.sessions))
     tries: list[None] = []
     sa.event.listen(engine, "before_cursor_execute", lambda *_: tries.append(None))
     with pytest.raises(sa.exc.OperationalError, match="no such table"):
-        lite.history("s", connection=engine, create_tables=False).add_messages(turn(0))
+        history.add_messages(turn(0))
     engine.dispose()
     assert len(tries) == 1
 
@@ -314,7 +315,8 @@ def statements(place: Place, engine: sa.Engine) -> list[str]:
 def test_reading_the_window_is_one_statement(place: Place, session_id: str) -> None:
     fill(place, session_id, 9)
     engine = place.engine()
-    history = place.history(session_id, connection=engine, create_tables=False)
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
     found = statements(place, engine)
     _ = history.messages
     engine.dispose()
@@ -324,7 +326,8 @@ def test_reading_the_window_is_one_statement(place: Place, session_id: str) -> N
 def test_an_append_within_the_budget_is_three_statements(place: Place, session_id: str) -> None:
     fill(place, session_id, 1)
     engine = place.engine()
-    history = place.history(session_id, connection=engine, create_tables=False)
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
     found = statements(place, engine)
     history.add_messages(turn(1))
     engine.dispose()
@@ -334,7 +337,7 @@ def test_an_append_within_the_budget_is_three_statements(place: Place, session_i
 def test_every_append_begins_with_the_update_of_the_session(place: Place, session_id: str) -> None:
     engine = place.engine()
     history = place.history(session_id, connection=engine)
-    history.create_tables()
+    _ = history.messages
     firsts = []
     for n in range(9):
         found = statements(place, engine)
@@ -352,6 +355,16 @@ def test_a_settings_change_is_computed_once(lite: Place) -> None:
     _ = lite.history("s", connection=engine, max_tokens=90).messages
     engine.dispose()
     assert found == ["SELECT"]
+
+
+def test_a_window_stored_under_another_rule_is_computed_anew(
+    lite: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = fill(lite, "s", 9)
+    lite.change(sa.update(lite.tables.sessions).values(cut=len(messages), state="[]"))
+    lite.change(sa.update(lite.tables.messages).values(kind="tool", tokens=0))
+    monkeypatch.setattr(sql_window, "RULE", RULE + 1)
+    assert lite.history("s").messages == lite.history("s").buffer.trim(messages)
 
 
 @pytest.mark.parametrize("turns", [20, 200])
@@ -490,10 +503,10 @@ def test_an_acknowledgement_that_comes_after_the_window_was_computed_anew_counts
 ) -> None:
     history = lite.history("s")
     history.add_messages(LONG_TURN)
-    batch = history._database.run(partial(history._session.left, limit=100), lambda same: same)
+    batch = history._database.run(history._evictions.pending, 100)
     assert batch is not None
     _ = lite.history("s", max_tokens=400).messages
-    history._database.run(partial(history._session.acknowledge, batch=batch), lambda same: same)
+    history._database.run(history._evictions.acknowledge, batch)
     handed: list[BaseMessage] = []
     for n in range(60):
         lite.history("s", max_tokens=400).add_messages(turn(n))
@@ -641,7 +654,7 @@ def test_sessions_are_listed_with_what_is_known_of_them(empty_place: Place) -> N
         ("ann", 4, {"a": 1}),
         ("böb\x00\ud800", 4, {}),
     ]
-    assert found[0].tokens == words(empty_place.history("ann").messages)
+    assert found[0].tokens == count_words(empty_place.history("ann").messages)
     assert all(now - each.created_at < timedelta(minutes=5) for each in found)
 
 
@@ -721,7 +734,7 @@ def test_a_session_id_that_is_no_string_is_refused(lite: Place) -> None:
 
 def test_neither_password_nor_address_is_shown() -> None:
     history = SQLTokenBufferHistory(
-        "s", "postgresql+psycopg://me:hunter2@db.example/x", max_tokens=9, token_counter=words
+        "s", "postgresql+psycopg://me:hunter2@db.example/x", max_tokens=9, token_counter=count_words
     )
     assert "postgresql" in repr(history)
     assert "hunter2" not in repr(history)
@@ -731,7 +744,7 @@ def test_neither_password_nor_address_is_shown() -> None:
 def test_a_url_that_cannot_be_read_is_not_quoted() -> None:
     with pytest.raises(ValueError, match="no URL") as caught:
         SQLTokenBufferHistory(
-            "s", "me:hunter2@://db.example:x/y", max_tokens=9, token_counter=words
+            "s", "me:hunter2@://db.example:x/y", max_tokens=9, token_counter=count_words
         )
     assert "hunter2" not in str(caught.value)
 
@@ -758,13 +771,6 @@ def test_no_message_is_in_what_an_error_says(
 
 
 # --- the tables ---------------------------------------------------------------------------------
-
-
-def test_tables_of_a_newer_release_are_refused(lite: Place) -> None:
-    lite.history("s").create_tables()
-    lite.change(sa.update(lite.tables.versions).values(version=VERSION + 1))
-    with pytest.raises(TokenBufferError, match="Upgrade"):
-        lite.history("s").create_tables()
 
 
 def test_creating_tables_twice_changes_nothing(empty_place: Place) -> None:

@@ -1,6 +1,6 @@
 """Many writers, killed writers and lost connections, on real databases, in real processes.
 
-Small by default; `TOKENBUFFER_TEST_FULL=1` runs 8 processes x 250 turns and 50 kills.
+Small by default; `make test_full` runs 8 processes x 250 turns and 50 kills.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import pytest
 import sqlalchemy as sa
 
 from langchain_tokenbuffer import TokenBuffer
-from tests.sql import workers
+from tests.scale import FULL
+from tests.sql import release_0_1_0, workers
 from tests.sql.workers import MAX_TOKENS, Job, count
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from tests.sql.conftest import Place
 
-FULL = os.environ.get("TOKENBUFFER_TEST_FULL") == "1"
 PROCESSES = 8
 TURNS = 250 if FULL else 24
 KILLS = 50 if FULL else 6
@@ -59,7 +59,9 @@ def job(place: Place, tmp_path: Path) -> Job:
     return Job(place.url, place.prefix, str(tmp_path), "w")
 
 
-def run(context: ForkServerContext, work: Callable[..., None], *jobs: tuple[Any, ...]) -> None:
+def run_processes(
+    context: ForkServerContext, work: Callable[..., None], *jobs: tuple[Any, ...]
+) -> None:
     processes = [start(context, work, *args) for args in jobs]
     for process in processes:
         process.join(300)
@@ -71,7 +73,7 @@ def start(context: ForkServerContext, work: Callable[..., None], *args: Any) -> 
     return process
 
 
-def said(job: Job, kind: str) -> list[str]:
+def lines_of(job: Job, kind: str) -> list[str]:
     files = sorted(Path(job.folder).glob(f"*.{kind}"))
     return [line for file in files for line in file.read_text().splitlines()]
 
@@ -94,7 +96,7 @@ def assert_nothing_is_lost_or_halved(job: Job, place: Place, session: str) -> No
     """Every acknowledged turn once, every stored turn whole, the sequence without gaps."""
     turns = stored_turns(job, session)
     marks = [turn[0].split()[0] for turn in turns]
-    acknowledged = [line.split()[1] for line in said(job, "done") if line.split()[0] == session]
+    acknowledged = [line.split()[1] for line in lines_of(job, "done") if line.split()[0] == session]
     assert not set(acknowledged) - set(marks)
     assert max(Counter(marks).values()) == 1
     assert turns == [whole(mark) for mark in marks]
@@ -121,8 +123,8 @@ def test_many_processes_sync_and_async_lose_nothing(
             processes.append(start(context, workers.awrite, each, names, TURNS, by))
     for process in processes:
         process.join(600)
-    assert said(job, "bad") == []
-    assert len(said(job, "done")) == PROCESSES * TURNS
+    assert lines_of(job, "bad") == []
+    assert len(lines_of(job, "done")) == PROCESSES * TURNS
     for name in names:
         assert_nothing_is_lost_or_halved(job, place, name)
 
@@ -142,9 +144,9 @@ def test_a_killed_writer_loses_nothing_acknowledged_and_leaves_no_half_turn(
         process.kill()
         process.join(60)
     steady.join(300)
-    assert said(job, "bad") == []
+    assert lines_of(job, "bad") == []
     assert {f"killed{n}" for n in range(KILLS)} <= {
-        line.split()[1].partition("-")[0] for line in said(job, "done")
+        line.split()[1].partition("-")[0] for line in lines_of(job, "done")
     }
     assert_nothing_is_lost_or_halved(job, place, session)
 
@@ -180,19 +182,25 @@ def test_a_terminated_backend_loses_nothing_acknowledged_and_leaves_no_half_turn
     for process in processes:
         process.join(300)
     assert terminated >= TERMINATIONS // 2
-    assert said(job, "bad") == []
-    assert len(said(job, "done")) == 3 * turns
+    assert lines_of(job, "bad") == []
+    assert len(lines_of(job, "done")) == 3 * turns
     assert_nothing_is_lost_or_halved(job, place, session)
 
 
-def test_many_processes_create_the_tables_at_once(
-    empty_place: Place, tmp_path: Path, context: ForkServerContext
+@pytest.mark.parametrize("are_older", [False, True])
+def test_many_processes_create_the_tables_or_bring_them_up_at_once(
+    empty_place: Place,
+    tmp_path: Path,
+    context: ForkServerContext,
+    are_older: bool,  # noqa: FBT001
 ) -> None:
+    if are_older:
+        release_0_1_0.fill(empty_place)
     job = Job(empty_place.url, empty_place.prefix, str(tmp_path), "w")
     at = time.time() + 0.5
     jobs = [(replace(job, name=f"w{n}"), at) for n in range(PROCESSES)]
-    run(context, workers.create, *jobs)
-    assert (said(job, "bad"), len(said(job, "done"))) == ([], PROCESSES)
+    run_processes(context, workers.create, *jobs)
+    assert (lines_of(job, "bad"), len(lines_of(job, "done"))) == ([], PROCESSES)
 
 
 def test_several_consumers_hand_over_everything_that_left_at_least_once(
@@ -210,10 +218,10 @@ def test_several_consumers_hand_over_everything_that_left_at_least_once(
         process.join(300)
     late: list[str] = []
     job.history(session).evicted(lambda messages: late.extend(m.text for m in messages))
-    handed = {*said(job, "handed"), *late}
+    handed = {*lines_of(job, "handed"), *late}
     window = {message.text for message in job.history(session).messages}
     everything = {message.text for message in job.history(session).all_messages()}
-    assert said(job, "bad") == []
+    assert lines_of(job, "bad") == []
     assert handed == everything - window
 
 
@@ -229,5 +237,5 @@ def test_threads_of_one_process_lose_nothing(job: Job, place: Place) -> None:
         thread.start()
     for thread in threads:
         thread.join(120)
-    assert said(job, "bad") == []
+    assert lines_of(job, "bad") == []
     assert_nothing_is_lost_or_halved(job, place, session)

@@ -56,7 +56,7 @@ class Job:
 
 
 def turn(mark: str) -> list[BaseMessage]:
-    """A turn that can be told from all others, now and then with a tool's result."""
+    """Return a turn unlike all others, now and then with a tool's result."""
     question, reply = HumanMessage(f"{mark} question"), AIMessage(f"{mark} reply " + "la " * 9)
     if not mark.endswith("3"):
         return [question, reply]

@@ -144,12 +144,12 @@ async def forget(messages: list[BaseMessage]) -> None:
 
 
 def middleware() -> None:
-    def told(event: TrimEvent) -> None:
+    def on_trim(event: TrimEvent) -> None:
         assert_type(event.window, Window)
         assert_type(event.tokens_after, int)
 
     TokenBufferMiddleware()
-    TokenBufferMiddleware(("fraction", 0.8), token_counter=MODEL, on_trim=told)
+    TokenBufferMiddleware(("fraction", 0.8), token_counter=MODEL, on_trim=on_trim)
     TokenBufferMiddleware(8000, evict_from_state=True, on_evict=forget, reserve_tokens=100)
 
 

@@ -28,20 +28,20 @@ from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenCounter, Window
 from langchain_tokenbuffer._counting.tokenizers import TiktokenText
 from langchain_tokenbuffer._window.driver import WindowDriver
+from tests.builders import count_words, count_words_by_threes
 from tests.oracle import breaches
-from tests.strategies import rounded, words
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def chat(turns: int, name: str = "t") -> list[BaseMessage]:
+def named_chat(turns: int, name: str = "t") -> list[BaseMessage]:
     """Turns of a few words each, all different."""
     messages: list[BaseMessage] = [SystemMessage(f"Be kind to {name}.")]
     for n in range(turns):
         messages += [
             HumanMessage(f"{name} asks {n}: " + "why " * (n % 5)),
-            AIMessage(f"{name} is told {n}: " + "because " * (n % 7)),
+            AIMessage(f"{name} gets reply {n}: " + "because " * (n % 7)),
         ]
     return messages
 
@@ -77,25 +77,25 @@ def test_a_bad_setting_is_named_with_what_is_accepted(
     settings: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
-        TokenBuffer(**{"max_tokens": 100, "token_counter": words, **settings})
+        TokenBuffer(**{"max_tokens": 100, "token_counter": count_words, **settings})
 
 
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(TypeError, match="keep_last"):
-        TokenBuffer(100, token_counter=words, keep_last=3)  # type: ignore[call-arg]
+        TokenBuffer(100, token_counter=count_words, keep_last=3)  # type: ignore[call-arg]
 
 
 def test_one_is_a_low_water_mark() -> None:
-    assert TokenBuffer(100, token_counter=words, trim_to=1).trim_to == 1.0
+    assert TokenBuffer(100, token_counter=count_words, trim_to=1).trim_to == 1.0
 
 
 def test_a_token_counter_is_taken_as_it_is() -> None:
-    counter = TokenCounter(words)
+    counter = TokenCounter(count_words)
     assert TokenBuffer(100, token_counter=counter).token_counter == counter
 
 
 def test_a_predicate_that_returns_no_bool_is_an_error_that_says_so() -> None:
-    buffer = TokenBuffer(100, token_counter=words, pin=lambda message: message.content)  # type: ignore[arg-type,return-value]
+    buffer = TokenBuffer(100, token_counter=count_words, pin=lambda message: message.content)  # type: ignore[arg-type,return-value]
     with pytest.raises(TypeError, match=r"pin must return a bool, got 'Hi' .* type 'human'"):
         buffer.trim("Hi")
 
@@ -106,7 +106,7 @@ def test_an_error_of_the_predicate_comes_through() -> None:
         raise KeyError(msg)
 
     with pytest.raises(KeyError, match="no such key"):
-        TokenBuffer(100, token_counter=words, pin=pin).trim("Hi")
+        TokenBuffer(100, token_counter=count_words, pin=pin).trim("Hi")
 
 
 def test_after_an_error_of_the_counter_the_next_trim_is_right() -> None:
@@ -115,35 +115,35 @@ def test_after_an_error_of_the_counter_the_next_trim_is_right() -> None:
     def counter(messages: list[BaseMessage]) -> int:
         if fails:
             raise OSError
-        return words(messages)
+        return count_words(messages)
 
-    buffer, messages = TokenBuffer(40, token_counter=counter), chat(20)
+    buffer, messages = TokenBuffer(40, token_counter=counter), named_chat(20)
     buffer.trim(messages[:9])
     fails = True
     with pytest.raises(OSError):  # noqa: PT011  # it has no text
         buffer.trim(messages)
     fails = False
-    assert buffer.trim(messages) == TokenBuffer(40, token_counter=words).trim(messages)
+    assert buffer.trim(messages) == TokenBuffer(40, token_counter=count_words).trim(messages)
 
 
 def test_only_true_pins() -> None:
-    messages = chat(20)
+    messages = named_chat(20)
     messages[1].additional_kwargs["pinned"] = "no"
-    assert 1 in TokenBuffer(40, token_counter=words).window(messages).dropped
+    assert 1 in TokenBuffer(40, token_counter=count_words).window(messages).dropped
 
 
 def test_a_pin_set_in_place_is_seen() -> None:
-    buffer, messages = TokenBuffer(60, token_counter=words), chat(20)
+    buffer, messages = TokenBuffer(60, token_counter=count_words), named_chat(20)
     buffer.trim(messages)
     messages[1].additional_kwargs["pinned"] = True
     assert 1 in buffer.window(messages).kept
 
 
 def test_a_setting_changed_in_place_is_seen() -> None:
-    buffer, messages = TokenBuffer(200, token_counter=words), chat(20)
+    buffer, messages = TokenBuffer(200, token_counter=count_words), named_chat(20)
     buffer.trim(messages)
     buffer.max_tokens = 50
-    assert buffer.trim(messages) == TokenBuffer(50, token_counter=words).trim(messages)
+    assert buffer.trim(messages) == TokenBuffer(50, token_counter=count_words).trim(messages)
 
 
 # --- input --------------------------------------------------------------------------------------
@@ -174,12 +174,12 @@ def test_whatever_a_model_takes_as_messages_is_taken(
     given: Any, want: list[BaseMessage] | None
 ) -> None:
     want = convert_to_messages(given) if want is None else want
-    assert TokenBuffer(100, token_counter=words).trim(given) == want
+    assert TokenBuffer(100, token_counter=count_words).trim(given) == want
 
 
 def test_an_iterator_of_messages_is_taken() -> None:
     given = iter([HumanMessage("Hi")])
-    trimmed = TokenBuffer(100, token_counter=words).trim(given)  # type: ignore[arg-type]
+    trimmed = TokenBuffer(100, token_counter=count_words).trim(given)  # type: ignore[arg-type]
     assert trimmed == [HumanMessage("Hi")]
 
 
@@ -191,19 +191,19 @@ def test_openai_dicts_with_tool_calls_are_one_step() -> None:
         {"role": "tool", "tool_call_id": "a", "content": "long " * 50},
         {"role": "assistant", "content": "word " * 20},
     ]
-    window = TokenBuffer(40, token_counter=words, trim_to=1.0).window(given)  # type: ignore[arg-type]
+    window = TokenBuffer(40, token_counter=count_words, trim_to=1.0).window(given)  # type: ignore[arg-type]
     assert window.dropped == (1, 2)
 
 
 def test_messages_among_message_likes_stay_the_same_objects() -> None:
     message = HumanMessage("Hi")
-    trimmed = TokenBuffer(100, token_counter=words).trim([("system", "Be."), message])
+    trimmed = TokenBuffer(100, token_counter=count_words).trim([("system", "Be."), message])
     assert trimmed[1] is message
 
 
 def test_the_result_is_a_list_of_its_own() -> None:
-    messages = chat(1)
-    assert TokenBuffer(1000, token_counter=words).trim(messages) is not messages
+    messages = named_chat(1)
+    assert TokenBuffer(1000, token_counter=count_words).trim(messages) is not messages
 
 
 @pytest.mark.parametrize(
@@ -217,18 +217,18 @@ def test_the_result_is_a_list_of_its_own() -> None:
 )
 def test_a_state_is_refused_and_the_key_to_pass_is_named(state: dict[str, Any], says: str) -> None:
     with pytest.raises(TypeError, match=says):
-        TokenBuffer(100, token_counter=words).trim(state)
+        TokenBuffer(100, token_counter=count_words).trim(state)
 
 
 async def test_the_async_twins_refuse_a_state_too() -> None:
     with pytest.raises(TypeError, match="'messages'"):
-        await TokenBuffer(100, token_counter=words).atrim({"messages": []})
+        await TokenBuffer(100, token_counter=count_words).atrim({"messages": []})
 
 
 @pytest.mark.parametrize("given", [3, None, 1.5])
 def test_what_is_no_list_of_messages_is_refused(given: Any) -> None:
     with pytest.raises(TypeError, match="Expected messages"):
-        TokenBuffer(100, token_counter=words).trim(given)
+        TokenBuffer(100, token_counter=count_words).trim(given)
 
 
 @pytest.mark.parametrize(
@@ -252,46 +252,46 @@ def test_a_human_chunk_and_a_user_role_begin_turns() -> None:
         AIMessage("two " * 20),
         ChatMessage(role="user", content="three " * 20),
     ]
-    assert TokenBuffer(50, token_counter=words).window(messages).kept == (2,)
+    assert TokenBuffer(50, token_counter=count_words).window(messages).kept == (2,)
 
 
 # --- the window ---------------------------------------------------------------------------------
 
 
 def test_a_window_has_the_documented_fields() -> None:
-    window = TokenBuffer(60, token_counter=words).window(chat(20))
+    window = TokenBuffer(60, token_counter=count_words).window(named_chat(20))
     assert {"kept", "dropped", "clamped", "cut", "tokens"} <= set(window.__slots__)
 
 
 def test_a_window_cannot_be_changed() -> None:
-    window = TokenBuffer(60, token_counter=words).window(chat(2))
+    window = TokenBuffer(60, token_counter=count_words).window(named_chat(2))
     with pytest.raises(FrozenInstanceError):
         window.tokens = 0  # type: ignore[misc]
 
 
 def test_a_window_has_no_room_for_other_attributes() -> None:
-    assert not hasattr(TokenBuffer(60, token_counter=words).window(chat(2)), "__dict__")
+    assert not hasattr(TokenBuffer(60, token_counter=count_words).window(named_chat(2)), "__dict__")
 
 
 def test_a_window_pickles() -> None:
-    window = TokenBuffer(30, token_counter=words).window("word " * 100)
+    window = TokenBuffer(30, token_counter=count_words).window("word " * 100)
     again: Window = pickle.loads(pickle.dumps(window))
     assert again == window
 
 
 def test_the_cut_is_where_the_tail_begins() -> None:
-    window = TokenBuffer(60, token_counter=words).window(chat(20))
+    window = TokenBuffer(60, token_counter=count_words).window(named_chat(20))
     assert window.kept == (0, *range(window.cut, 41))
 
 
 def test_the_dry_run_shows_what_trim_keeps() -> None:
-    buffer, messages = TokenBuffer(60, token_counter=words), chat(20)
+    buffer, messages = TokenBuffer(60, token_counter=count_words), named_chat(20)
     window = buffer.window(messages)
     assert buffer.trim(messages) == [messages[i] for i in window.kept]
 
 
 def test_changing_what_a_window_names_changes_no_later_window() -> None:
-    buffer = TokenBuffer(30, token_counter=words)
+    buffer = TokenBuffer(30, token_counter=count_words)
     buffer.window("word " * 100).clamped.clear()
     assert buffer.window("word " * 100).clamped != {}
 
@@ -310,26 +310,26 @@ def test_changing_a_clamped_copy_changes_no_later_one() -> None:
 
 def test_drop_names_what_it_left_out() -> None:
     messages = [HumanMessage("Hi"), AIMessage("word " * 100), AIMessage("So.")]
-    window = TokenBuffer(30, token_counter=words, oversize="drop").window(messages)
+    window = TokenBuffer(30, token_counter=count_words, oversize="drop").window(messages)
     assert window.dropped == (1,)
 
 
 def test_drop_logs_both_numbers(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="langchain_tokenbuffer"):
-        TokenBuffer(30, token_counter=words, oversize="drop").trim("word " * 100)
+        TokenBuffer(30, token_counter=count_words, oversize="drop").trim("word " * 100)
     assert "needs 107 tokens" in caplog.text
     assert "max_tokens is 30" in caplog.text
 
 
 def test_drop_logs_no_text_of_the_conversation(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
-        TokenBuffer(30, token_counter=words, oversize="drop").trim("secret " * 100)
+        TokenBuffer(30, token_counter=count_words, oversize="drop").trim("secret " * 100)
     assert "secret" not in caplog.text
 
 
 def test_drop_logs_nothing_while_everything_fits(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="langchain_tokenbuffer"):
-        TokenBuffer(60, token_counter=words, oversize="drop").trim(chat(20))
+        TokenBuffer(60, token_counter=count_words, oversize="drop").trim(named_chat(20))
     assert caplog.records == []
 
 
@@ -338,26 +338,28 @@ def test_drop_under_a_counter_that_is_not_additive_names_the_budget_that_was_set
 ) -> None:
     messages = [HumanMessage("Hi"), AIMessage("word " * 300), AIMessage("So " * 9)]
     with caplog.at_level(logging.WARNING, logger="langchain_tokenbuffer"):
-        TokenBuffer(30, token_counter=rounded, oversize="drop").trim(messages)
+        TokenBuffer(30, token_counter=count_words_by_threes, oversize="drop").trim(messages)
     assert "max_tokens is 30" in caplog.text
 
 
 def test_an_error_carries_both_numbers() -> None:
-    buffer = TokenBuffer(30, token_counter=words, oversize="raise")
+    buffer = TokenBuffer(30, token_counter=count_words, oversize="raise")
     with pytest.raises(TokenBudgetError) as raised:
         buffer.trim("word " * 100)
     assert (raised.value.tokens, raised.value.max_tokens) == (107, 30)
 
 
 def test_a_counter_that_is_not_additive_is_named_in_the_error() -> None:
-    buffer = TokenBuffer(30, token_counter=rounded, oversize="raise")
-    with pytest.raises(TokenBudgetError, match=r"needs 34 tokens as rounded counts .* 30"):
+    buffer = TokenBuffer(30, token_counter=count_words_by_threes, oversize="raise")
+    with pytest.raises(
+        TokenBudgetError, match=r"needs 34 tokens as count_words_by_threes counts .* 30"
+    ):
         buffer.trim("word " * 100)
 
 
 def plus_a_constant(messages: list[BaseMessage]) -> int:
     """500 for the request and a rounded sum: not additive, though nearly."""
-    return 500 + rounded(messages)
+    return 500 + count_words_by_threes(messages)
 
 
 def test_what_must_stay_is_measured_as_a_whole_where_the_counter_is_not_additive() -> None:
@@ -369,7 +371,7 @@ def test_what_must_stay_is_measured_as_a_whole_where_the_counter_is_not_additive
 
 
 def test_a_counter_that_is_not_additive_uses_the_budget_it_has() -> None:
-    window = TokenBuffer(600, token_counter=plus_a_constant, trim_to=1.0).window(chat(100))
+    window = TokenBuffer(600, token_counter=plus_a_constant, trim_to=1.0).window(named_chat(100))
     assert window.tokens > 580
 
 
@@ -381,7 +383,7 @@ def test_a_counter_that_is_not_additive_uses_the_budget_it_has() -> None:
 )
 def test_a_buffer_copies_and_pickles_with_its_settings(again: Any) -> None:
     buffer = TokenBuffer(60, token_counter="o200k_base", trim_to=0.5, oversize="drop")
-    buffer.trim(chat(20))
+    buffer.trim(named_chat(20))
     assert repr(again(buffer)) == repr(buffer)
 
 
@@ -389,15 +391,15 @@ def test_a_buffer_copies_and_pickles_with_its_settings(again: Any) -> None:
     "again", [copy.copy, copy.deepcopy, lambda b: pickle.loads(pickle.dumps(b))]
 )
 def test_a_copy_computes_the_same_window(again: Any) -> None:
-    buffer = TokenBuffer(60, token_counter=words)
-    want = buffer.trim(chat(20))
-    assert again(buffer).trim(chat(20)) == want
+    buffer = TokenBuffer(60, token_counter=count_words)
+    want = buffer.trim(named_chat(20))
+    assert again(buffer).trim(named_chat(20)) == want
 
 
 def test_a_pickle_holds_no_conversation() -> None:
-    buffer = TokenBuffer(60, token_counter=words)
+    buffer = TokenBuffer(60, token_counter=count_words)
     size = len(pickle.dumps(buffer))
-    buffer.trim(chat(50))
+    buffer.trim(named_chat(50))
     assert len(pickle.dumps(buffer)) == size
 
 
@@ -407,7 +409,7 @@ def test_the_repr_names_the_settings() -> None:
 
 
 def test_threads_that_share_a_buffer_get_the_windows_of_their_own_conversations() -> None:
-    conversations = [chat(40, f"thread {n}") for n in range(8)]
+    conversations = [named_chat(40, f"thread {n}") for n in range(8)]
     shared = TokenBuffer(120, token_counter="o200k_base")
 
     def live(messages: list[BaseMessage]) -> list[Window]:
@@ -425,8 +427,8 @@ def test_threads_that_share_a_buffer_get_the_windows_of_their_own_conversations(
 def test_another_thread_going_on_with_the_conversation_changes_no_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    buffer, messages = TokenBuffer(60, token_counter=words), chat(20)
-    want = TokenBuffer(60, token_counter=words).window(messages[:21])
+    buffer, messages = TokenBuffer(60, token_counter=count_words), named_chat(20)
+    want = TokenBuffer(60, token_counter=count_words).window(messages[:21])
     window, interrupted = WindowDriver.window, False
 
     def interrupt(self: WindowDriver) -> Window:
@@ -459,7 +461,7 @@ def tokenized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_growing_list_costs_the_tokenizing_of_what_is_new(tokenized: list[str]) -> None:
-    buffer, messages = TokenBuffer(200, token_counter="o200k_base"), chat(30, "growing")
+    buffer, messages = TokenBuffer(200, token_counter="o200k_base"), named_chat(30, "growing")
     buffer.trim(messages)
     tokenized.clear()
     new = f"a bit {uuid4()}"  # counted never before in this process
@@ -470,7 +472,7 @@ def test_a_growing_list_costs_the_tokenizing_of_what_is_new(tokenized: list[str]
 def test_a_growing_list_costs_one_push_for_each_new_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    buffer, messages = TokenBuffer(200, token_counter=words), chat(30)
+    buffer, messages = TokenBuffer(200, token_counter=count_words), named_chat(30)
     buffer.trim(messages)
     pushed: list[int] = []
     push = WindowDriver.push
@@ -540,7 +542,7 @@ def test_the_concatenated_sessions_of_a_real_user_hold_their_prefix(shared_data:
 
 
 def test_a_pin_set_later_on_a_message_is_seen() -> None:
-    messages = chat(20)
+    messages = named_chat(20)
     buffer = TokenBuffer(120, token_counter="o200k_base")
     dropped = buffer.window(messages).dropped
     messages[dropped[0]].additional_kwargs["pinned"] = True

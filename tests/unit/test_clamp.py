@@ -21,13 +21,14 @@ from langchain_core.messages import (
 
 from langchain_tokenbuffer import TokenBuffer, TokenCounter
 from langchain_tokenbuffer._counting.clamp import clamp, min_tokens
-from tests.strategies import rounded, words
+from tests.builders import count_words, count_words_by_threes
+from tests.scale import examples
 
 if TYPE_CHECKING:
     from langchain_tokenbuffer.counters import CountedBy
 
 O200K = TokenCounter("o200k_base")
-WORDS = TokenCounter(words)
+WORDS = TokenCounter(count_words)
 MARKER = re.compile(r"\[\.\.\. (\d+) tokens omitted \.\.\.\]")
 
 
@@ -74,7 +75,7 @@ def messages(draw: st.DrawFn) -> BaseMessage:
 
 
 @counters
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(messages(), st.data())
 def test_a_clamped_message_costs_at_most_its_size(
     counter: TokenCounter, message: BaseMessage, data: st.DataObject
@@ -93,7 +94,7 @@ def test_no_text_is_replaced_by_a_longer_marker(letters: int) -> None:
 
 
 @counters
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(messages())
 @example(HumanMessage([{"type": "text", "text": "word " * 7}, {"type": "text", "text": "a" * 27}]))
 def test_the_smallest_size_can_be_had(counter: TokenCounter, message: BaseMessage) -> None:
@@ -101,7 +102,7 @@ def test_the_smallest_size_can_be_had(counter: TokenCounter, message: BaseMessag
     assert price(clamp(message, least, counter), counter) <= least
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(messages())
 def test_with_an_encoding_nothing_costs_less_than_the_smallest_size(message: BaseMessage) -> None:
     # With a lone surrogate the marker says a rough number, of a digit more or less.
@@ -111,7 +112,7 @@ def test_with_an_encoding_nothing_costs_less_than_the_smallest_size(message: Bas
 
 
 @counters
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(messages())
 def test_the_smallest_size_is_never_above_the_full_one(
     counter: TokenCounter, message: BaseMessage
@@ -120,7 +121,7 @@ def test_the_smallest_size_is_never_above_the_full_one(
 
 
 @counters
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(messages(), st.data())
 def test_the_message_itself_stays_as_it_is(
     counter: TokenCounter, message: BaseMessage, data: st.DataObject
@@ -130,14 +131,14 @@ def test_the_message_itself_stays_as_it_is(
     assert message == before
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(messages(), st.data())
 def test_clamping_the_same_again_gives_the_same(message: BaseMessage, data: st.DataObject) -> None:
     size = data.draw(st.integers(min_tokens(message, O200K), price(message, O200K)))
     assert clamp(message, size, O200K) == clamp(message, size, TokenCounter("o200k_base"))
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(messages(), st.data())
 def test_a_clamped_message_that_is_clamped_to_its_own_size_stays(
     message: BaseMessage, data: st.DataObject
@@ -335,7 +336,9 @@ def test_a_string_stays_a_string_and_a_list_a_list() -> None:
 # --- in a window --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("token_counter", ["o200k_base", words, letters, rounded])
+@pytest.mark.parametrize(
+    "token_counter", ["o200k_base", count_words, letters, count_words_by_threes]
+)
 def test_one_huge_message_never_empties_the_window(token_counter: CountedBy) -> None:
     messages = [HumanMessage("Hi"), AIMessage("Hello."), HumanMessage("word " * 4000)]
     shown = TokenBuffer(300, token_counter=token_counter).trim(messages)

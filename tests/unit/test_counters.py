@@ -40,6 +40,7 @@ from langchain_tokenbuffer import TokenCounter, counters
 from langchain_tokenbuffer._counting import count_cache as _count_cache
 from langchain_tokenbuffer._counting.count_cache import cache_of
 from langchain_tokenbuffer._messages.convert import as_messages
+from tests.builders import chat, letters_as_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -327,7 +328,7 @@ def test_a_coroutine_function_is_an_error_at_construction(counter: Any) -> None:
         TokenCounter(counter)
 
 
-def test_a_callable_on_texts_is_an_error_that_says_what_it_is_called_with() -> None:
+def test_a_callable_on_texts_is_an_error_that_says_what_a_counter_is_called_with() -> None:
     with pytest.raises(TypeError) as caught:
         TokenCounter(CHAT.get_num_tokens)([HumanMessage("Hi")])  # type: ignore[arg-type]
     assert "called with a list of messages" in str(caught.value.__notes__)
@@ -539,22 +540,20 @@ def test_a_block_that_holds_itself_counts() -> None:
 # --- custom_get_token_ids -------------------------------------------------------------------------
 
 
-def by_letter(text: str) -> list[int]:
-    return [ord(letter) for letter in text]
-
-
 def test_custom_get_token_ids_wins_over_a_chat_models_own_encoding() -> None:
-    model = ChatOpenAI(model="gpt-4o", api_key=KEY, custom_get_token_ids=by_letter)
+    model = ChatOpenAI(model="gpt-4o", api_key=KEY, custom_get_token_ids=letters_as_tokens)
     assert TokenCounter(model)([HumanMessage("abc")]) == 3 + 3 + len("user") + len("abc")
 
 
 def test_custom_get_token_ids_wins_with_a_completion_model() -> None:
-    model = OpenAI(model="gpt-3.5-turbo-instruct", api_key=KEY, custom_get_token_ids=by_letter)
+    model = OpenAI(
+        model="gpt-3.5-turbo-instruct", api_key=KEY, custom_get_token_ids=letters_as_tokens
+    )
     assert TokenCounter(model)([HumanMessage("abc")]) == len("Human: abc")
 
 
 def test_custom_get_token_ids_wins_with_a_model_that_has_no_tokenizer() -> None:
-    model = FakeListChatModel(responses=["a"], custom_get_token_ids=by_letter)
+    model = FakeListChatModel(responses=["a"], custom_get_token_ids=letters_as_tokens)
     assert TokenCounter(model)([HumanMessage("abc")]) == len("Human: abc")
 
 
@@ -567,7 +566,7 @@ def refusing(text: str) -> list[int]:
     if "<|" in text:
         msg = "Encountered text corresponding to disallowed special token"
         raise ValueError(msg)
-    return by_letter(text)
+    return letters_as_tokens(text)
 
 
 def test_a_text_that_custom_get_token_ids_refuses_counts_with_one_warning() -> None:
@@ -595,43 +594,35 @@ class Counting:
         return self(messages)
 
 
-def talk(turns: int) -> list[BaseMessage]:
-    return [
-        kind(f"{kind.__name__} number {turn}")
-        for turn in range(turns)
-        for kind in (HumanMessage, AIMessage)
-    ]
-
-
 def test_a_second_count_asks_nothing() -> None:
     counting = Counting()
     counter = TokenCounter(counting)
-    counter(talk(5))
+    counter(chat(5))
     asked = counting.asked
-    counter(talk(5))
+    counter(chat(5))
     assert counting.asked == asked
 
 
 def test_a_new_counter_over_the_same_callable_asks_nothing() -> None:
     counting = Counting()
-    TokenCounter(counting)(talk(5))
+    TokenCounter(counting)(chat(5))
     asked = counting.asked
-    TokenCounter(counting)(talk(5))
+    TokenCounter(counting)(chat(5))
     assert counting.asked == asked
 
 
 def test_a_new_counter_over_the_same_method_asks_nothing() -> None:
     counting = Counting()
-    TokenCounter(counting.method)(talk(5))
+    TokenCounter(counting.method)(chat(5))
     asked = counting.asked
-    TokenCounter(counting.method)(talk(5))
+    TokenCounter(counting.method)(chat(5))
     assert counting.asked == asked
 
 
 def test_a_method_of_another_object_is_another_counter() -> None:
-    TokenCounter(Counting().method)(talk(5))
+    TokenCounter(Counting().method)(chat(5))
     other = Counting()
-    TokenCounter(other.method)(talk(5))
+    TokenCounter(other.method)(chat(5))
     assert other.asked
 
 
@@ -639,7 +630,7 @@ def test_functions_of_one_name_on_one_object_are_counters_apart() -> None:
     one = Counting()
     few = TokenCounter((lambda _, messages: len(messages)).__get__(one))
     many = TokenCounter((lambda _, messages: 100 * len(messages)).__get__(one))
-    assert (few(talk(1)), many(talk(1))) == (2, 200)
+    assert (few(chat(1)), many(chat(1))) == (2, 200)
 
 
 def texts_counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -708,7 +699,7 @@ def test_whatever_changes_is_seen_with_a_callable() -> None:
 
 def test_the_counts_of_a_callable_go_with_it() -> None:
     counting = Counting()
-    TokenCounter(counting)(talk(5))
+    TokenCounter(counting)(chat(5))
     gc.collect()  # what other tests left
     before = len(_count_cache._by_owner)
     del counting
@@ -729,13 +720,13 @@ def test_what_cannot_be_watched_still_counts() -> None:
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_count_cache, "REMEMBERED", 100)
     counter = TokenCounter(Counting())
-    counter(talk(500))
+    counter(chat(500))
     assert len(counter._counter.count_cache.counts) <= 100
 
 
 def test_forgetting_changes_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_count_cache, "REMEMBERED", 10)
-    messages = talk(100)
+    messages = chat(100)
     assert TokenCounter(Counting())(messages) == characters(messages)
 
 
@@ -748,8 +739,8 @@ def test_what_is_remembered_are_numbers() -> None:
 
 def test_a_remembered_message_takes_at_most_300_bytes() -> None:
     counter = TokenCounter(len)
-    counter(talk(1))
-    messages = talk(5_000)
+    counter(chat(1))
+    messages = chat(5_000)
     keys = counter.keys(messages)
     del keys
     tracemalloc.start()
@@ -763,7 +754,7 @@ def test_a_remembered_message_takes_at_most_300_bytes() -> None:
 
 def test_threads_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_count_cache, "REMEMBERED", 64)  # forgetting while others read
-    messages = talk(200)
+    messages = chat(200)
     counting = Counting()
     counts: list[int] = []
 
@@ -797,7 +788,7 @@ def test_a_copied_counter_counts_the_same(again: Callable[[TokenCounter], TokenC
 def test_a_pickled_counter_carries_no_counts() -> None:
     counter = TokenCounter("o200k_base")
     before = len(pickle.dumps(counter))
-    counter(talk(100))
+    counter(chat(100))
     assert len(pickle.dumps(counter)) == before
 
 
@@ -826,9 +817,9 @@ def test_a_counter_shows_no_key() -> None:
 # --- inside LangChain -----------------------------------------------------------------------------
 
 
-def test_it_counts_for_trim_messages() -> None:
+def test_a_token_counter_counts_for_trim_messages() -> None:
     counter = TokenCounter(CHAT)
-    messages = talk(20)
+    messages = chat(20)
     trimmed = trim_messages(messages, max_tokens=60, token_counter=counter)
     assert trimmed == trim_messages(messages, max_tokens=60, token_counter=CHAT)
 

@@ -1,18 +1,45 @@
-"""What the README and the examples show is what runs."""
+"""What the pages and the examples show is what runs, and what they name is there."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
 import runpy
+from functools import cache
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", README, re.DOTALL)
+PACKAGE = ROOT / "langchain_tokenbuffer"
+MODULES = {
+    path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8")
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__init__.py"
+}
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (
+        *(ROOT / name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md")),
+        ROOT / "examples" / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    )
+}
+README, DESIGN, GLOSSARY = (
+    PAGES[name] for name in ("README.md", "docs/design.md", "docs/glossary.md")
+)
+OURS = [name for name in PAGES if name.startswith("docs/") or name == "CONTRIBUTING.md"]
+BLOCKS = [
+    (name, *block)
+    for name in ("README.md", *OURS)
+    for block in re.findall(
+        r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", PAGES[name], re.DOTALL
+    )
+]
 EXAMPLES = sorted(
     path
     for path in (ROOT / "examples").glob("*.py")
@@ -27,22 +54,47 @@ def needs(source: str) -> None:
         pytest.importorskip("langchain")
 
 
-def run(source: str) -> str:
+def printed_by(source: str, names: dict[str, Any] | None = None) -> str:
+    """Run a block, its names in `names`, and return what it prints."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(source, "README.md", "exec"), {"__name__": "__main__"})
+        exec(
+            compile(source, "a page", "exec"),
+            {"__name__": "__main__"} if names is None else names,
+        )
     return printed.getvalue()
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block[0].splitlines()[-1][:40])
-def test_a_readme_block_prints_what_the_readme_says(block: tuple[str, str]) -> None:
-    source, output = block
+def section(page: str, heading: str) -> str:
+    """Return what stands under a heading of the second level."""
+    return page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def texts_in(part: str) -> list[str]:
+    """Return the blocks of plain text in a part of a page."""
+    return re.findall(r"```text\n(.*?)```", part, re.DOTALL)
+
+
+def table_in(part: str) -> list[list[str]]:
+    """Return the rows of the tables in a part of a page, without their headings."""
+    rows = re.findall(r"^\| (.*) \|$", part, re.MULTILINE)
+    split = [re.split(r" ?\| ?", row) for row in rows]
+    starts = {i for i, row in enumerate(split) if set("".join(row)) <= set("-: ")}
+    return [row for i, row in enumerate(split) if i not in starts and i + 1 not in starts]
+
+
+# --- what runs ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block[1].splitlines()[-1][:40])
+def test_a_block_prints_what_its_page_says(block: tuple[str, str, str]) -> None:
+    _, source, output = block
     needs(source)
-    assert run(source) == output
+    assert printed_by(source) == output
 
 
 def test_every_python_block_shows_its_output() -> None:
-    assert all(output for _, output in BLOCKS)
+    assert all(output for _, _, output in BLOCKS)
 
 
 def test_the_korean_readme_shows_the_same_blocks() -> None:
@@ -51,15 +103,15 @@ def test_the_korean_readme_shows_the_same_blocks() -> None:
     assert blocks.findall(korean) == blocks.findall(README)
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.ko.md", "examples/README.md"])
-def test_what_a_page_links_to_is_there(name: str) -> None:
-    page = ROOT / name
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
-    assert [target for target in targets if not (page.parent / target).exists()] == []
-
-
-@pytest.mark.parametrize("targets", re.findall(r"(?:^|`)make ([a-z_ ]+)", README, re.MULTILINE))
-def test_a_make_command_of_the_readme_is_a_target(targets: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        (name, targets)
+        for name in ("README.md", *OURS)
+        for targets in re.findall(r"(?:^|`)make ([a-z_ ]+)", PAGES[name], re.MULTILINE)
+    ],
+)
+def test_a_make_command_of_a_page_is_a_target(name: str, targets: str) -> None:
     assert set(targets.split()) <= set(re.findall(r"^([a-z_]+):", MAKEFILE, re.MULTILINE))
 
 
@@ -80,3 +132,207 @@ def test_the_demo_holds_what_the_classic_class_documents(
     runpy.run_path(str(ROOT / "examples" / "conversation_chain.py"), run_name="__main__")
     held = re.findall(r"now holds (\d+) of 60", capsys.readouterr().out)
     assert held == ["28", "54", "50", "35"]
+
+
+# --- what a page points at ----------------------------------------------------------------------
+
+
+def anchors_of(page: str) -> set[str]:
+    """Return the anchors of a page: its own, and those GitHub makes of its headings."""
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    made = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return made | set(re.findall(r'<a id="([^"]+)">', page))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_a_page_links_to_is_there(name: str) -> None:
+    page = ROOT / name
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", PAGES[name])
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_heading_a_page_links_to_is_there(name: str) -> None:
+    lost = []
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", PAGES[name]):
+        path = (ROOT / name).parent / target if target else ROOT / name
+        if anchor not in anchors_of(path.read_text(encoding="utf-8")):
+            lost.append((target, anchor))
+    assert lost == []
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_path_that_a_page_names_is_there(name: str) -> None:
+    paths = re.findall(r"`([\w./]+(?:\.(?:py|md|toml|html)|/))`", PAGES[name])
+    files = {Path(module).name for module in MODULES}
+    lost = [p for p in paths if p not in files and not any((at / p).exists() for at in HOMES)]
+    assert lost == []
+
+
+HOMES = (ROOT, PACKAGE)
+
+
+@cache
+def definitions() -> set[str]:
+    """Return the names that the package's modules define, those of classes with their members."""
+    found: set[str] = set()
+    for source in MODULES.values():
+        tree = ast.parse(source)
+        found |= names_bound_in(tree.body)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                members = names_bound_in(node.body) | attributes_set_in(node)
+                found |= {node.name} | {f"{node.name}.{member}" for member in members}
+    return found
+
+
+def names_bound_in(body: list[ast.stmt]) -> set[str]:
+    found: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.Assign):
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.add(node.target.id)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+    return found
+
+
+def attributes_set_in(node: ast.ClassDef) -> set[str]:
+    return {
+        each.attr
+        for each in ast.walk(node)
+        if isinstance(each, ast.Attribute)
+        and isinstance(each.ctx, ast.Store)
+        and isinstance(each.value, ast.Name)
+        and each.value.id == "self"
+    }
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_member_that_a_page_names_is_defined(name: str) -> None:
+    named = re.findall(r"`([A-Z]\w+\.(?!md`)\w+)`", PAGES[name])
+    assert [each for each in named if each not in definitions()] == []
+
+
+# --- the design ---------------------------------------------------------------------------------
+
+
+def modules_on_the_map() -> list[str]:
+    """Return the map's modules, with the folder they stand under."""
+    found: list[str] = []
+    folder = ""
+    for line in texts_in(section(DESIGN, "The map"))[0].splitlines()[1:]:
+        indent, name = len(line) - len(line.lstrip()), line.split()[0]
+        if name.endswith("/"):
+            folder = name
+        else:
+            found.append(name if indent == len("  ") else folder + name)
+    return found
+
+
+def test_the_map_shows_every_module_once() -> None:
+    shown = sorted(modules_on_the_map())
+    there = sorted([*MODULES, "__init__.py"])
+    assert [name for name in there if name not in shown] == []
+    assert shown == there
+
+
+def layers() -> dict[str, tuple[int, str]]:
+    """Return, by module or folder, its line in the drawing of imports and what it is drawn with."""
+    lines = texts_in(section(DESIGN, "The map"))[1].splitlines()
+    return {
+        name: (place, group)
+        for place, line in enumerate(lines)
+        for group in line.split(", ")
+        for name in group.split(" with ")
+    }
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"__main__.py"}))
+def test_a_module_imports_only_what_is_drawn_above_it(module: str) -> None:
+    drawn = layers()
+    place, group = drawn[re.split(r"[./]", module)[0]]
+    imported = re.findall(r"^ *from langchain_tokenbuffer\.(\w+)", MODULES[module], re.MULTILINE)
+    below = [name for name in imported if drawn[name][1] != group and drawn[name][0] >= place]
+    assert below == []
+
+
+def test_the_lines_shown_of_an_agents_call_are_those_of_the_code() -> None:
+    shown = texts_in(section(DESIGN, "The way of a request"))[0].splitlines()
+    code = [line.strip() for line in MODULES["middleware.py"].splitlines()]
+    start = code.index(shown[0])
+    assert code[start : start + len(shown)] == shown
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, Any]:
+    """The names of the drawn example, after it has run."""
+    names: dict[str, Any] = {}
+    source = next(source for name, source, _ in BLOCKS if name == "docs/design.md")
+    printed_by(source, names)
+    return names
+
+
+def candidates() -> list[tuple[int, int, list[float], str]]:
+    """Return the rows under the drawing: what comes, a candidate, its numbers, what is said."""
+    part = section(DESIGN, "The replay").partition("### An example")[2]
+    return [
+        (int(row[0]), int(row[1]), [float(number) for number in row[2:6]], row[6])
+        for row in table_in(part)
+    ]
+
+
+def test_a_candidate_has_the_numbers_the_design_shows(drawn: dict[str, Any]) -> None:
+    kinds, tokens, buffer = drawn["KINDS"], drawn["TOKENS"], drawn["buffer"]
+    for comes, k, shown, _ in candidates():
+        rest = 0 if kinds[k] == "Q" else tokens[kinds.rindex("Q", 0, k)]
+        room = buffer.max_tokens - tokens[0] - rest
+        low = round(buffer.trim_to * room, 1)
+        assert shown == [rest, sum(tokens[k : comes + 1]), room, low]
+
+
+def test_the_cut_goes_where_the_design_says(drawn: dict[str, Any]) -> None:
+    kinds, conversation, buffer = drawn["KINDS"], drawn["conversation"], drawn["buffer"]
+    for comes, rows in groupby(candidates(), key=lambda row: row[0]):
+        _, ks, shown, said = zip(*rows, strict=True)
+        numbers = dict(zip(ks, shown, strict=True))
+        low = [k for k, (_, tail, _, most) in numbers.items() if tail <= most]
+        fits = [k for k, (_, tail, room, _) in numbers.items() if tail <= room]
+        k = (low or fits or list(numbers))[0 if low or fits else -1]
+        candidate = 5 if not fits else (1 if low else 3) + (kinds[k] != "Q")
+        assert f"candidate {candidate}" in said[-1]
+        assert buffer.window(conversation[: comes + 1]).cut == k
+
+
+def test_the_clamped_message_has_the_tokens_the_design_says(drawn: dict[str, Any]) -> None:
+    index, tokens = re.findall(r"^Message (\d+) .*: (\d+) tokens\.$", DESIGN, re.MULTILINE)[0]
+    window = drawn["buffer"].window(drawn["conversation"])
+    assert window.clamped == {int(index): int(tokens)}
+
+
+# --- the glossary -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", table_in(GLOSSARY), ids=lambda row: row[0])
+def test_a_word_of_the_glossary_is_at_home_in_the_code(row: list[str]) -> None:
+    homes = re.findall(r"`([^`]+)`", row[2])
+    assert homes
+    assert [home for home in homes if home not in definitions()] == []
+
+
+@cache
+def as_words(code: str) -> str:
+    """Return names as the words they are made of: `WindowDriver` and `window_driver` are two."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", code).lower()
+
+
+@pytest.mark.parametrize("row", table_in(GLOSSARY), ids=lambda row: row[0])
+def test_the_code_uses_a_word_of_the_glossary(row: list[str]) -> None:
+    package = as_words("\n".join(MODULES.values()))
+    assert [word for word in row[0].split(", ") if as_words(word) not in package] == []
+
+
+def test_a_word_stands_in_the_glossary_once() -> None:
+    words = [word for row in table_in(GLOSSARY) for word in row[0].split(", ")]
+    assert sorted(words) == sorted(set(words))

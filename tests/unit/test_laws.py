@@ -1,4 +1,7 @@
-"""The laws of the design, each as a property over generated conversations."""
+"""The laws of `docs/design.md` by their numbers, as properties over generated conversations.
+
+Law 10 is about what lies behind a model: see `tests/agents/test_state.py` and `tests/sql`.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,16 @@ from langchain_openai import ChatOpenAI
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenCounter, Window
 from langchain_tokenbuffer._counting.tokenizers import TiktokenText
+from tests.builders import count_words, count_words_by_threes
 from tests.oracle import breaches, current_question, head_length
-from tests.strategies import (
-    OVERSIZES,
-    TRIM_TO,
-    conversations,
-    disordered,
-    max_tokens,
-    rounded,
-    words,
-)
+from tests.scale import examples
+from tests.strategies import OVERSIZES, TRIM_TO, conversations, disordered, max_tokens
 
 if TYPE_CHECKING:
     from langchain_tokenbuffer.counters import CountedBy
 
 GPT_4O = ChatOpenAI(model="gpt-4o", api_key="x")  # type: ignore[arg-type]
-ADDITIVE: tuple[CountedBy, ...] = (words, words, words, len, "o200k_base", GPT_4O)
+ADDITIVE: tuple[CountedBy, ...] = (count_words, count_words, count_words, len, "o200k_base", GPT_4O)
 
 
 class Settings(NamedTuple):
@@ -62,10 +59,10 @@ def budgets(
     )
 
 
-ANY = (*ADDITIVE, rounded, rounded)
+ANY = (*ADDITIVE, count_words_by_threes, count_words_by_threes)
 tight = st.builds(
     Settings,
-    token_counter=st.sampled_from((words, "o200k_base")),
+    token_counter=st.sampled_from((count_words, "o200k_base")),
     max_tokens=st.integers(60, 350),
     trim_to=st.sampled_from(TRIM_TO),
     oversize=st.just("clamp"),
@@ -74,7 +71,7 @@ tight = st.builds(
 tight_chats = st.one_of(
     st.builds(
         Settings,
-        token_counter=st.sampled_from((words, "o200k_base")),
+        token_counter=st.sampled_from((count_words, "o200k_base")),
         max_tokens=st.integers(60, 150),
         trim_to=st.sampled_from(TRIM_TO),
         oversize=st.sampled_from(OVERSIZES),
@@ -93,7 +90,7 @@ def looked(buffer: TokenBuffer, messages: list[BaseMessage]) -> Window | None:
 
 
 def windows(setting: Settings, messages: list[BaseMessage]) -> list[Window | None]:
-    """The window after each message, from one buffer that lives through them."""
+    """The window after each message, from one buffer that sees them come."""
     buffer = setting.buffer()
     return [looked(buffer, messages[:n]) for n in range(1, len(messages) + 1)]
 
@@ -138,7 +135,7 @@ def test_law_1_the_window_says_what_its_messages_cost(
 # --- 2: valid -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(conversations(), budgets(ANY))
 def test_law_2_a_window_of_a_conversation_in_order_is_in_order(
     messages: list[BaseMessage], setting: Settings
@@ -159,7 +156,7 @@ def test_law_2_after_the_head_a_human_message_comes_first(
         assert not behind or isinstance(behind[0], HumanMessage)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(disordered(), budgets(ANY))
 def test_law_2_trimming_adds_no_breach_to_a_conversation_out_of_order(
     messages: list[BaseMessage], setting: Settings
@@ -172,12 +169,12 @@ def test_law_2_trimming_adds_no_breach_to_a_conversation_out_of_order(
 
 def test_law_2_a_greeting_is_dropped_even_when_it_fits() -> None:
     messages = [SystemMessage("Be kind."), AIMessage("Hello!"), HumanMessage("Hi.")]
-    assert TokenBuffer(100, token_counter=words).window(messages).dropped == (1,)
+    assert TokenBuffer(100, token_counter=count_words).window(messages).dropped == (1,)
 
 
 def test_law_2_a_conversation_without_a_human_message_is_kept_as_it_is() -> None:
     messages = [SystemMessage("Be kind."), AIMessage("Hello!")]
-    assert TokenBuffer(100, token_counter=words).trim(messages) == messages
+    assert TokenBuffer(100, token_counter=count_words).trim(messages) == messages
 
 
 # --- 3: never lost ------------------------------------------------------------------------------
@@ -283,7 +280,7 @@ def test_law_5_trimming_twice_is_trimming_once(
     assert ids(setting.buffer().trim(once)) == ids(once)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(conversations(huge=False), tight_chats, st.data())
 def test_law_5_what_trimming_left_out_may_be_deleted(
     messages: list[BaseMessage], setting: Settings, data: st.DataObject
@@ -301,7 +298,7 @@ def test_law_5_what_trimming_left_out_may_be_deleted(
 # --- 6: prefix-stable ---------------------------------------------------------------------------
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.one_of(conversations(), disordered()), budgets())
 def test_law_6_while_the_budget_holds_the_next_window_extends_the_last_one(
     messages: list[BaseMessage], setting: Settings
@@ -319,14 +316,14 @@ def test_law_6_while_the_budget_holds_the_next_window_extends_the_last_one(
             assert (new.kept, new.clamped) == (extended, last.clamped)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.one_of(conversations(), disordered()), budgets())
 def test_law_6_the_cut_never_moves_back(messages: list[BaseMessage], setting: Settings) -> None:
     cuts = [window.cut for window in windows(setting, messages) if window is not None]
     assert cuts == sorted(cuts)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.one_of(conversations(), disordered()), budgets())
 def test_law_6_what_has_left_never_comes_back(
     messages: list[BaseMessage], setting: Settings
@@ -339,7 +336,7 @@ def test_law_6_what_has_left_never_comes_back(
 
 
 @given(st.one_of(conversations(), disordered()), budgets())
-def test_law_7_a_new_buffer_agrees_with_one_that_lived_through_it(
+def test_law_7_a_new_buffer_agrees_with_one_that_saw_every_message_come(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
     anew = [looked(setting.buffer(), messages[:n]) for n in range(1, len(messages) + 1)]
@@ -347,7 +344,7 @@ def test_law_7_a_new_buffer_agrees_with_one_that_lived_through_it(
 
 
 @given(conversations(max_turns=3), conversations(max_turns=3), budgets())
-def test_law_7_a_buffer_that_lived_through_something_else_agrees(
+def test_law_7_a_buffer_that_followed_another_conversation_agrees(
     messages: list[BaseMessage], others: list[BaseMessage], setting: Settings
 ) -> None:
     buffer = setting.buffer()
@@ -356,7 +353,7 @@ def test_law_7_a_buffer_that_lived_through_something_else_agrees(
     assert looked(buffer, messages) == looked(setting.buffer(), messages)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(conversations(huge=False), tight_chats)
 def test_law_7_a_surface_that_deletes_what_left_agrees(
     messages: list[BaseMessage], setting: Settings
@@ -372,7 +369,7 @@ def test_law_7_a_surface_that_deletes_what_left_agrees(
     assert ids(store) == ids(setting.buffer().trim(messages))
 
 
-@given(conversations(), budgets((words,), ("clamp", "raise")), st.integers(0, 1))
+@given(conversations(), budgets((count_words,), ("clamp", "raise")), st.integers(0, 1))
 def test_law_7_a_predicate_pins_as_the_mark_does(
     messages: list[BaseMessage], setting: Settings, odd: int
 ) -> None:
@@ -391,7 +388,7 @@ def test_law_7_a_predicate_pins_as_the_mark_does(
 # --- 8: sync is async ---------------------------------------------------------------------------
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.one_of(conversations(), disordered()), budgets(ANY))
 async def test_law_8_trim_and_atrim_give_the_same(
     messages: list[BaseMessage], setting: Settings
@@ -406,7 +403,7 @@ async def test_law_8_trim_and_atrim_give_the_same(
         assert await setting.buffer().atrim(messages) == want
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.one_of(conversations(), disordered()), budgets(ANY))
 async def test_law_8_window_and_awindow_give_the_same(
     messages: list[BaseMessage], setting: Settings
@@ -423,17 +420,17 @@ async def test_law_8_window_and_awindow_give_the_same(
 
 
 class Asked:
-    """`words`, keeping what it was asked for, one message at a time."""
+    """`count_words`, keeping what it was asked for, one message at a time."""
 
     def __init__(self) -> None:
         self.contents: list[object] = []
 
     def __call__(self, messages: list[BaseMessage]) -> int:
         self.contents += [message.content for message in messages]
-        return words(messages)
+        return count_words(messages)
 
 
-@given(conversations(), budgets((words,)))
+@given(conversations(), budgets((count_words,)))
 def test_law_9_a_second_pass_asks_the_counter_nothing(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -445,7 +442,7 @@ def test_law_9_a_second_pass_asks_the_counter_nothing(
     assert (second, asked.contents) == (first, [])
 
 
-@given(conversations(), budgets((words,), ("raise", "drop")))
+@given(conversations(), budgets((count_words,), ("raise", "drop")))
 def test_law_9_each_message_is_asked_for_once(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -459,7 +456,7 @@ def test_law_9_each_message_is_asked_for_once(
     assert len(asked.contents) == len(different)
 
 
-@given(conversations(), budgets((words,), ("raise", "drop")), st.data())
+@given(conversations(), budgets((count_words,), ("raise", "drop")), st.data())
 def test_law_9_a_message_changed_in_place_is_asked_for_again_alone(
     messages: list[BaseMessage], setting: Settings, data: st.DataObject
 ) -> None:

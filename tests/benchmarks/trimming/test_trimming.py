@@ -65,7 +65,7 @@ def test_whatever_a_model_is_asked_to_go_on_with_is_in_order(made: list[DataSet]
     assert [found for history in histories if (found := validate(history))] == []
 
 
-def test_they_have_what_makes_real_ones_hard(made: list[DataSet]) -> None:
+def test_the_generated_conversations_have_what_makes_real_ones_hard(made: list[DataSet]) -> None:
     shop, loops, korean, english, chinese, oversized = made
     steps = [calls for each in shop.conversations for m in each.messages if (calls := ids_of(m))]
     assert max(map(len, steps)) > 1, "parallel calls"
@@ -201,7 +201,9 @@ def test_a_policy_passes_on_what_fits(policy: Policy) -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES[:7], ids=lambda policy: policy.name)
-def test_ours_tokenizes_each_text_once(policy: Policy, made: list[DataSet]) -> None:
+def test_a_policy_of_the_package_tokenizes_each_text_once(
+    policy: Policy, made: list[DataSet]
+) -> None:
     data_set = made[4]  # a chat: nothing has to be shortened
     assert play(policy, data_set).tokens <= needed(data_set)
 
@@ -223,7 +225,7 @@ def test_pasting_what_is_there_already_changes_nothing(results: dict[str, Any]) 
     assert pasted(readme, results) == readme
 
 
-def test_none_of_our_windows_was_at_fault(results: dict[str, Any]) -> None:
+def test_no_committed_window_of_the_package_was_at_fault(results: dict[str, Any]) -> None:
     assert [found for each in sections(results) for found in targets.faults(each)] == []
 
 
@@ -231,7 +233,9 @@ def test_no_policy_without_a_fault_showed_as_much_for_as_little(results: dict[st
     assert [found for each in sections(results) for found in targets.beaten(each)] == []
 
 
-def test_ours_tokenized_each_text_once(results: dict[str, Any]) -> None:
+def test_the_committed_figures_of_the_package_tokenized_each_text_once(
+    results: dict[str, Any],
+) -> None:
     assert [found for each in sections(results) for found in targets.repeated(each)] == []
 
 

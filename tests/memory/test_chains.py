@@ -19,6 +19,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import Field
 
 from langchain_tokenbuffer import ConversationTokenBufferMemory
+from tests.builders import count_content_words
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -30,19 +31,15 @@ with warnings.catch_warnings():
     from langchain_classic.memory import CombinedMemory, ReadOnlySharedMemory, SimpleMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
 REPLIES = ["one one", "two two", "three three", "four four"]
 QUESTIONS = ["q1", "q2", "q3", "q4"]
 
 
-def words(messages: Sequence[BaseMessage]) -> int:
-    return sum(len(str(message.content).split()) for message in messages)
-
-
-def remembering(**options: Any) -> ConversationTokenBufferMemory:
-    """Make a memory of six words: two turns of these tests. It warns of nothing."""
-    return ConversationTokenBufferMemory(llm=words, max_token_limit=6, **options)
+def memory_of_six_words(**options: Any) -> ConversationTokenBufferMemory:
+    """Return a memory of six words: two turns of these tests."""
+    return ConversationTokenBufferMemory(llm=count_content_words, max_token_limit=6, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +91,7 @@ LAST_HISTORY = "Human: q2\nAI: two two\nHuman: q3\nAI: three three"
 
 def test_a_conversation_chain_prompts_with_the_window() -> None:
     llm = Spy(responses=REPLIES)
-    chain = ConversationChain(llm=llm, memory=remembering())
+    chain = ConversationChain(llm=llm, memory=memory_of_six_words())
     for question in QUESTIONS:
         chain.invoke({"input": question})
     assert f"Current conversation:\n{LAST_HISTORY}\nHuman: q4\nAI:" in llm.prompts[-1]
@@ -102,20 +99,20 @@ def test_a_conversation_chain_prompts_with_the_window() -> None:
 
 async def test_a_conversation_chain_prompts_with_the_window_in_async() -> None:
     llm = Spy(responses=REPLIES)
-    chain = ConversationChain(llm=llm, memory=remembering())
+    chain = ConversationChain(llm=llm, memory=memory_of_six_words())
     for question in QUESTIONS:
         await chain.ainvoke({"input": question})
     assert f"Current conversation:\n{LAST_HISTORY}\nHuman: q4\nAI:" in llm.prompts[-1]
 
 
 def test_a_conversation_chain_returns_the_window_it_prompted_with() -> None:
-    chain = ConversationChain(llm=Spy(responses=REPLIES), memory=remembering())
+    chain = ConversationChain(llm=Spy(responses=REPLIES), memory=memory_of_six_words())
     answers = [chain.invoke({"input": question}) for question in QUESTIONS]
     assert answers[-1] == {"input": "q4", "history": LAST_HISTORY, "response": "four four"}
 
 
 def test_a_conversation_chain_saves_each_turn_once() -> None:
-    memory = remembering()
+    memory = memory_of_six_words()
     chain = ConversationChain(llm=Spy(responses=REPLIES), memory=memory)
     chain.invoke({"input": "q1"})
     assert memory.buffer == "Human: q1\nAI: one one"
@@ -123,7 +120,7 @@ def test_a_conversation_chain_saves_each_turn_once() -> None:
 
 def test_a_conversation_chain_lets_go_of_what_left_the_window() -> None:
     gone: list[BaseMessage] = []
-    memory = remembering(on_evict=gone.extend)
+    memory = memory_of_six_words(on_evict=gone.extend)
     chain = ConversationChain(llm=Spy(responses=REPLIES), memory=memory)
     for question in QUESTIONS:
         chain.invoke({"input": question})
@@ -136,7 +133,7 @@ async def test_a_conversation_chain_awaits_a_coroutine_handler() -> None:
     async def archive(messages: list[BaseMessage]) -> None:
         gone.extend(messages)
 
-    memory = remembering(on_evict=archive)
+    memory = memory_of_six_words(on_evict=archive)
     chain = ConversationChain(llm=Spy(responses=REPLIES), memory=memory)
     for question in QUESTIONS:
         await chain.ainvoke({"input": question})
@@ -146,15 +143,15 @@ async def test_a_conversation_chain_awaits_a_coroutine_handler() -> None:
 def test_a_conversation_chain_takes_another_memory_key() -> None:
     llm = Spy(responses=REPLIES)
     prompt = PromptTemplate.from_template("{past}|{input}")
-    chain = ConversationChain(llm=llm, prompt=prompt, memory=remembering(memory_key="past"))
+    chain = ConversationChain(llm=llm, prompt=prompt, memory=memory_of_six_words(memory_key="past"))
     for question in QUESTIONS:
         chain.invoke({"input": question})
     assert llm.prompts[-1] == f"{LAST_HISTORY}|q4"
 
 
-def test_a_conversation_chain_predicts_with_it() -> None:
+def test_a_conversation_chain_predicts_with_the_memory() -> None:
     llm = Spy(responses=REPLIES)
-    chain = ConversationChain(llm=llm, memory=remembering())
+    chain = ConversationChain(llm=llm, memory=memory_of_six_words())
     assert [chain.predict(input=question) for question in QUESTIONS] == REPLIES
 
 
@@ -177,21 +174,21 @@ LAST_MESSAGES = ["be brief", "q2", "two two", "q3", "three three", "q4"]
 
 
 def test_a_chat_prompt_gets_the_window_as_messages() -> None:
-    chain, model = _chat_chain(remembering(return_messages=True))
+    chain, model = _chat_chain(memory_of_six_words(return_messages=True))
     for question in QUESTIONS:
         chain.invoke({"question": question})
     assert [message.content for message in model.seen[-1]] == LAST_MESSAGES
 
 
 async def test_a_chat_prompt_gets_the_window_as_messages_in_async() -> None:
-    chain, model = _chat_chain(remembering(return_messages=True))
+    chain, model = _chat_chain(memory_of_six_words(return_messages=True))
     for question in QUESTIONS:
         await chain.ainvoke({"question": question})
     assert [message.content for message in model.seen[-1]] == LAST_MESSAGES
 
 
 def test_the_kinds_of_a_chat_prompt_alternate() -> None:
-    chain, model = _chat_chain(remembering(return_messages=True))
+    chain, model = _chat_chain(memory_of_six_words(return_messages=True))
     for question in QUESTIONS:
         chain.invoke({"question": question})
     kinds = [message.type for message in model.seen[-1]]
@@ -213,33 +210,33 @@ def _retrieving(memory: Any, llm: Spy) -> Any:
 
 
 def test_a_retrieval_chain_saves_the_answer_and_not_the_documents() -> None:
-    memory = remembering(memory_key="chat_history")
+    memory = memory_of_six_words(memory_key="chat_history")
     chain = _retrieving(memory, Spy(responses=REPLIES))
     chain.invoke({"question": "q1"})
     assert memory.buffer == "Human: q1\nAI: one one"
 
 
 def test_a_retrieval_chain_returns_answer_and_documents() -> None:
-    chain = _retrieving(remembering(memory_key="chat_history"), Spy(responses=REPLIES))
+    chain = _retrieving(memory_of_six_words(memory_key="chat_history"), Spy(responses=REPLIES))
     answer = chain.invoke({"question": "q1"})
     found = (answer["answer"], [document.page_content for document in answer["source_documents"]])
     assert found == ("one one", ["the document"])
 
 
 def test_a_retrieval_chain_gets_the_window() -> None:
-    chain = _retrieving(remembering(memory_key="chat_history"), Spy(responses=REPLIES))
+    chain = _retrieving(memory_of_six_words(memory_key="chat_history"), Spy(responses=REPLIES))
     answers = [chain.invoke({"question": question}) for question in QUESTIONS]
     assert answers[-1]["chat_history"] == LAST_HISTORY
 
 
 async def test_a_retrieval_chain_gets_the_window_in_async() -> None:
-    chain = _retrieving(remembering(memory_key="chat_history"), Spy(responses=REPLIES))
+    chain = _retrieving(memory_of_six_words(memory_key="chat_history"), Spy(responses=REPLIES))
     answers = [await chain.ainvoke({"question": question}) for question in QUESTIONS]
     assert answers[-1]["chat_history"] == LAST_HISTORY
 
 
 def test_a_retrieval_chain_gets_the_window_as_messages() -> None:
-    memory = remembering(memory_key="chat_history", return_messages=True)
+    memory = memory_of_six_words(memory_key="chat_history", return_messages=True)
     chain = ConversationalRetrievalChain.from_llm(
         llm=Spy(responses=REPLIES),
         retriever=OneDocument(),
@@ -247,26 +244,26 @@ def test_a_retrieval_chain_gets_the_window_as_messages() -> None:
         condense_question_llm=FakeListLLM(responses=["condensed"]),
     )
     answers = [chain.invoke({"question": question}) for question in QUESTIONS]
-    contents = [message.content for message in answers[-1]["chat_history"]]
-    assert contents == ["q2", "two two", "q3", "three three"]
+    contents_of = [message.content for message in answers[-1]["chat_history"]]
+    assert contents_of == ["q2", "two two", "q3", "three three"]
 
 
 # --- CombinedMemory -------------------------------------------------------------------------------
 
 
-def test_it_combines_with_another_memory() -> None:
-    memory = remembering(input_key="input")
+def test_the_memory_combines_with_another_memory() -> None:
+    memory = memory_of_six_words(input_key="input")
     combined = CombinedMemory(memories=[memory, SimpleMemory(memories={"place": "Seoul"})])
     combined.save_context({"input": "q1"}, {"output": "one one"})
     loaded = combined.load_memory_variables({})
     assert loaded == {"history": "Human: q1\nAI: one one", "place": "Seoul"}
 
 
-def test_two_of_them_combine_with_windows_of_their_own() -> None:
+def test_two_memories_combine_with_windows_of_their_own() -> None:
     short = ConversationTokenBufferMemory(
-        llm=words, max_token_limit=3, input_key="input", memory_key="short"
+        llm=count_content_words, max_token_limit=3, input_key="input", memory_key="short"
     )
-    combined = CombinedMemory(memories=[remembering(input_key="input"), short])
+    combined = CombinedMemory(memories=[memory_of_six_words(input_key="input"), short])
     for question, reply in zip(QUESTIONS[:3], REPLIES, strict=False):
         combined.save_context({"input": question}, {"output": reply})
     assert combined.load_memory_variables({}) == {
@@ -275,25 +272,25 @@ def test_two_of_them_combine_with_windows_of_their_own() -> None:
     }
 
 
-def test_a_combined_memory_clears_it() -> None:
-    memory = remembering(input_key="input")
+def test_a_combined_memory_clears_the_memory() -> None:
+    memory = memory_of_six_words(input_key="input")
     combined = CombinedMemory(memories=[memory])
     combined.save_context({"input": "q1"}, {"output": "one one"})
     combined.clear()
     assert memory.buffer == ""
 
 
-async def test_a_combined_memory_saves_it_in_async() -> None:
-    memory = remembering(input_key="input")
+async def test_a_combined_memory_saves_into_the_memory_in_async() -> None:
+    memory = memory_of_six_words(input_key="input")
     combined = CombinedMemory(memories=[memory])
     await combined.asave_context({"input": "q1"}, {"output": "one one"})
     assert await combined.aload_memory_variables({}) == {"history": "Human: q1\nAI: one one"}
 
 
-def test_a_chain_takes_it_combined() -> None:
+def test_a_chain_takes_the_memory_combined() -> None:
     llm = Spy(responses=REPLIES)
     combined = CombinedMemory(
-        memories=[remembering(input_key="input"), SimpleMemory(memories={"place": "Seoul"})]
+        memories=[memory_of_six_words(input_key="input"), SimpleMemory(memories={"place": "Seoul"})]
     )
     chain = ConversationChain(
         llm=llm, prompt=PromptTemplate.from_template("{place}|{history}|{input}"), memory=combined
@@ -307,7 +304,7 @@ def test_a_chain_takes_it_combined() -> None:
 
 
 def _shared() -> tuple[ConversationTokenBufferMemory, ReadOnlySharedMemory]:
-    memory = remembering()
+    memory = memory_of_six_words()
     memory.save_context({"input": "q1"}, {"output": "one one"})
     return memory, ReadOnlySharedMemory(memory=memory)
 
@@ -335,7 +332,7 @@ def test_a_read_only_memory_changes_nothing(write: Callable[[Any], None]) -> Non
     assert memory.buffer == "Human: q1\nAI: one one"
 
 
-def test_a_chain_reads_it_shared() -> None:
+def test_a_chain_reads_the_memory_shared() -> None:
     _, shared = _shared()
     llm = Spy(responses=["summary"])
     chain = LLMChain(llm=llm, prompt=PromptTemplate.from_template("{history}|{x}"), memory=shared)

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.language_models import FakeListLLM
-from langchain_openai import ChatOpenAI, OpenAI
+from langchain_openai import OpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import ConversationTokenBufferMemory
+from tests.builders import letters_as_tokens
+from tests.memory.stand_ins import CHAT, COMPLETION, ClassicMemory, PassedHistory
+from tests.scale import examples
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from langchain_classic.memory import ConversationBufferMemory, ConversationBufferWindowMemory
-    from langchain_classic.memory import ConversationTokenBufferMemory as ClassicMemory
     from langchain_classic.memory.buffer import ConversationStringBufferMemory
 
 if TYPE_CHECKING:
@@ -30,19 +31,9 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 
-class _History(InMemoryChatMessageHistory):
-    """An in-memory history that does not warn when it is made."""
-
-
-def _letters(text: str) -> list[int]:
-    return [ord(letter) for letter in text]
-
-
-CHAT = ChatOpenAI(api_key=SecretStr("x"), model="gpt-4o")
-COMPLETION = OpenAI(api_key=SecretStr("x"), model="gpt-3.5-turbo-instruct")
-LETTERS = FakeListLLM(responses=[""], custom_get_token_ids=_letters)
+LETTERS = FakeListLLM(responses=[""], custom_get_token_ids=letters_as_tokens)
 OPENAI_LETTERS = OpenAI(
-    api_key=SecretStr("x"), model="gpt-3.5-turbo-instruct", custom_get_token_ids=_letters
+    api_key=SecretStr("x"), model="gpt-3.5-turbo-instruct", custom_get_token_ids=letters_as_tokens
 )
 MODELS: dict[str, Any] = {
     "chat": CHAT,
@@ -71,28 +62,28 @@ Turn = tuple[str, str]
 turns = st.lists(st.tuples(st.sampled_from(TEXTS), st.sampled_from(TEXTS)), min_size=1, max_size=7)
 
 
-class _Held(NamedTuple):
+class _AfterSave(NamedTuple):
     """What the classic class holds after a save, or that it raised."""
 
     messages: list[BaseMessage]
     raised: bool
 
 
-def _classic(llm: Any, limit: int, conversation: Sequence[Turn]) -> Iterator[_Held]:
-    """Live through a conversation with the classic class, until it raises."""
+def _classic_states(llm: Any, limit: int, conversation: Sequence[Turn]) -> Iterator[_AfterSave]:
+    """Save a conversation with the classic class, turn by turn, until it raises."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        memory = ClassicMemory(llm=llm, max_token_limit=limit, chat_memory=_History())
+        memory = ClassicMemory(llm=llm, max_token_limit=limit, chat_memory=PassedHistory())
     for question, reply in conversation:
         try:
             memory.save_context({"input": question}, {"output": reply})
         except IndexError:
-            yield _Held([], raised=True)
+            yield _AfterSave([], raised=True)
             return
-        yield _Held(list(memory.chat_memory.messages), raised=False)
+        yield _AfterSave(list(memory.chat_memory.messages), raised=False)
 
 
-def _spelled(messages: Sequence[BaseMessage]) -> list[tuple[str, object]]:
+def _types_and_contents(messages: Sequence[BaseMessage]) -> list[tuple[str, object]]:
     return [(message.type, message.content) for message in messages]
 
 
@@ -100,32 +91,32 @@ def _check_exact_mode(llm: Any, limit: int, conversation: Sequence[Turn]) -> Non
     ours = ConversationTokenBufferMemory(
         llm=llm, max_token_limit=limit, start_on=None, oversize="drop"
     )
-    held = _classic(llm, limit, conversation)
+    states = _classic_states(llm, limit, conversation)
     # It stops where the classic class raises: what that holds then is no window.
-    for (question, reply), classic in zip(conversation, held, strict=False):
+    for (question, reply), classic in zip(conversation, states, strict=False):
         ours.save_context({"input": question}, {"output": reply})
-        expected = [] if classic.raised else _spelled(classic.messages)
-        assert _spelled(ours.chat_memory.messages) == expected
-        assert _spelled(ours.buffer_as_messages) == expected
+        expected = [] if classic.raised else _types_and_contents(classic.messages)
+        assert _types_and_contents(ours.chat_memory.messages) == expected
+        assert _types_and_contents(ours.buffer_as_messages) == expected
 
 
 def _check_default_mode(llm: Any, limit: int, conversation: Sequence[Turn]) -> None:
     ours = ConversationTokenBufferMemory(llm=llm, max_token_limit=limit)
-    held = _classic(llm, limit, conversation)
-    for (question, reply), classic in zip(conversation, held, strict=True):
+    states = _classic_states(llm, limit, conversation)
+    for (question, reply), classic in zip(conversation, states, strict=True):
         ours.save_context({"input": question}, {"output": reply})
         from_human = list(
             itertools.dropwhile(lambda message: message.type != "human", classic.messages)
         )
-        assert _spelled(ours.chat_memory.messages) == _spelled(from_human)
-        assert _spelled(ours.buffer_as_messages) == _spelled(from_human)
+        assert _types_and_contents(ours.chat_memory.messages) == _types_and_contents(from_human)
+        assert _types_and_contents(ours.buffer_as_messages) == _types_and_contents(from_human)
 
 
 def _biggest_turn(llm: Any, conversation: Sequence[Turn]) -> int:
     """Return what the biggest turn costs as a conversation of its own, in tokens."""
     sizes: list[int] = []
     for turn in conversation:
-        history = _History()
+        history = PassedHistory()
         history.add_user_message(turn[0])
         history.add_ai_message(turn[1])
         sizes.append(llm.get_num_tokens_from_messages(history.messages))
@@ -134,7 +125,7 @@ def _biggest_turn(llm: Any, conversation: Sequence[Turn]) -> int:
 
 @pytest.mark.parametrize("name", MODELS)
 @given(conversation=turns, data=st.data())
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_single_messages_leave_exactly_as_with_the_classic_class(
     name: str, conversation: list[Turn], data: st.DataObject
 ) -> None:
@@ -144,8 +135,8 @@ def test_single_messages_leave_exactly_as_with_the_classic_class(
 
 @pytest.mark.parametrize("name", MODELS)
 @given(conversation=turns, data=st.data())
-@settings(max_examples=100)
-def test_by_default_it_holds_the_classic_window_from_its_first_human_message_on(
+@settings(max_examples=examples(100))
+def test_by_default_the_memory_keeps_the_classic_window_from_its_first_human_message_on(
     name: str, conversation: list[Turn], data: st.DataObject
 ) -> None:
     llm = MODELS[name]
@@ -159,22 +150,22 @@ def _random_conversation(rng: random.Random) -> list[Turn]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_over_a_thousand_random_conversations_single_messages_leave_as_with_the_classic_class(
+def test_over_many_random_conversations_single_messages_leave_as_with_the_classic_class(
     name: str,
 ) -> None:
     rng = random.Random(f"exact {name}")
-    for _ in range(1000):
+    for _ in range(examples(1000)):
         _check_exact_mode(
             MODELS[name], rng.randint(1, MOST.get(name, 400)), _random_conversation(rng)
         )
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_over_a_thousand_random_conversations_the_default_is_the_classic_window_from_a_human_on(
+def test_over_many_random_conversations_the_default_is_the_classic_window_from_a_human_on(
     name: str,
 ) -> None:
     rng = random.Random(f"default {name}")
-    for _ in range(1000):
+    for _ in range(examples(1000)):
         conversation = _random_conversation(rng)
         limit = _biggest_turn(MODELS[name], conversation) + rng.randint(0, 150)
         _check_default_mode(MODELS[name], limit, conversation)
@@ -182,14 +173,14 @@ def test_over_a_thousand_random_conversations_the_default_is_the_classic_window_
 
 @pytest.mark.parametrize("limit", [1, 2])
 def test_the_classic_class_raises_below_the_three_tokens_of_a_chat_request(limit: int) -> None:
-    [held] = _classic(CHAT, limit, [("hi", "whats up")])
-    assert held.raised
+    [after] = _classic_states(CHAT, limit, [("hi", "whats up")])
+    assert after.raised
 
 
 @pytest.mark.parametrize("limit", [1, 2])
 @given(conversation=turns)
 @settings(max_examples=20)
-def test_where_the_classic_class_raises_for_a_tiny_limit_ours_is_empty(
+def test_where_the_classic_class_raises_for_a_tiny_limit_the_memory_is_empty(
     limit: int, conversation: list[Turn]
 ) -> None:
     ours = ConversationTokenBufferMemory(
@@ -212,12 +203,12 @@ def test_saving_and_loading_are_the_same_in_sync_and_async(
     in_sync = ConversationTokenBufferMemory(**options)
     in_async = ConversationTokenBufferMemory(**options)
 
-    async def live() -> list[tuple[object, object]]:
+    async def save_and_load() -> list[tuple[object, object]]:
         seen: list[tuple[object, object]] = []
         for question, reply in conversation:
             await in_async.asave_context({"input": question}, {"output": reply})
             shown = await in_async.aload_memory_variables({})
-            seen.append((shown, _spelled(in_async.chat_memory.messages)))
+            seen.append((shown, _types_and_contents(in_async.chat_memory.messages)))
         return seen
 
     expected: list[tuple[object, object]] = []
@@ -226,14 +217,16 @@ def test_saving_and_loading_are_the_same_in_sync_and_async(
         for question, reply in conversation:
             in_sync.save_context({"input": question}, {"output": reply})
             shown = in_sync.load_memory_variables({})
-            expected.append((shown, _spelled(in_sync.chat_memory.messages)))
-        assert asyncio.run(live()) == expected
+            expected.append((shown, _types_and_contents(in_sync.chat_memory.messages)))
+        assert asyncio.run(save_and_load()) == expected
 
 
 @pytest.mark.parametrize("name", MODELS)
 @given(conversation=turns)
 @settings(max_examples=25)
-def test_the_string_it_shows_is_the_classic_one(name: str, conversation: list[Turn]) -> None:
+def test_the_string_that_the_memory_shows_is_the_classic_one(
+    name: str, conversation: list[Turn]
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         classic = ClassicMemory(
@@ -268,20 +261,22 @@ def _shown_by(make: Callable[[], Any]) -> Any:
 def test_counting_messages_shows_what_the_window_memory_shows(k: int, as_list: bool) -> None:  # noqa: FBT001
     ours = ConversationTokenBufferMemory(llm=len, max_token_limit=2 * k, return_messages=as_list)
     shown = _shown_by(
-        lambda: ConversationBufferWindowMemory(k=k, return_messages=as_list, chat_memory=_History())
+        lambda: ConversationBufferWindowMemory(
+            k=k, return_messages=as_list, chat_memory=PassedHistory()
+        )
     )
     assert _filled(ours) == shown
 
 
 @pytest.mark.parametrize("as_list", [False, True])
-def test_within_the_budget_it_shows_what_the_buffer_memory_shows(as_list: bool) -> None:  # noqa: FBT001
+def test_within_the_budget_the_memory_shows_what_the_buffer_memory_shows(as_list: bool) -> None:  # noqa: FBT001
     ours = ConversationTokenBufferMemory(llm=CHAT, return_messages=as_list)
     shown = _shown_by(
-        lambda: ConversationBufferMemory(return_messages=as_list, chat_memory=_History())
+        lambda: ConversationBufferMemory(return_messages=as_list, chat_memory=PassedHistory())
     )
     assert _filled(ours) == shown
 
 
-def test_within_the_budget_it_shows_what_the_string_memory_shows() -> None:
+def test_within_the_budget_the_memory_shows_what_the_string_memory_shows() -> None:
     shown = _shown_by(ConversationStringBufferMemory).lstrip()
     assert _filled(ConversationTokenBufferMemory(llm=CHAT)) == shown

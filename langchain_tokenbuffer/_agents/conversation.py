@@ -1,0 +1,115 @@
+"""An agent's messages, read: in numbers, with what replies report, and in units."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from langchain_tokenbuffer._messages.kinds import Kind, kind_of
+from langchain_tokenbuffer._messages.thinking import without_thinking
+from langchain_tokenbuffer._window.conversation import ConversationTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+    from langchain_tokenbuffer._counting.reported_usage import Report
+    from langchain_tokenbuffer._window.budget import MessageTokens
+    from langchain_tokenbuffer._window.conversation import MessageMeter
+
+
+class AgentConversation(ConversationTokens):
+    """The messages of one request, or of the agent's state.
+
+    Args:
+        messages: The messages.
+        meter: What reads them into numbers.
+        report_of: Returns what a reply reports, if it is the model's.
+        binds_thinking: Whether thinking is valid only behind the messages it was produced under.
+    """
+
+    def __init__(
+        self,
+        messages: Sequence[BaseMessage],
+        *,
+        meter: MessageMeter,
+        report_of: Callable[[BaseMessage], Report | None],
+        binds_thinking: bool,
+    ) -> None:
+        super().__init__(list(messages), meter)
+        self._report_of = report_of
+        self._binds_thinking = binds_thinking
+        self._reports: dict[int, Report] = {}
+        self._clamped: Mapping[int, int] = {}
+
+    def use_earlier(self, reported_from: int, clamped: Mapping[int, int]) -> None:
+        """Use what earlier calls say of the messages, before they are read into numbers.
+
+        Args:
+            reported_from: The index from which on replies report the usage of requests like this.
+            clamped: Index to tokens of what an earlier call clamped.
+        """
+        self._clamped = clamped
+        self._reports = {
+            index: report
+            for index, message in enumerate(self.messages[reported_from:], reported_from)
+            if (report := self._report_of(message)) is not None
+        }
+        for index in {*self._reports, *clamped}:  # it is followed as another message would be
+            extra = self._reports.get(index), clamped.get(index)
+            self.keys[index] = hash((self.keys[index], *extra))
+
+    @override
+    def numbers(self, start: int = 0) -> list[MessageTokens]:
+        numbers = super().numbers(start)
+        for index in {*self._reports, *self._clamped}:
+            if index >= start:
+                numbers[index - start] = numbers[index - start]._replace(
+                    clamped=self._clamped.get(index), report=self._reports.get(index)
+                )
+        return numbers
+
+    @cached_property
+    def kinds(self) -> list[Kind]:
+        """What each message is to the window."""
+        return [kind_of(message) for message in self.messages]
+
+    @cached_property
+    def ids(self) -> list[str | None]:
+        """The id of each message."""
+        return [message.id for message in self.messages]
+
+    def units(self) -> Iterator[range]:
+        """Yield the indices of each unit: what leaves the state as a whole."""
+        starts = [i for i, kind in enumerate(self.kinds) if not i or kind in ("ai", "human")]
+        yield from map(range, starts, [*starts[1:], len(self.messages)])
+
+    def thinned(self, index: int) -> BaseMessage | None:
+        """Return a message without its thinking; `None` if it may keep it, or has none."""
+        return without_thinking(self.messages[index]) if self._binds_thinking else None
+
+    def fingerprints(
+        self, ids: Collection[str | None], without: Collection[str | None] = ()
+    ) -> dict[str, str]:
+        """Return, for messages with these ids, a fingerprint of the conversation up to them.
+
+        The same in every process, unlike a hash.
+
+        Args:
+            ids: Whose fingerprints.
+            without: Ids of the messages that are taken to be missing.
+        """
+        marks: dict[str, str] = {}
+        digest = blake2b(digest_size=12)
+        for message, kind in zip(self.messages, self.kinds if ids else (), strict=False):
+            if message.id in without:
+                continue
+            parts = (kind, message.content, getattr(message, "tool_calls", None))
+            digest.update(repr(parts).encode(errors="backslashreplace"))
+            if message.id is not None and message.id in ids:
+                marks[message.id] = digest.hexdigest()
+        return marks
