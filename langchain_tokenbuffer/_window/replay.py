@@ -8,6 +8,7 @@ before model calls, or only after replies, would make the window depend on who l
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_tokenbuffer._window.budget import MessageTokens, Window
@@ -44,6 +45,7 @@ class Replay:
         budget: The budget in force; `rebase` changes it for the messages to come.
         count: How many messages were pushed.
         changed: The first index the last push took out or resized; `count` if there is none.
+        clamped: Index and tokens of what is clamped; replaced, never changed.
         drop_error: Why the last push left a unit out, if it did.
     """
 
@@ -60,6 +62,7 @@ class Replay:
         "_tail_tokens",
         "budget",
         "changed",
+        "clamped",
         "count",
         "drop_error",
     )
@@ -80,6 +83,7 @@ class Replay:
         self._shortage: TokenBudgetError | None = None
         self.drop_error: TokenBudgetError | None = None
         self.changed = 0
+        self.clamped: dict[int, int] = {}
 
     @property
     def tokens(self) -> int:
@@ -94,7 +98,10 @@ class Replay:
     @property
     def cut(self) -> int:
         """Where the tail begins; `count` when there is none."""
-        return next((unit.parts[0].index for unit in self._tail if unit.parts), self.count)
+        for unit in self._tail:
+            if unit.parts:
+                return unit.parts[0].index
+        return self.count
 
     @property
     def shortage(self) -> TokenBudgetError | None:
@@ -136,10 +143,15 @@ class Replay:
             self._head_tokens += part.tokens
         else:
             self._head_open = False
+            if part.tokens < part.full:
+                self.clamped = {**self.clamped, index: part.tokens}
             self._place(part, message, left)
         if self.tokens > self.budget.max_tokens:
             self._make_room(left, min_tokens)
         self.changed = min([self.changed, *left])
+        if left and self.clamped:
+            gone = set(left)
+            self.clamped = {i: tokens for i, tokens in self.clamped.items() if i not in gone}
         return left
 
     def skip_to(self, index: int) -> None:
@@ -157,7 +169,7 @@ class Replay:
         return Window(
             kept=tuple(kept),
             dropped=tuple(i for i in range(self.count) if i not in inside),
-            clamped=self.clamped(),
+            clamped=dict(self.clamped),
             cut=self.cut,
             tokens=self.tokens - self.budget.slack,
         )
@@ -172,10 +184,6 @@ class Replay:
             raise self._shortage
         return self._head + [part.index for part in self._parts()]
 
-    def clamped(self) -> dict[int, int]:
-        """Return index and tokens of what is clamped. O(window)."""
-        return {part.index: part.tokens for part in self._parts() if part.tokens < part.full}
-
     @property
     def kept_before_cut(self) -> list[int]:
         """The indices in the window that lie before the cut: the head and rest(cut)."""
@@ -184,16 +192,13 @@ class Replay:
     def tokens_from(self, index: int) -> int:
         """Return what the window's messages from an index behind the head on cost, in tokens.
 
-        O(these messages), however large the window.
+        O(these messages) behind the cut; O(rest(cut)) before it.
         """
-        tokens = 0
-        for unit in reversed(self._tail):
-            for part in reversed(unit.parts):
-                if part.index < index:
-                    return tokens
-                tokens += part.tokens
-        parts = (part for unit in self._pinned for part in unit.parts)
-        return tokens + sum(part.tokens for part in parts if part.index >= index)
+        if index <= self.cut:
+            parts = (part for unit in self._pinned for part in unit.parts)
+            return self._tail_tokens + sum(part.tokens for part in parts if part.index >= index)
+        newest = (part for unit in reversed(self._tail) for part in reversed(unit.parts))
+        return sum(part.tokens for part in takewhile(lambda part: part.index >= index, newest))
 
     # --- as JSON ---
 
@@ -224,6 +229,7 @@ class Replay:
         self._pinned, self._tail = units[:pinned], deque(units[pinned : pinned + tail])
         self._question = units[question] if question >= 0 else None
         self._add_up()
+        self._list_clamped()
         self.changed = self.count
         return self
 
@@ -409,6 +415,10 @@ class Replay:
         for unit in self._units():
             unit.tokens = sum(part.tokens for part in unit.parts)
         self._add_up()
+        self._list_clamped()
+
+    def _list_clamped(self) -> None:
+        self.clamped = {p.index: p.tokens for p in self._parts() if p.tokens < p.full}
 
     def _explain(self, min_tokens: Callable[[int], int]) -> TokenBudgetError:
         """Say what must stay, what it needs, and what to do."""
