@@ -61,7 +61,8 @@ class RenderedCall:
         update: dict[str, Any] = {}
         if self.evicted:
             update["messages"] = [RemoveMessage(id=str(each.id)) for each in self.evicted]
-        private = self.plan.state.save(self.plan, self.evicted)
+        plan = self.plan
+        private = plan.state.save(plan.conversation, plan.call, plan.thinned, self.evicted)
         if private is not None:
             update["token_buffer"] = private
         if not update:

@@ -9,7 +9,7 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import openai
 import pytest
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_core.runnables import RunnableConfig
+
+    from langchain_tokenbuffer._agents.models import ModelReader
 
 COUNTER = TokenCounter(ENCODING)
 SYSTEM = "Look everywhere."
@@ -558,7 +560,8 @@ def test_a_model_is_asked_once_how_it_counts() -> None:
     model = ChatOpenAI(model="gpt-4o", api_key=SecretStr("unused"))
     for _ in range(2):
         sent_by(middleware, request(tool_loop(2, 40), model=model))
-    assert middleware._reader._read_model._read.cache_info().currsize == 1
+    read = cast("ModelReader", middleware._reader._read_model)._read
+    assert read.cache_info().currsize == 1
 
 
 @pytest.mark.parametrize(

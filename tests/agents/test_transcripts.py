@@ -156,9 +156,9 @@ def test_one_token_below_the_least_is_an_error(checks: list[Checked]) -> None:
 
 def test_a_middleware_that_holds_nothing_sends_the_same(checks: list[Checked]) -> None:
     class Forgetful(TokenBufferMiddleware):
-        def _view(self, *args: Any) -> Any:
-            self._followed.clear()
-            return super()._view(*args)
+        def _prepare(self, *args: Any) -> Any:
+            self._forget()
+            return super()._prepare(*args)
 
     for each in some(at(checks, "low")):
         run = play(each.script, Forgetful(each.max_tokens, token_counter=ENCODING))

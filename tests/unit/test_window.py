@@ -634,7 +634,7 @@ def test_what_follows_an_empty_window_is_kept() -> None:
     assert seen.kept == (2,)
 
 
-# --- drop_if_unclampable ----------------------------------------------------------------------------------
+# --- drop_if_unclampable ------------------------------------------------------------------------
 
 
 def test_with_drop_if_unclampable_what_clamping_cannot_fit_is_left_out() -> None:
