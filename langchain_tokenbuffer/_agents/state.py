@@ -125,19 +125,16 @@ class ThreadState:
 
     def save(self, plan: CallPlan, evicted: Sequence[BaseMessage]) -> dict[str, Any] | None:
         """Return the private state after a call; `None` if it stays as it is."""
-        evicts = self._facts.settings.evict_from_state
-        learned = self.overflowed is not None
+        # Later replays cannot find out themselves what deleted messages, or a limit, would teach.
+        anew = self._facts.settings.evict_from_state or self.overflowed is not None
         left = {message.id for message in evicted}
-        saved: dict[str, Any] = {"limits": self._limits} if self._limits else {}
-        # Also by a model whose reports are not used: what is forgotten would be used again.
-        if self._facts.uses_reports or "anchored" in self.raw:
-            # Without what is evicted, old reports would be of other windows than they are.
-            saved |= self._saved_anchor(plan, left, anew=evicts or learned)
-        if evicts:
-            saved |= self._saved_sizes(plan, left)
-        if evicts or learned or self.thinned:
-            thinned = [plan.conversation.ids[index] for index in plan.thinned]
-            saved |= {"thinned": thinned} if thinned else {}
+        saved = {
+            "limits": self._limits,
+            **self._saved_anchor(plan, left, anew=anew),
+            **self._saved_sizes(plan, left),
+            "thinned": self._saved_thinned(plan) if anew or self.thinned else None,
+        }
+        saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
 
     def _saved_anchor(self, plan: CallPlan, left: set[str | None], *, anew: bool) -> dict[str, Any]:
@@ -148,26 +145,32 @@ class ThreadState:
             left: Ids of what later calls do not see.
             anew: Whether replays cannot find this anchor themselves from now on.
         """
-        basis, anchor = self.settings_key, plan.call.anchor
+        # Also by a model whose reports are not used: what is forgotten would be used again.
+        if not (self._facts.uses_reports or "anchored" in self.raw):
+            return {}
+        basis, anchor, messages = self.settings_key, plan.call.anchor, plan.conversation.messages
         anchored = self.raw.get("anchored") if self.raw.get("basis") == basis else None
         if anchored is not None and not anew:
             return {"basis": basis, "anchored": anchored}
         # What is not known yet is taken to be as it is now, from the beginning on.
-        ids = plan.conversation.ids
-        is_later = bool(ids) and (anew or "anchored" in self.raw)
-        newest = ids[-1] if is_later else None
+        is_later = bool(messages) and (anew or "anchored" in self.raw)
+        newest = messages[-1].id if is_later else None
         if newest is None or anchor is NO_ANCHOR:
             return {"basis": basis, "anchored": [newest, None, None]}
-        unreported = ids[plan.call.first_unreported :]
-        first = next((each for each in unreported if each not in left), None)
+        unreported = messages[plan.call.first_unreported :]
+        first = next((each.id for each in unreported if each.id not in left), None)
         return {"basis": basis, "anchored": [newest, list(anchor), first]}
 
     def _saved_sizes(self, plan: CallPlan, left: set[str | None]) -> dict[str, Any]:
         """Return what the evicted messages would teach a replay that no longer sees them."""
-        ids = plan.conversation.ids
-        sizes = {ids[index]: tokens for index, tokens in plan.call.clamped.items() if ids[index]}
+        clamped = plan.call.clamped if self._facts.settings.evict_from_state else {}
+        messages = plan.conversation.messages
+        sizes = {name: clamped[index] for index in clamped if (name := messages[index].id)}
         if not sizes:
             return {}
         marks = plan.conversation.fingerprints(sizes, without=left)
-        marked = {each: [tokens, marks[each]] for each, tokens in sizes.items() if each}
+        marked = {name: [tokens, marks[name]] for name, tokens in sizes.items()}
         return {"basis": self.settings_key, "sizes": marked}
+
+    def _saved_thinned(self, plan: CallPlan) -> list[str | None]:
+        return [plan.conversation.messages[index].id for index in plan.thinned]

@@ -558,7 +558,7 @@ def test_a_model_is_asked_once_how_it_counts() -> None:
     model = ChatOpenAI(model="gpt-4o", api_key=SecretStr("unused"))
     for _ in range(2):
         sent_by(middleware, request(tool_loop(2, 40), model=model))
-    assert len(middleware._reader._read_model._recent) == 1
+    assert middleware._reader._read_model._read.cache_info().currsize == 1
 
 
 @pytest.mark.parametrize(
