@@ -59,7 +59,7 @@ def least(script: Transcript, full: Played) -> int:
     return fixed(script) + max(needs(full.before(n)) for n in range(len(full.sent)))
 
 
-def budgets(script: Transcript, full: Played) -> dict[str, int]:
+def budgets_of(script: Transcript, full: Played) -> dict[str, int]:
     low = least(script, full)
     high = fixed(script) + COUNTER(full.state)
     return dict(zip(PLACES, (low, low + 97, (low + high) // 2, high * 64 // 63 + 64), strict=True))
@@ -72,7 +72,7 @@ class Checked:
         self.script = script
         self.full = full
         self.place = place
-        self.max_tokens = budgets(script, full)[place]
+        self.max_tokens = budgets_of(script, full)[place]
         self.events: list[TrimEvent] = []
         self.run = play(script, self.middleware(on_trim=self.events.append))
 
