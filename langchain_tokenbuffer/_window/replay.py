@@ -8,7 +8,6 @@ before model calls, or only after replies, would make the window depend on who l
 from __future__ import annotations
 
 from collections import deque
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_tokenbuffer._window.budget import MessageTokens, Window
@@ -197,8 +196,12 @@ class Replay:
         if index <= self.cut:
             parts = (part for unit in self._pinned for part in unit.parts)
             return self._tail_tokens + sum(part.tokens for part in parts if part.index >= index)
-        newest = (part for unit in reversed(self._tail) for part in reversed(unit.parts))
-        return sum(part.tokens for part in takewhile(lambda part: part.index >= index, newest))
+        tokens = 0
+        for part in (part for unit in reversed(self._tail) for part in reversed(unit.parts)):
+            if part.index < index:
+                break
+            tokens += part.tokens
+        return tokens
 
     # --- as JSON ---
 
