@@ -171,8 +171,8 @@ def _to_take(best: SweepResult, frontier: Sequence[SweepResult], spend: float) -
             f"{percent(more.totals.share)} for {percent(more.cost_share)}"
         )
     return (
-        f"Take max_tokens={max_tokens}, trim_to={trim_to:g}: the model sees {percent(share)} of "
-        f"the conversation for {percent(best.cost_share)} of what never trimming costs{most}{dearer}."
+        f"Take max_tokens={max_tokens}, trim_to={trim_to:g}: the model sees {percent(share)} of the "
+        f"conversation for {percent(best.cost_share)} of what never trimming costs{most}{dearer}."
     )
 
 
