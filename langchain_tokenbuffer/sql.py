@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from langchain_core.chat_history import BaseChatMessageHistory
 from typing_extensions import override
 
-from langchain_tokenbuffer._handlers import ahand_over, hand_over, is_async
+from langchain_tokenbuffer._handlers import async_handler, sync_handler
 from langchain_tokenbuffer._run_view import RunView
-from langchain_tokenbuffer._sql import importing, migrations
+from langchain_tokenbuffer._sql import evictions, importing, migrations
 from langchain_tokenbuffer._sql import schema as sql_schema
 from langchain_tokenbuffer._sql.engines import Database, Operation, P, R
-from langchain_tokenbuffer._sql.evictions import Evictions, checked_bound
 from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
 from langchain_tokenbuffer._sql.window import PAGE, Settings
 from langchain_tokenbuffer.buffer import TokenBuffer
@@ -125,7 +124,6 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         tables = sql_schema.tables(prefix, schema)
         self._database = Database(connection, tables, creates=create_tables)
         self._session = Session(tables, session_id, Settings(self.buffer))
-        self._evictions = Evictions(self._session)
         self._view = RunView(self)
 
     # --- the window ---
@@ -158,8 +156,9 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     async def _arun(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an operation without blocking the event loop, nor by counting for the settings."""
-        if not self._session.settings.are_digested:
-            await self._database.in_thread(self._session.settings.digests)
+        settings = self._session.settings
+        if not settings.are_digested:
+            await self._database.in_thread(lambda: settings.digest)
         return await self._database.arun(operation, *args, **kwargs)
 
     # --- writing ---
@@ -249,25 +248,21 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         Raises:
             TypeError: If the handler is a coroutine function; nothing is acknowledged.
         """
-        if is_async(handler):
-            raise TypeError(_ASYNC_HANDLER)
-        count = 0
-        while batch := self._database.run(self._evictions.pending, batch_size):
+        deliver, count = sync_handler(handler, _ASYNC_HANDLER), 0
+        while batch := self._database.run(evictions.pending, self._session, batch_size):
             messages = self._session.messages_of(batch.rows)
-            if messages:
-                hand_over(handler, messages, _ASYNC_HANDLER)
-            self._database.run(self._evictions.acknowledge, batch)
+            deliver(messages)
+            self._database.run(evictions.acknowledge, self._session, batch)
             count += len(messages)
         return count
 
     async def aevicted(self, handler: OnEvict, *, batch_size: int = PAGE) -> int:
         """`evicted`, without blocking the event loop; awaits the handler if need be."""
-        count = 0
-        while batch := await self._arun(self._evictions.pending, batch_size):
+        deliver, count = async_handler(handler), 0
+        while batch := await self._arun(evictions.pending, self._session, batch_size):
             messages = await self._database.in_thread(self._session.messages_of, batch.rows)
-            if messages:
-                await ahand_over(handler, messages)
-            await self._arun(self._evictions.acknowledge, batch)
+            await deliver(messages)
+            await self._arun(evictions.acknowledge, self._session, batch)
             count += len(messages)
         return count
 
@@ -288,23 +283,21 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         Returns:
             How many messages were deleted.
         """
-        bound, deleted = checked_bound(before), 0
-        while deleted < limit:
-            portion = min(PAGE, limit - deleted)
-            count = self._database.run(self._evictions.purge, bound, portion)
+        bound, deleted = evictions.checked_bound(before), 0
+        while (size := min(PAGE, limit - deleted)) > 0:
+            count = self._database.run(evictions.purge, self._session, bound, size)
             deleted += count
-            if count < portion:
+            if count < size:
                 break
         return deleted
 
     async def adelete_before(self, before: int | datetime, *, limit: int = 10_000) -> int:
         """`delete_before`, without blocking the event loop."""
-        bound, deleted = checked_bound(before), 0
-        while deleted < limit:
-            portion = min(PAGE, limit - deleted)
-            count = await self._arun(self._evictions.purge, bound, portion)
+        bound, deleted = evictions.checked_bound(before), 0
+        while (size := min(PAGE, limit - deleted)) > 0:
+            count = await self._arun(evictions.purge, self._session, bound, size)
             deleted += count
-            if count < portion:
+            if count < size:
                 break
         return deleted
 
@@ -407,8 +400,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         if isinstance(source, SQLTokenBufferHistory):
             source = source.all_messages()
         messages = list(source.messages if isinstance(source, BaseChatMessageHistory) else source)
-        target = importing.Target(self._database, self._session)
-        return importing.import_messages(target, messages, name, progress)
+        return importing.import_messages(self._database, self._session, messages, name, progress)
 
     @classmethod
     def import_message_store(
@@ -457,11 +449,10 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
             TokenBuffer(max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize)
         )
 
-        def target_of(session_id: str) -> importing.Target:
-            return importing.Target(database, Session(tables, session_id, settings))
-
         old = importing.OldTable(Database(source, None, creates=False), table, session_column)
-        return importing.import_table(old, target_of, name, progress)
+        return importing.import_table(
+            old, database, lambda each: Session(tables, each, settings), name, progress
+        )
 
     def imported(self, source: str) -> int | None:
         """Return how far the import from a source came: a count of messages, or a row's id."""

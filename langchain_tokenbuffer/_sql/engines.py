@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeGuard, TypeVar
 
 import sqlalchemy as sa
@@ -86,43 +86,34 @@ class Database:
 
     def __init__(self, connection: object, tables: Tables | None, *, creates: bool) -> None:
         self._tables = tables
-        self._creates = creates
-        self._async: AsyncEngine | None = None
-        self._engine: sa.Engine | None = None
-        if isinstance(connection, sa.Engine):
-            _refuse_unsafe(connection)
-            _prepare_sqlite(connection)
-            self._engine = connection
-        elif isinstance(connection, (str, URL, os.PathLike)):
-            self._engine = _shared(_url_of(connection))
-        elif _is_async(connection):
-            _refuse_unsafe(connection.sync_engine)
-            _prepare_sqlite(connection.sync_engine)
-            self._async = connection
-        else:
+        self._prepare = migrations.create if creates else migrations.check
+        if isinstance(connection, (str, URL, os.PathLike)):
+            connection = _shared(_url_of(connection))
+        self._async = connection if _is_async(connection) else None
+        given = connection if self._async is None else self._async.sync_engine
+        if not isinstance(given, sa.Engine):
             msg = (
                 "connection must be a path of a SQLite file, a URL, an Engine or an AsyncEngine, "
-                f"got {type(connection).__name__}"
+                f"got {type(given).__name__}"
             )
             raise TypeError(msg)
+        _refuse_unsafe(given)
+        _prepare_sqlite(given)
+        self._given = given
 
     @property
     def dialect(self) -> str:
         """The database's name, to show."""
-        engine = self._async or self._engine
-        return engine.dialect.name if engine is not None else ""
+        return self._given.dialect.name
 
-    @property
+    @cached_property
     def engine(self) -> sa.Engine:
         """The engine of the sync methods.
 
         Raises:
-            TypeError: If there is none and none can be made; it says what to pass.
+            TypeError: If none can be made; it says what to pass.
         """
-        if self._engine is None and self._async is not None:
-            self._engine = _sync_engine(self._async)
-        assert self._engine is not None  # noqa: S101  # one of the two is given
-        return self._engine
+        return self._given if self._async is None else _sync_engine(self._async)
 
     def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an operation in a transaction of its own and return its result.
@@ -130,58 +121,50 @@ class Database:
         What is transient, such as a lock that was not to be had, is tried again from the start. If
         one of the tries may have been committed all the same, a note on the error says `IN_DOUBT`.
         """
-        engine, in_doubt = self.engine, False
-        try:
+        with _explained() as commits:
             for attempt in Retrying(**_RETRIES):
-                with attempt, _hidden_parameters():
-                    if tables := self._unprepared(engine):
-                        with engine.begin() as connection:
-                            migrations.prepare(connection, tables, creates=self._creates)
-                        _set_prepared(engine, tables)
-                    with engine.connect() as connection, connection.begin() as transaction:
-                        result = operation(connection, *args, **kwargs)
-                        in_doubt = True
-                        transaction.commit()
-        except BaseException as error:
-            if in_doubt:
-                error.add_note(IN_DOUBT)
-            raise
+                with attempt, self.engine.connect() as connection:
+                    result = self._once(connection, commits, operation, *args, **kwargs)
         return result
 
     async def arun(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """`run`, without blocking the event loop."""
         if self._async is None or not _in_own_loop(self._async.sync_engine):
             return await self.in_thread(lambda: self.run(operation, *args, **kwargs))
-        engine, in_doubt = self._async, False
-        try:
+        with _explained() as commits:
             async for attempt in AsyncRetrying(**_RETRIES):
-                with attempt, _hidden_parameters():
-                    if tables := self._unprepared(engine.sync_engine):
-                        async with engine.begin() as connection:
-                            await connection.run_sync(
-                                migrations.prepare, tables, creates=self._creates
-                            )
-                        _set_prepared(engine.sync_engine, tables)
-                    async with engine.connect() as connection, connection.begin() as transaction:
-                        result = await connection.run_sync(operation, *args, **kwargs)
-                        in_doubt = True
-                        await transaction.commit()
-        except BaseException as error:
-            if in_doubt:
-                error.add_note(IN_DOUBT)
-            raise
+                with attempt:
+                    async with self._async.connect() as connection:
+                        result = await connection.run_sync(
+                            self._once, commits, operation, *args, **kwargs
+                        )
+        return result
+
+    def _once(
+        self,
+        connection: sa.Connection,
+        commits: list[sa.Transaction],
+        operation: Operation[P, R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        engine, tables = connection.engine, self._tables
+        if tables is not None and tables not in _prepared.get(engine, ()):
+            with connection.begin():
+                self._prepare(connection, tables)
+            with _lock:
+                _prepared.setdefault(engine, set()).add(tables)
+        with connection.begin() as transaction:
+            result = operation(connection, *args, **kwargs)
+            commits.append(transaction)
+            transaction.commit()
         return result
 
     async def in_thread(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call what takes its time in a thread of the engine's own."""
-        engine = self._async.sync_engine if self._async is not None else self.engine
         context = contextvars.copy_context()
-        done = _executor(engine).submit(context.run, partial(call, *args, **kwargs))
+        done = _executor(self._given).submit(context.run, partial(call, *args, **kwargs))
         return await asyncio.wrap_future(done)
-
-    def _unprepared(self, engine: sa.Engine) -> Tables | None:
-        """Return the tables, if it is not known that they are there and of our version."""
-        return None if self._tables in _prepared.get(engine, ()) else self._tables
 
     def without_tables(self) -> Database:
         """Return the same database, whose tables need not be there."""
@@ -190,9 +173,21 @@ class Database:
         return bare
 
 
-def _set_prepared(engine: sa.Engine, tables: Tables) -> None:
-    with _lock:
-        _prepared.setdefault(engine, set()).add(tables)
+@contextlib.contextmanager
+def _explained() -> Iterator[list[sa.Transaction]]:
+    """Yield what collects the commits that are tried; say on an error if one may have been made.
+
+    Parameters, which are messages, are kept out of what it says, also on others' engines.
+    """
+    commits: list[sa.Transaction] = []
+    try:
+        yield commits
+    except BaseException as error:
+        if commits:
+            error.add_note(IN_DOUBT)
+        if isinstance(error, exc.StatementError):
+            error.hide_parameters = True
+        raise
 
 
 # --- engines ------------------------------------------------------------------------------------
@@ -383,13 +378,3 @@ _RETRIES: dict[str, Any] = {
     "retry": retry_if_exception(is_transient),
     "reraise": True,
 }
-
-
-@contextlib.contextmanager
-def _hidden_parameters() -> Iterator[None]:
-    """Keep parameters, which are messages, out of what an error says; also on others' engines."""
-    try:
-        yield
-    except exc.StatementError as error:
-        error.hide_parameters = True
-        raise

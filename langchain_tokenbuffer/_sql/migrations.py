@@ -60,16 +60,9 @@ def _rename(connection: sa.Connection, table: sa.Table, old: str, new: str) -> N
 # --- creating and checking ----------------------------------------------------------------------
 
 
-def prepare(connection: sa.Connection, tables: Tables, *, creates: bool) -> None:
-    """Let the tables be there and of our version, or refuse them.
-
-    Raises:
-        TokenBufferError: As `create` does; also if they would have to be changed and must not be.
-    """
-    if creates:
-        create(connection, tables)
-    else:
-        _refuse_others(_version(connection, tables.versions), tables)
+def check(connection: sa.Connection, tables: Tables) -> None:
+    """Refuse tables that are not there, or not of our version."""
+    _refuse_others(_version(connection, tables.versions), tables)
 
 
 def create(connection: sa.Connection, tables: Tables) -> None:

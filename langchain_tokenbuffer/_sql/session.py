@@ -39,19 +39,12 @@ logger = logging.getLogger(__name__)
 
 
 class StoredWindow(NamedTuple):
-    """A window as it was read.
+    """A window as it was read."""
 
-    Attributes:
-        settings: The digest of what it was computed with.
-        rows: Its messages, in order.
-        clamped: Sequence number to tokens of those that are shortened.
-        shortage: What to raise instead, if the last message does not fit.
-    """
-
-    settings: str
-    rows: list[StoredRow]
-    clamped: dict[int, int]
-    shortage: dict[str, Any] | None
+    settings: str  # the digest of what it was computed with
+    rows: list[StoredRow]  # its messages, in order
+    clamped: dict[int, int]  # sequence number to tokens of those that are shortened
+    shortage: dict[str, Any] | None  # what to raise instead, if the last message does not fit
 
 
 class Imported(NamedTuple):
@@ -75,21 +68,14 @@ class AlreadyImportedError(Exception):
 
 
 class Session:
-    """One session under one buffer's settings.
-
-    Attributes:
-        tables: Where it is stored, ...
-        key: ... and what it is found by there.
-        session_id: Its id.
-        settings: What its window is computed with.
-    """
+    """One session under one buffer's settings."""
 
     def __init__(self, tables: Tables, session_id: str, settings: Settings) -> None:
         self.tables = tables
-        self.key = key_of(session_id)
         self.session_id = session_id
+        self.key = key_of(session_id)  # what it is found by
         self.settings = settings
-        self._buffer = settings.buffer
+        self.buffer = settings.buffer
         self._s = tables.sessions.c
         self._m = tables.messages.c
 
@@ -100,21 +86,18 @@ class Session:
         s, m, own = self._s, self._m, self._own
         kept = m.mark == sa.literal_column(str(int(Mark.KEPT)))
         place = sa.literal(-1).label("seq")
-        session = sa.select(place, s.display.label("payload"), s.settings_digest).where(
-            s.key == self.key
-        )
+        about = sa.select(place, s.display.label("payload"), s.settings_digest)
         row = sa.select(m.seq, m.payload, sa.literal("").label("settings"))
-        before_cut = row.where(m.session_id == own(s.id), kept, m.seq < own(s.cut))
-        tail = row.where(
-            m.session_id == own(s.id),
-            m.seq >= own(s.cut),
-            m.seq < own(s.next_seq),
-            sa.or_(m.mark.is_(None), kept),
+        mine = row.where(m.session_id == own(s.id))
+        before_cut = mine.where(kept, m.seq < own(s.cut))
+        tail = mine.where(
+            m.seq >= own(s.cut), m.seq < own(s.next_seq), sa.or_(m.mark.is_(None), kept)
         )
-        found = connection.execute(sa.union_all(session, before_cut, tail)).all()
+        window = sa.union_all(about.where(s.key == self.key), before_cut, tail)
+        found = sorted(map(tuple, connection.execute(window)))
         if not found:
             return None
-        (_, display, settings), *rows = sorted(map(tuple, found))
+        (_, display, settings), *rows = found
         shown = json.loads(display)
         clamped = {int(seq): tokens for seq, tokens in shown["sizes"].items()}
         stored = [StoredRow(seq, payload) for seq, payload, _ in rows]
@@ -138,17 +121,17 @@ class Session:
         if window is None:
             return []
         found = decode_rows(window.rows, self.session_id)
-        if not self._buffer.token_counter.additive:
-            return self._buffer.trim([message for _, message in found])
+        if not self.buffer.token_counter.additive:
+            return self.buffer.trim([message for _, message in found])
         if window.shortage is not None:
             raise TokenBudgetError(**window.shortage)
-        clamped, meter = window.clamped, self._buffer.meter
+        clamped, meter = window.clamped, self.buffer.meter
         messages = [
             meter.clamped(message, clamped[seq]) if seq in clamped else message
             for seq, message in found
         ]
         if len(messages) < len(window.rows):  # one that is missing must not poison the rest
-            messages = self._buffer.trim(repair(messages)[0])
+            messages = self.buffer.trim(repair(messages)[0])
         return messages
 
     def read_page(self, connection: sa.Connection, after: int, size: int) -> list[StoredRow]:
@@ -173,28 +156,26 @@ class Session:
 
     def metadata(self, connection: sa.Connection) -> dict[str, Any]:
         """Read what the session carries beside its messages."""
-        text = connection.scalar(sa.select(self._s.metadata).where(self._s.key == self.key))
-        return dict(json.loads(text)) if text else {}
+        return self._read_json(connection, self._s.metadata)
 
     def imported(self, connection: sa.Connection, source: str) -> int | None:
         """Read how far the import from a source came."""
-        text = connection.scalar(sa.select(self._s.imported).where(self._s.key == self.key))
-        return json.loads(text).get(source) if text else None
+        return self._read_json(connection, self._s.imported).get(source)
+
+    def _read_json(self, connection: sa.Connection, column: sa.Column[Any]) -> dict[str, Any]:
+        text = connection.scalar(sa.select(column).where(self._s.key == self.key))
+        return dict(json.loads(text)) if text else {}
 
     # --- appending ---
 
     def new_messages(self, messages: Sequence[BaseMessage]) -> list[NewMessage]:
-        """Count and encode messages, before anything is locked.
-
-        Raises:
-            TypeError: If one of them is no message.
-        """
+        """Count and encode messages, before anything is locked."""
         for message in messages:
             if not isinstance(message, BaseMessage):
                 msg = f"messages must be messages, got {type(message).__name__}"
                 raise TypeError(msg)
-        self.settings.digests()
-        meter = self._buffer.meter
+        _ = self.settings.digest
+        meter = self.buffer.meter
         numbers = meter.numbers(messages, meter.keys(messages))
         return [
             NewMessage(each, encode(message), message)
@@ -233,13 +214,7 @@ class Session:
         key: str,
         imported: Imported | None = None,
     ) -> None:
-        """Store messages, all or none, and update the window.
-
-        Args:
-            connection: A connection in a transaction.
-            new: The messages.
-            key: What a repeated try is known by.
-            imported: How far an import comes with them.
+        """Store messages, all or none, and update the window; `key` is what a repeat is known by.
 
         Raises:
             AlreadyStoredError: If they are stored.
@@ -259,11 +234,12 @@ class Session:
             self._advance_import(connection, row, imported)
         marks: dict[int, int] = {}
         only_adds = not self.is_outdated(row.settings_digest) and row.append_only
-        if not (only_adds and row.tokens <= self._buffer.max_tokens):
-            marks = self._window_update(connection, row).apply(new)
-        connection.execute(
-            sa.insert(self.tables.messages), self._rows(row.id, first, new, key, marks)
-        )
+        if not (only_adds and row.tokens <= self.buffer.max_tokens):
+            marks = WindowUpdate(connection, self, row).apply(new)
+        rows = self._rows(row.id, first, new, marks)
+        # The key is on the last one: that is what stays in the window longest.
+        rows[-1]["append_key"] = key
+        connection.execute(sa.insert(self.tables.messages), rows)
 
     def _take_numbers(
         self, connection: sa.Connection, new: Sequence[NewMessage], key: str
@@ -290,30 +266,21 @@ class Session:
         self.update(connection, row.id, imported=json.dumps(positions))
 
     def _rows(
-        self,
-        session: int,
-        first: int,
-        new: Sequence[NewMessage],
-        key: str,
-        marks: Mapping[int, int],
+        self, session: int, first: int, new: Sequence[NewMessage], marks: Mapping[int, int]
     ) -> list[dict[str, Any]]:
         now = _now()
-        # The key is on the last one: that is what stays in the window longest.
-        keys = [None] * (len(new) - 1) + [key]
         return [
             {
                 "session_id": session,
                 "seq": seq,
-                "append_key": append_key,
+                "append_key": None,
                 "created_at": now,
                 "counter": self.settings.counter,
                 "mark": marks.get(seq),
                 "payload": message.payload,
                 **columns_of(message.numbers),
             }
-            for seq, append_key, message in zip(
-                range(first, first + len(new)), keys, new, strict=True
-            )
+            for seq, message in enumerate(new, first)
         ]
 
     def _repeats(
@@ -341,40 +308,24 @@ class Session:
         taken = connection.execute(update.values(updated_at=_now(), **values))
         if not taken.rowcount:
             return None
-        row = sa.select(
-            s.id,
-            s.next_seq,
-            s.cut,
-            s.tokens,
-            s.append_only,
-            s.settings_digest,
-            s.epoch,
-            s.acknowledged,
-        )
-        return connection.execute(row.add_columns(*columns).where(mine)).one()
+        row = (s.id, s.next_seq, s.cut, s.tokens, s.append_only, s.settings_digest)
+        select: sa.Select[Any] = sa.select(*row, s.epoch, s.acknowledged, *columns)
+        return connection.execute(select.where(mine)).one()
 
     def _begin(self, connection: sa.Connection) -> None:
         """Make the session."""
         now = _now()
+        begun = {"next_seq": 0, "cut": 0, "epoch": 0, "created_at": now, "updated_at": now}
+        values = {"key": self.key, "name": json.dumps(self.session_id)}
+        insert = sa.insert(self.tables.sessions)
         try:
-            connection.execute(
-                sa.insert(self.tables.sessions).values(
-                    key=self.key,
-                    name=json.dumps(self.session_id),
-                    next_seq=0,
-                    cut=0,
-                    epoch=0,
-                    created_at=now,
-                    updated_at=now,
-                    **self._empty_window(),
-                )
-            )
+            connection.execute(insert.values(**values, **begun, **self._empty_window()))
         except exc.IntegrityError as error:
             raise ConcurrentCreateError from error
 
     def _empty_window(self) -> dict[str, Any]:
         return {
-            "tokens": self._buffer.budget().fixed,
+            "tokens": self.buffer.budget().fixed,
             "append_only": 0,
             "settings_digest": self.settings.digest,
             "display": display_of(None),
@@ -385,14 +336,11 @@ class Session:
         update = sa.update(self.tables.sessions).where(self._s.id == session)
         connection.execute(update.values(**values))
 
-    def _window_update(self, connection: sa.Connection, row: sa.Row[Any]) -> WindowUpdate:
-        return WindowUpdate(connection, self.tables, self.settings, self.session_id, row)
-
     def refresh_if_outdated(self, connection: sa.Connection) -> sa.Row[Any] | None:
         """Take the session; compute its window anew if that is outdated. Return its row."""
         row = self._lock(connection)
         if row is not None and self.is_outdated(row.settings_digest):
-            self._window_update(connection, row).apply(())
+            WindowUpdate(connection, self, row).apply(())
             row = self._lock(connection)
         return row
 
@@ -455,22 +403,20 @@ def list_sessions(
 ) -> tuple[list[SessionInfo], int | None]:
     """Read a page of sessions behind one, and where the next page begins."""
     s = tables.sessions.c
-    page: sa.Select[Any] = sa.select(
-        s.id, s.name, s.next_seq, s.tokens, s.created_at, s.updated_at, s.metadata
-    )
+    page = sa.select(s.id, s.name, s.next_seq, s.tokens, s.created_at, s.updated_at, s.metadata)
     rows = connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE)).all()
     infos = [
         SessionInfo(
-            json.loads(name),
-            appended,
-            tokens,
-            created.replace(tzinfo=UTC),
-            updated.replace(tzinfo=UTC),
-            json.loads(metadata) if metadata else {},
+            json.loads(row.name),
+            row.next_seq,
+            row.tokens,
+            row.created_at.replace(tzinfo=UTC),
+            row.updated_at.replace(tzinfo=UTC),
+            json.loads(row.metadata) if row.metadata else {},
         )
-        for _, name, appended, tokens, created, updated, metadata in map(tuple, rows)
+        for row in rows
     ]
-    return infos, rows[-1][0] if rows else None
+    return infos, rows[-1].id if rows else None
 
 
 def _now() -> datetime:
