@@ -20,14 +20,7 @@ from langchain_tokenbuffer.buffer import TokenBuffer
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import (
-        AsyncIterator,
-        Callable,
-        Iterable,
-        Iterator,
-        Mapping,
-        Sequence,
-    )
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -460,6 +453,5 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     def __repr__(self) -> str:
         """Show the session and the settings: no address, no messages."""
-        return (
-            f"SQLTokenBufferHistory({self.session_id!r}, {self._database.dialect}, {self.buffer!r})"
-        )
+        dialect = self._database.given.dialect.name
+        return f"SQLTokenBufferHistory({self.session_id!r}, {dialect}, {self.buffer!r})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import copy
 import os
 import sqlite3
 import threading
@@ -16,15 +15,9 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeGuard, TypeVar
 
 import sqlalchemy as sa
+import tenacity
 from sqlalchemy import exc, pool
 from sqlalchemy.engine import URL, make_url
-from tenacity import (
-    AsyncRetrying,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_random_exponential,
-)
 
 from langchain_tokenbuffer._sql import migrations
 
@@ -75,13 +68,9 @@ class Database:
 
     Made of a file path, a URL or an `Engine`, everything runs in threads. Made of an
     `AsyncEngine`, async calls run in the loop that engine belongs to: the first one it is used in.
-    In any other loop, and in no loop, they run in threads over an `Engine` of its URL.
-
-    Args:
-        connection: Where the database is.
-        tables: Our tables in it, if it has any.
-        creates: Whether to create them or bring them up before the first operation; they are
-            refused otherwise, if they are not there or of another version.
+    In any other loop, and in no loop, they run in threads over an `Engine` of its URL. Before the
+    first operation the tables, if any are given, are created and brought up if `creates`, and
+    checked in any case.
     """
 
     def __init__(self, connection: object, tables: Tables | None, *, creates: bool) -> None:
@@ -99,21 +88,12 @@ class Database:
             raise TypeError(msg)
         _refuse_unsafe(given)
         _prepare_sqlite(given)
-        self._given = given
-
-    @property
-    def dialect(self) -> str:
-        """The database's name, to show."""
-        return self._given.dialect.name
+        self.given = given
 
     @cached_property
     def engine(self) -> sa.Engine:
-        """The engine of the sync methods.
-
-        Raises:
-            TypeError: If none can be made; it says what to pass.
-        """
-        return self._given if self._async is None else _sync_engine(self._async)
+        """The engine of the sync methods; if none can be made, the error says what to pass."""
+        return self.given if self._async is None else _sync_engine(self._async)
 
     def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an operation in a transaction of its own and return its result.
@@ -122,7 +102,7 @@ class Database:
         one of the tries may have been committed all the same, a note on the error says `IN_DOUBT`.
         """
         with _explained() as commits:
-            for attempt in Retrying(**_RETRIES):
+            for attempt in tenacity.Retrying(**_RETRIES):
                 with attempt, self.engine.connect() as connection:
                     result = self._once(connection, commits, operation, *args, **kwargs)
         return result
@@ -132,7 +112,7 @@ class Database:
         if self._async is None or not _in_own_loop(self._async.sync_engine):
             return await self.in_thread(lambda: self.run(operation, *args, **kwargs))
         with _explained() as commits:
-            async for attempt in AsyncRetrying(**_RETRIES):
+            async for attempt in tenacity.AsyncRetrying(**_RETRIES):
                 with attempt:
                     async with self._async.connect() as connection:
                         result = await connection.run_sync(
@@ -145,6 +125,7 @@ class Database:
         connection: sa.Connection,
         commits: list[sa.Transaction],
         operation: Operation[P, R],
+        /,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
@@ -163,14 +144,12 @@ class Database:
     async def in_thread(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call what takes its time in a thread of the engine's own."""
         context = contextvars.copy_context()
-        done = _executor(self._given).submit(context.run, partial(call, *args, **kwargs))
+        done = _executor(self.given).submit(context.run, partial(call, *args, **kwargs))
         return await asyncio.wrap_future(done)
 
     def without_tables(self) -> Database:
         """Return the same database, whose tables need not be there."""
-        bare = copy.copy(self)
-        bare._tables = None  # noqa: SLF001  # our own
-        return bare
+        return Database(self._async or self.given, None, creates=False)
 
 
 @contextlib.contextmanager
@@ -195,18 +174,17 @@ def _explained() -> Iterator[list[sa.Transaction]]:
 
 def _url_of(connection: str | URL | os.PathLike[str]) -> URL:
     """Return the URL; a string without `://` is the path of a SQLite file."""
-    if isinstance(connection, URL):
-        url = connection
-    elif isinstance(connection, str) and "://" in connection:
-        try:
-            url = make_url(connection)
-        except exc.ArgumentError:
-            # SQLAlchemy quotes the string, password and all.
-            msg = "connection is no URL that SQLAlchemy can read"
-            raise ValueError(msg) from None
-    else:
+    if isinstance(connection, os.PathLike) or (
+        isinstance(connection, str) and "://" not in connection
+    ):
         path = os.path.abspath(os.fspath(connection))  # noqa: PTH100  # not resolved: links stay
         return URL.create("sqlite", database=path)
+    try:
+        url = make_url(connection)
+    except exc.ArgumentError:
+        # SQLAlchemy quotes the string, password and all.
+        msg = "connection is no URL that SQLAlchemy can read"
+        raise ValueError(msg) from None
     driver = url.drivername.partition("+")[2]
     if driver in _SYNC_DRIVERS:
         url = url.set(drivername=_SYNC_DRIVERS[driver]).difference_update_query(_ASYNCPG_ONLY)
@@ -216,10 +194,9 @@ def _url_of(connection: str | URL | os.PathLike[str]) -> URL:
 def _shared(url: URL) -> sa.Engine:
     """Return the process's engine for a URL."""
     with _lock:
-        engine = _engines.get(url)
-        if engine is None:
-            engine = _engines[url] = _made(url)
-        return engine
+        if url not in _engines:
+            _engines[url] = _made(url)
+        return _engines[url]
 
 
 def _made(url: URL) -> sa.Engine:
@@ -311,12 +288,11 @@ def _on_connect(connection: Any, _record: object) -> None:
 def _executor(engine: sa.Engine) -> ThreadPoolExecutor:
     """Return the engine's threads: no more than its pool, or they would wait for each other."""
     with _lock:
-        executor = _executors.get(engine)
-        if executor is None:
+        if engine not in _executors:
             size = engine.pool.size() if isinstance(engine.pool, pool.QueuePool) else 0
-            executor = ThreadPoolExecutor(size or _THREADS, thread_name_prefix="tokenbuffer-sql")
-            _executors[engine] = executor
-        return executor
+            threads = ThreadPoolExecutor(size or _THREADS, thread_name_prefix="tokenbuffer-sql")
+            _executors[engine] = threads
+        return _executors[engine]
 
 
 def _in_own_loop(engine: sa.Engine) -> bool:
@@ -342,19 +318,15 @@ if hasattr(os, "register_at_fork"):
 
 _TRANSIENT_STATES = ("08", "40", "53", "55P03", "57P0", "57014")
 """SQLSTATE: connection, rollback (serialization, deadlock), resources, lock, shutdown, timeout."""
-_TRANSIENT_ERRNOS = frozenset(
-    {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 2006, 2013, 4031}
-)
+_TRANSIENT_ERRNOS = {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 2006, 2013, 4031}
 """MySQL: connections, shutdown, packets in transit, lock wait, deadlock, server gone."""
 
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether trying again may help."""
-    if isinstance(error, (ConcurrentCreateError, exc.TimeoutError)):
-        return True
-    if not isinstance(error, exc.DBAPIError):
-        return False
-    return error.connection_invalidated or _has_transient_code(error)
+    if isinstance(error, exc.DBAPIError):
+        return error.connection_invalidated or _has_transient_code(error)
+    return isinstance(error, (ConcurrentCreateError, exc.TimeoutError))
 
 
 def _has_transient_code(error: exc.DBAPIError) -> bool:
@@ -373,8 +345,8 @@ def _has_transient_code(error: exc.DBAPIError) -> bool:
 
 
 _RETRIES: dict[str, Any] = {
-    "stop": stop_after_attempt(8),
-    "wait": wait_random_exponential(multiplier=0.05, max=2),
-    "retry": retry_if_exception(is_transient),
+    "stop": tenacity.stop_after_attempt(8),
+    "wait": tenacity.wait_random_exponential(multiplier=0.05, max=2),
+    "retry": tenacity.retry_if_exception(is_transient),
     "reraise": True,
 }

@@ -120,7 +120,7 @@ def _append_new(
                 ready = session.new_messages(messages)
                 database.run(session.append, ready, uuid.uuid4().hex, imported)
         except AlreadyImportedError as error:
-            reached = error.upto
+            reached = error.args[0]
         else:
             return upto, len(new)
     return reached, 0

@@ -66,11 +66,7 @@ def check(connection: sa.Connection, tables: Tables) -> None:
 
 
 def create(connection: sa.Connection, tables: Tables) -> None:
-    """Create what is missing and bring up what is older; safe in many processes at once.
-
-    Raises:
-        TokenBufferError: If the tables were made by a release that is newer than this one.
-    """
+    """Create what is missing, bring up what is older, refuse newer; safe in many processes."""
     version = _version(connection, tables.versions)
     if version is None or version < VERSION:
         with _alone(connection):

@@ -60,11 +60,7 @@ class AlreadyStoredError(Exception):
 
 
 class AlreadyImportedError(Exception):
-    """An import came further than this append begins."""
-
-    def __init__(self, upto: int) -> None:
-        super().__init__(upto)
-        self.upto = upto
+    """An import came further than this append begins; the argument says how far."""
 
 
 class Session:
@@ -222,11 +218,14 @@ class Session:
         """
         if not new:
             return
-        row = self._take_numbers(connection, new, key)
-        if row is None:
-            self._begin(connection)
-            row = self._take_numbers(connection, new, key)
-            assert row is not None  # noqa: S101  # it was made in this transaction
+        s, m = self._s, self._m
+        stored = sa.select(m.seq).where(m.session_id == s.id, m.append_key == sa.literal(key))
+        row = self._lock_or_begin(
+            connection,
+            (s.imported, sa.exists(stored).label("is_stored")),
+            next_seq=s.next_seq + len(new),
+            tokens=s.tokens + sum(each.numbers.tokens for each in new),
+        )
         first = row.next_seq - len(new)
         if row.is_stored or (imported is None and self._repeats(connection, row.id, first, new)):
             raise AlreadyStoredError
@@ -235,26 +234,11 @@ class Session:
         marks: dict[int, int] = {}
         only_adds = not self.is_outdated(row.settings_digest) and row.append_only
         if not (only_adds and row.tokens <= self.buffer.max_tokens):
-            marks = WindowUpdate(connection, self, row).apply(new)
+            marks = self._update_window(connection, row, new)
         rows = self._rows(row.id, first, new, marks)
         # The key is on the last one: that is what stays in the window longest.
         rows[-1]["append_key"] = key
         connection.execute(sa.insert(self.tables.messages), rows)
-
-    def _take_numbers(
-        self, connection: sa.Connection, new: Sequence[NewMessage], key: str
-    ) -> sa.Row[Any] | None:
-        """Take the session, sequence numbers for new messages, and their tokens into its sum."""
-        s, m = self._s, self._m
-        stored_as = sa.exists(
-            sa.select(m.seq).where(m.session_id == s.id, m.append_key == sa.literal(key))
-        )
-        return self._lock(
-            connection,
-            (s.imported, stored_as.label("is_stored")),
-            next_seq=s.next_seq + len(new),
-            tokens=s.tokens + sum(each.numbers.tokens for each in new),
-        )
 
     def _advance_import(
         self, connection: sa.Connection, row: sa.Row[Any], imported: Imported
@@ -312,16 +296,23 @@ class Session:
         select: sa.Select[Any] = sa.select(*row, s.epoch, s.acknowledged, *columns)
         return connection.execute(select.where(mine)).one()
 
-    def _begin(self, connection: sa.Connection) -> None:
-        """Make the session."""
-        now = _now()
-        begun = {"next_seq": 0, "cut": 0, "epoch": 0, "created_at": now, "updated_at": now}
-        values = {"key": self.key, "name": json.dumps(self.session_id)}
-        insert = sa.insert(self.tables.sessions)
-        try:
-            connection.execute(insert.values(**values, **begun, **self._empty_window()))
-        except exc.IntegrityError as error:
-            raise ConcurrentCreateError from error
+    def _lock_or_begin(
+        self, connection: sa.Connection, columns: Sequence[Any] = (), **values: Any
+    ) -> sa.Row[Any]:
+        """`_lock`, and make the session if there is none."""
+        row = self._lock(connection, columns, **values)
+        if row is None:
+            now = _now()
+            begun = {"next_seq": 0, "cut": 0, "epoch": 0, "created_at": now, "updated_at": now}
+            new = {"key": self.key, "name": json.dumps(self.session_id), **begun}
+            insert = sa.insert(self.tables.sessions).values(**new, **self._empty_window())
+            try:
+                connection.execute(insert)
+            except exc.IntegrityError as error:
+                raise ConcurrentCreateError from error
+            row = self._lock(connection, columns, **values)
+        assert row is not None  # noqa: S101  # it was made in this transaction
+        return row
 
     def _empty_window(self) -> dict[str, Any]:
         return {
@@ -336,11 +327,17 @@ class Session:
         update = sa.update(self.tables.sessions).where(self._s.id == session)
         connection.execute(update.values(**values))
 
+    def _update_window(
+        self, connection: sa.Connection, row: sa.Row[Any], new: Sequence[NewMessage] = ()
+    ) -> dict[int, int]:
+        update = WindowUpdate(connection, self.tables, self.settings, self.session_id, row)
+        return update.apply(new)
+
     def refresh_if_outdated(self, connection: sa.Connection) -> sa.Row[Any] | None:
         """Take the session; compute its window anew if that is outdated. Return its row."""
         row = self._lock(connection)
         if row is not None and self.is_outdated(row.settings_digest):
-            WindowUpdate(connection, self, row).apply(())
+            self._update_window(connection, row)
             row = self._lock(connection)
         return row
 
@@ -372,9 +369,7 @@ class Session:
 
     def set_metadata(self, connection: sa.Connection, text: str) -> None:
         """Keep this with the session, and make the session if need be."""
-        if self._lock(connection, metadata=text) is None:
-            self._begin(connection)
-            self._lock(connection, metadata=text)
+        self._lock_or_begin(connection, metadata=text)
 
 
 @dataclass(frozen=True, slots=True)

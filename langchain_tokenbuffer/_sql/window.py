@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows
-from langchain_tokenbuffer._sql.schema import Mark
+from langchain_tokenbuffer._sql.schema import Mark, Tables
 from langchain_tokenbuffer._window.budget import MessageTokens
 from langchain_tokenbuffer._window.driver import WindowDriver
 from langchain_tokenbuffer._window.replay import RULE
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._sql.session import Session
     from langchain_tokenbuffer.buffer import TokenBuffer
 
 PAGE = 1000
@@ -62,7 +61,9 @@ class WindowUpdate:
     """One change of one session's window, over a connection that holds the session's lock."""
 
     connection: sa.Connection
-    session: Session
+    tables: Tables
+    settings: Settings
+    session_id: str
     row: sa.Row[Any]
 
     def apply(self, new: Sequence[NewMessage]) -> dict[int, int]:
@@ -72,9 +73,9 @@ class WindowUpdate:
         """
         row = self.row
         first = row.next_seq - len(new)
-        is_outdated = self.session.is_outdated(row.settings_digest)
+        is_outdated = row.settings_digest != self.settings.digest
         if is_outdated:
-            driver = WindowDriver(self.session.buffer.budget())
+            driver = WindowDriver(self.settings.buffer.budget())
             marked = self._marked()
         else:
             driver = self._resumed()
@@ -91,24 +92,23 @@ class WindowUpdate:
         return {seq: mark for seq, mark in marks.items() if seq >= first and mark is not None}
 
     def _store(self, driver: WindowDriver, *, is_anew: bool) -> None:
-        row, values = self.row, {}
+        row, values = self.row, dict[str, Any]()
         if is_anew:
             # A batch that a consumer is busy with was of another window. What was acknowledged
             # and is in the tail again is handed over when it leaves again.
             values["epoch"] = row.epoch + 1
             if row.acknowledged is not None:
                 values["acknowledged"] = min(row.acknowledged, driver.cut - 1)
-        self.session.update(
-            self.connection,
-            row.id,
-            cut=driver.cut,
-            tokens=driver.tokens,
-            append_only=int(driver.append_only),
-            settings_digest=self.session.settings.digest,
-            display=display_of(driver),
-            state=json.dumps(driver.state(), separators=(",", ":")),
-            **values,
-        )
+        update = sa.update(self.tables.sessions).where(self.tables.sessions.c.id == row.id)
+        values |= {
+            "cut": driver.cut,
+            "tokens": driver.tokens,
+            "append_only": int(driver.append_only),
+            "settings_digest": self.settings.digest,
+            "display": display_of(driver),
+            "state": json.dumps(driver.state(), separators=(",", ":")),
+        }
+        self.connection.execute(update.values(**values))
 
     def _push(
         self,
@@ -117,7 +117,7 @@ class WindowUpdate:
         texts: Mapping[int, BaseMessage],
     ) -> list[int]:
         """Push messages; return the sequence numbers of those that left."""
-        buffer = self.session.buffer
+        buffer = self.settings.buffer
 
         def min_tokens(seq: int) -> int:
             message = texts[seq] if seq in texts else self._message_at(seq)
@@ -130,17 +130,17 @@ class WindowUpdate:
         return left
 
     def _message_at(self, seq: int) -> BaseMessage | None:
-        m = self.session.tables.messages.c
+        m = self.tables.messages.c
         payload = self.connection.scalar(
             sa.select(m.payload).where(m.session_id == self.row.id, m.seq == seq)
         )
         rows = [StoredRow(seq, payload or "")]
-        return dict(decode_rows(rows, self.session.session_id)).get(seq)
+        return dict(decode_rows(rows, self.session_id)).get(seq)
 
     def _resumed(self) -> WindowDriver:
         """Return the driver as it was stored."""
-        budget = self.session.buffer.budget()
-        s = self.session.tables.sessions.c
+        budget = self.settings.buffer.budget()
+        s = self.tables.sessions.c
         state = self.connection.scalar(sa.select(s.state).where(s.id == self.row.id))
         if state is not None:
             return WindowDriver.resume(budget, json.loads(state))
@@ -149,8 +149,8 @@ class WindowUpdate:
 
     def _numbers(self, start: int, stop: int) -> Iterator[tuple[int, MessageTokens]]:
         """Yield messages in numbers; what another counter counted is counted anew."""
-        m = self.session.tables.messages.c
-        payload = sa.case((m.counter == self.session.settings.counter, None), else_=m.payload)
+        m = self.tables.messages.c
+        payload = sa.case((m.counter == self.settings.counter, None), else_=m.payload)
         columns = sa.select(m.seq, m.kind, m.tokens, m.calls, m.pinned, payload.label("payload"))
         these = columns.where(m.session_id == self.row.id, m.seq < stop)
         rows: sa.Select[Any] = these.order_by(m.seq).limit(PAGE)
@@ -165,16 +165,16 @@ class WindowUpdate:
 
     def _recount(self, rows: Sequence[StoredRow]) -> dict[int, MessageTokens]:
         """Read messages into numbers anew and store these."""
-        found = dict(decode_rows(rows, self.session.session_id))
-        messages, meter = list(found.values()), self.session.buffer.meter
+        found = dict(decode_rows(rows, self.session_id))
+        messages, meter = list(found.values()), self.settings.buffer.meter
         numbers = meter.numbers(messages, meter.keys(messages))
         recounted = dict(zip(found, numbers, strict=True))
         changes = [{"at": seq, **columns_of(each)} for seq, each in recounted.items()]
-        self._change(changes, counter=self.session.settings.counter)
+        self._change(changes, counter=self.settings.counter)
         return recounted
 
     def _marked(self) -> dict[int, int]:
-        m = self.session.tables.messages.c
+        m = self.tables.messages.c
         found = self.connection.execute(
             sa.select(m.seq, m.mark).where(m.session_id == self.row.id, m.mark.is_not(None))
         )
@@ -182,7 +182,7 @@ class WindowUpdate:
 
     def _change(self, changes: Sequence[Mapping[str, Any]], **values: Any) -> None:
         """Change columns of messages, of each `at` its place."""
-        messages = self.session.tables.messages
+        messages = self.tables.messages
         mine = messages.c.session_id == self.row.id
         update = sa.update(messages).where(mine, messages.c.seq == sa.bindparam("at"))
         if changes:
