@@ -331,24 +331,22 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         connection: Connection, *, prefix: str = "tokenbuffer", schema: str | None = None
     ) -> Iterator[SessionInfo]:
         """Yield all sessions, in the order they were made, a page at a time."""
-        tables = sql_schema.tables(prefix, schema)
+        tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
-        after: int | None = 0
-        while after is not None:
-            infos, after = database.run(list_sessions, tables, after)
-            yield from infos
+        while page := database.run(list_sessions, tables, after):
+            after = page[-1][0]
+            yield from (info for _, info in page)
 
     @staticmethod
     async def asessions(
         connection: Connection, *, prefix: str = "tokenbuffer", schema: str | None = None
     ) -> AsyncIterator[SessionInfo]:
         """`sessions`, without blocking the event loop."""
-        tables = sql_schema.tables(prefix, schema)
+        tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
-        after: int | None = 0
-        while after is not None:
-            infos, after = await database.arun(list_sessions, tables, after)
-            for info in infos:
+        while page := await database.arun(list_sessions, tables, after):
+            after = page[-1][0]
+            for _, info in page:
                 yield info
 
     def create_tables(self) -> None:
@@ -393,7 +391,9 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         if isinstance(source, SQLTokenBufferHistory):
             source = source.all_messages()
         messages = list(source.messages if isinstance(source, BaseChatMessageHistory) else source)
-        return importing.import_messages(self._database, self._session, messages, name, progress)
+        pages = importing.list_pages(messages, self.session_id)
+        show = importing.progress_shower(len(messages), progress)
+        return importing.import_pages(pages, self._database, self._session, name, show)
 
     @classmethod
     def import_message_store(
@@ -436,16 +436,15 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         Returns:
             How many messages were imported now.
         """
-        tables = sql_schema.tables(prefix, schema)
-        database = Database(connection, tables, creates=True)
-        settings = Settings(
-            TokenBuffer(max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize)
-        )
-
         old = importing.OldTable(Database(source, None, creates=False), table, session_column)
-        return importing.import_table(
-            old, database, lambda each: Session(tables, each, settings), name, progress
+        tables = sql_schema.tables(prefix, schema)
+        buffer = TokenBuffer(
+            max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize
         )
+        database = Database(connection, tables, creates=True)
+        like = Session(tables, "", Settings(buffer))
+        show = importing.progress_shower(old.count(), progress)
+        return importing.import_pages(old.pages(), database, like, name or old.name, show)
 
     def imported(self, source: str) -> int | None:
         """Return how far the import from a source came: a count of messages, or a row's id."""

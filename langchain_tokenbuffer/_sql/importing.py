@@ -6,29 +6,29 @@ import sys
 import time
 import uuid
 from collections import defaultdict
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
 
 from langchain_tokenbuffer._sql.rows import StoredRow, decode_rows
 from langchain_tokenbuffer._sql.schema import checked_name
-from langchain_tokenbuffer._sql.session import AlreadyImportedError, Imported
+from langchain_tokenbuffer._sql.session import AlreadyImportedError, Imported, Session
 from langchain_tokenbuffer._sql.window import PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._sql.engines import Database
-    from langchain_tokenbuffer._sql.session import Session
 
     Progress: TypeAlias = bool | Callable[[int, int], None]
     Numbered: TypeAlias = Sequence[tuple[int, BaseMessage]]
+    Page: TypeAlias = tuple[int, Mapping[str, Numbered]]  # how many rows; by session, the messages
 
 
 class OldTable:
-    """A table of langchain-community's `SQLChatMessageHistory`."""
+    """A table of langchain-community's `SQLChatMessageHistory`: many sessions, in turns."""
 
     def __init__(self, database: Database, table: str, session_column: str) -> None:
         self.name = f"{database.engine.url.database or ''}/{table}"
@@ -41,66 +41,52 @@ class OldTable:
         )
 
     def count(self) -> int:
-        """Return how many rows there are."""
         rows = sa.select(sa.func.count()).select_from(self._table)
-        return self._database.run(lambda connection: int(connection.scalar(rows) or 0))
+        return int(self._database.run(_fetch, rows)[0][0])
 
-    def page(self, after: int) -> list[tuple[int, str, str]]:
-        """Return id, session and text of the rows behind an id."""
-        number = self._table.c.id
-        rows = sa.select(self._table).where(number > after).order_by(number).limit(PAGE)
-        return self._database.run(
-            lambda connection: [(row[0], row[1], row[2]) for row in connection.execute(rows)]
-        )
+    def pages(self) -> Iterator[Page]:
+        """Yield the rows in the order of their ids, which are their numbers."""
+        number, after = self._table.c.id, -1
+        page: sa.Select[Any] = sa.select(self._table).order_by(number).limit(PAGE)
+        while rows := self._database.run(_fetch, page.where(number > after)):
+            found: dict[str, list[StoredRow]] = defaultdict(list)
+            for row_id, session_id, text in map(tuple, rows):
+                found[session_id].append(StoredRow(row_id, text))
+            yield len(rows), {each: list(decode_rows(found[each], each, "Row")) for each in found}
+            after = rows[-1][0]
 
 
-def import_messages(
-    database: Database,
-    session: Session,
-    messages: Sequence[BaseMessage],
-    name: str,
-    progress: Progress,
+def _fetch(connection: sa.Connection, rows: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    return connection.execute(rows).all()
+
+
+def list_pages(messages: Sequence[BaseMessage], session_id: str) -> Iterator[Page]:
+    """Yield the messages of one session, counted from 1."""
+    for start in range(0, len(messages), PAGE):
+        portion = messages[start : start + PAGE]
+        yield len(portion), {session_id: list(enumerate(portion, start + 1))}
+
+
+def import_pages(
+    pages: Iterable[Page], database: Database, like: Session, name: str, show: Callable[[int], None]
 ) -> int:
-    """Import a list of messages; what is stored is how many of them came."""
-    show = _shower(len(messages), progress)
-    reached, imported = database.run(session.imported, name) or 0, 0
-    for start in range(reached, len(messages), PAGE):
-        show(start)
-        portion = list(enumerate(messages[start : start + PAGE], start + 1))
-        reached, count = _append_new(database, session, portion, name, reached)
-        imported += count
-    show(len(messages))
-    return imported
+    """Import pages into sessions with the tables and settings of one; return how many came.
 
-
-def import_table(
-    old: OldTable,
-    database: Database,
-    session_of: Callable[[str], Session],
-    name: str | None,
-    progress: Progress,
-) -> int:
-    """Import a whole table in the order of its ids; what is stored is the last id that came."""
-    name = name or old.name
-    show = _shower(old.count(), progress)
+    What is stored with each session is the number that it has reached.
+    """
     reached: dict[str, int] = {}
-    after, done, imported = -1, 0, 0
-    while rows := old.page(after):
-        after = rows[-1][0]
-        found: dict[str, list[StoredRow]] = defaultdict(list)
-        for number, session_id, text in rows:
-            found[session_id].append(StoredRow(number, text))
-        for session_id, texts in found.items():
-            session = session_of(session_id)
+    done, imported = 0, 0
+    for rows, found in pages:
+        for session_id, portion in found.items():
+            session = Session(like.tables, session_id, like.settings)
             if session_id not in reached:
                 begun = database.run(session.imported, name)
                 reached[session_id] = -1 if begun is None else begun
-            portion = list(decode_rows(texts, session_id, "Row"))
             reached[session_id], count = _append_new(
                 database, session, portion, name, reached[session_id]
             )
             imported += count
-        done += len(rows)
+        done += rows
         show(done)
     return imported
 
@@ -126,12 +112,11 @@ def _append_new(
     return reached, 0
 
 
-_BAR_WIDTH = 30
 _BAR_AFTER = 1.0
 """Seconds: a short import shows none."""
 
 
-def _shower(total: int, progress: Progress) -> Callable[[int], None]:
+def progress_shower(total: int, progress: Progress) -> Callable[[int], None]:
     """Return what shows how far an import came: on a terminal, or by the caller's function."""
     if callable(progress):
         return lambda done: progress(done, total)
@@ -140,11 +125,9 @@ def _shower(total: int, progress: Progress) -> Callable[[int], None]:
     def show(done: int) -> None:
         if not (progress and sys.stderr.isatty()) or time.monotonic() - began < _BAR_AFTER:
             return
-        share = done / total if total else 1.0
-        filled, end = "#" * int(share * _BAR_WIDTH), "\n" if done >= total else ""
-        sys.stderr.write(
-            f"\r[{filled:<{_BAR_WIDTH}}] {share:4.0%} {done:,} of {total:,} messages{end}"
-        )
+        share, end = done / total, "\n" if done >= total else ""
+        bar = f"[{'#' * int(30 * share):<30}] {share:4.0%} {done:,} of {total:,} messages"
+        sys.stderr.write(f"\r{bar}{end}")
         sys.stderr.flush()
 
     return show

@@ -43,8 +43,7 @@ class StoredWindow(NamedTuple):
 
     settings: str  # the digest of what it was computed with
     rows: list[StoredRow]  # its messages, in order
-    clamped: dict[int, int]  # sequence number to tokens of those that are shortened
-    shortage: dict[str, Any] | None  # what to raise instead, if the last message does not fit
+    display: dict[str, Any]  # what is clamped, and what to raise instead; see `display_of`
 
 
 class Imported(NamedTuple):
@@ -94,10 +93,8 @@ class Session:
         if not found:
             return None
         (_, display, settings), *rows = found
-        shown = json.loads(display)
-        clamped = {int(seq): tokens for seq, tokens in shown["sizes"].items()}
         stored = [StoredRow(seq, payload) for seq, payload, _ in rows]
-        return StoredWindow(settings, stored, clamped, shown["shortage"])
+        return StoredWindow(settings, stored, json.loads(display))
 
     def refresh_window(self, connection: sa.Connection) -> StoredWindow | None:
         """Compute the window anew if it is outdated; read it."""
@@ -119,9 +116,10 @@ class Session:
         found = decode_rows(window.rows, self.session_id)
         if not self.buffer.token_counter.additive:
             return self.buffer.trim([message for _, message in found])
-        if window.shortage is not None:
-            raise TokenBudgetError(**window.shortage)
-        clamped, meter = window.clamped, self.buffer.meter
+        if (shortage := window.display["shortage"]) is not None:
+            raise TokenBudgetError(**shortage)
+        clamped = {int(seq): tokens for seq, tokens in window.display["sizes"].items()}
+        meter = self.buffer.meter
         messages = [
             meter.clamped(message, clamped[seq]) if seq in clamped else message
             for seq, message in found
@@ -395,23 +393,25 @@ class SessionInfo:
 
 def list_sessions(
     connection: sa.Connection, tables: Tables, after: int
-) -> tuple[list[SessionInfo], int | None]:
-    """Read a page of sessions behind one, and where the next page begins."""
+) -> list[tuple[int, SessionInfo]]:
+    """Read a page of sessions behind one, each with its place."""
     s = tables.sessions.c
     page = sa.select(s.id, s.name, s.next_seq, s.tokens, s.created_at, s.updated_at, s.metadata)
-    rows = connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE)).all()
-    infos = [
-        SessionInfo(
-            json.loads(row.name),
-            row.next_seq,
-            row.tokens,
-            row.created_at.replace(tzinfo=UTC),
-            row.updated_at.replace(tzinfo=UTC),
-            json.loads(row.metadata) if row.metadata else {},
+    found = connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE))
+    return [
+        (
+            row.id,
+            SessionInfo(
+                json.loads(row.name),
+                row.next_seq,
+                row.tokens,
+                row.created_at.replace(tzinfo=UTC),
+                row.updated_at.replace(tzinfo=UTC),
+                json.loads(row.metadata) if row.metadata else {},
+            ),
         )
-        for row in rows
+        for row in found
     ]
-    return infos, rows[-1].id if rows else None
 
 
 def _now() -> datetime:
