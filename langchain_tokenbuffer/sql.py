@@ -14,7 +14,7 @@ from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer._sql import evictions, importing, migrations
 from langchain_tokenbuffer._sql import schema as sql_schema
 from langchain_tokenbuffer._sql.engines import Database, Operation, P, R
-from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
+from langchain_tokenbuffer._sql.session import Session, SessionInfo, info_of, list_sessions
 from langchain_tokenbuffer._sql.window import PAGE, Settings
 from langchain_tokenbuffer.buffer import TokenBuffer
 
@@ -40,12 +40,12 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     """A chat history in a database: everything is stored, `messages` is the window.
 
     Laws: `messages` is what `TokenBuffer.trim` makes of `all_messages()`, in whatever portions and
-    by whatever processes these were appended; reading it is one statement, O(window), whatever
-    the length of the session. An append is one transaction: all of it or nothing, in a
-    sequence without gaps, also under many writers; a try whose answer was lost is found and not
-    stored twice. A run of `RunnableWithMessageHistory` sees one stable view, as with
-    `TokenBufferChatMessageHistory`. Settings that changed are noticed, and the session is computed
-    anew, once, in one transaction; two settings in turns on one session pay that each time.
+    by whatever processes these were appended; reading it is one statement, O(window), however long
+    the session. An append is one transaction, all of it or nothing, in a sequence without gaps,
+    also under many writers; a try whose answer was lost is found and not stored twice. A run of
+    `RunnableWithMessageHistory` sees one stable view, as with `TokenBufferChatMessageHistory`.
+    Settings that changed are noticed, and the session is computed anew, once, in one transaction;
+    two settings in turns on one session pay that each time.
 
     Edges: messages that all carry ids and equal the session's last ones are taken for a repeat. A
     message that cannot be read is logged at ERROR with session and sequence number and left out;
@@ -54,16 +54,15 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     had never been; a window that is computed anew later sees what is left.
 
     One object serves sync and async, threads and event loops. From a path, a URL or an `Engine`
-    async calls run in threads, no more than the engine's pool has connections; from an
-    `AsyncEngine` in the loop it is first used in, and elsewhere in threads over an engine of its
-    URL. Engines made of a URL are shared per process; after a fork they connect anew. A cancelled
-    append may still be stored, never half.
+    async calls run in threads, no more than its pool has connections; from an `AsyncEngine` in the
+    loop it is first used in, and elsewhere in threads over an engine of its URL. Engines made of a
+    URL are shared per process; after a fork they connect anew. A cancelled append may still be
+    stored, never half. On SQLite connections wait 30 s for each other and use WAL.
 
-    The tables and their columns are described in `langchain_tokenbuffer._sql.schema`. They have a
-    version: at first use an older release's are brought up, or refused with `create_tables=False`,
-    and a newer release's are refused with what to install. Release 0.1.0 refuses newer ones, too;
-    with `create_tables=False` it fails for a missing column before anything is stored. On SQLite
-    connections wait 30 s for each other and use WAL.
+    The tables are described in `langchain_tokenbuffer._sql.schema`. They have a version: at first
+    use an older release's are brought up, or refused with `create_tables=False`, and a newer one's
+    are refused with what to install. Release 0.1.0 refuses newer ones, too; with
+    `create_tables=False` it fails for a missing column before anything is stored.
 
     Args:
         session_id: Whose conversation this is: any string.
@@ -161,8 +160,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """Append messages: one transaction, in order, all or none.
 
         What is transient (locks, timeouts, serialization failures, lost connections) is tried
-        again a few times with the same key. An append that fails for good is logged at ERROR,
-        without its texts, and raised with a note on what was stored.
+        again a few times with the same key. What fails for good is logged at ERROR, without its
+        texts, and raised with a note on what was stored.
         """
         try:
             with self._session.logging_loss(messages):
@@ -224,12 +223,12 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """Hand over what left the window since the last time, oldest first.
 
         Law: every message that left is handed over at least once, and not again after the handler
-        returned; if it raises, the same messages come again. Several consumers at once lose
-        nothing, but may get the same messages. From the first call on purging keeps what was not
-        handed over.
+        returned; if it raises, the same messages come again. From the first call on purging keeps
+        what was not handed over.
 
-        Edges: messages that came back into the window, because the settings changed, are handed
-        over again when they leave again. One that cannot be read is passed over, and logged.
+        Edges: several consumers at once lose nothing, but may get the same messages. What came
+        back into the window, because the settings changed, is handed over again when it leaves
+        again. A message that cannot be read is passed over, and logged.
 
         Args:
             handler: Called with a list of messages, outside any transaction.
@@ -264,20 +263,19 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     def delete_before(self, before: int | datetime, *, limit: int = 10_000) -> int:
         """Delete the oldest messages for good; never one that is in the window.
 
-        Messages that left the window and are older than `before` are deleted, oldest first, at
-        most `limit` of them, in transactions of at most 1000. Once `evicted` was used, only those
-        that were handed over and acknowledged.
+        Oldest first, in transactions of at most 1000. Once `evicted` was used, only what was
+        handed over and acknowledged.
 
         Args:
-            before: A sequence number (the first message ever appended has 0), or a time; one
-                without a time zone is UTC.
+            before: What left the window before this goes: a sequence number (the first message
+                ever appended has 0), or a time; one without a time zone is UTC.
             limit: The most messages one call deletes; call again until it returns 0.
 
         Returns:
             How many messages were deleted.
         """
         bound, deleted = evictions.checked_bound(before), 0
-        while (size := min(PAGE, limit - deleted)) > 0:
+        while size := max(0, min(PAGE, limit - deleted)):
             count = self._database.run(evictions.purge, self._session, bound, size)
             deleted += count
             if count < size:
@@ -287,7 +285,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     async def adelete_before(self, before: int | datetime, *, limit: int = 10_000) -> int:
         """`delete_before`, without blocking the event loop."""
         bound, deleted = evictions.checked_bound(before), 0
-        while (size := min(PAGE, limit - deleted)) > 0:
+        while size := max(0, min(PAGE, limit - deleted)):
             count = await self._arun(evictions.purge, self._session, bound, size)
             deleted += count
             if count < size:
@@ -334,8 +332,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
         while page := database.run(list_sessions, tables, after):
-            after = page[-1][0]
-            yield from (info for _, info in page)
+            after = page[-1].id
+            yield from map(info_of, page)
 
     @staticmethod
     async def asessions(
@@ -345,9 +343,9 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
         while page := await database.arun(list_sessions, tables, after):
-            after = page[-1][0]
-            for _, info in page:
-                yield info
+            after = page[-1].id
+            for row in page:
+                yield info_of(row)
 
     def create_tables(self) -> None:
         """Create the tables where they are missing, and bring up those of an older release.
@@ -375,8 +373,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     ) -> int:
         """Append what another history holds; a second call goes on where the first one stopped.
 
-        How far the import came is stored with each portion, in its transaction, under `name`. So
-        an import that was interrupted, or that runs twice at once, stores nothing twice.
+        How far it came is stored with each portion, in its transaction, under `name`. So an import
+        that was interrupted, or that runs twice at once, stores nothing twice.
 
         Args:
             source: Any history, or messages. Of a view of ours only its window is imported: pass

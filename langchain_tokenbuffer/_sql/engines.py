@@ -169,9 +169,6 @@ def _explained() -> Iterator[list[sa.Transaction]]:
         raise
 
 
-# --- engines ------------------------------------------------------------------------------------
-
-
 def _url_of(connection: str | URL | os.PathLike[str]) -> URL:
     """Return the URL; a string without `://` is the path of a SQLite file."""
     if isinstance(connection, os.PathLike) or (
@@ -313,8 +310,6 @@ def _after_fork() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
-
-# --- trying again -------------------------------------------------------------------------------
 
 _TRANSIENT_STATES = ("08", "40", "53", "55P03", "57P0", "57014")
 """SQLSTATE: connection, rollback (serialization, deadlock), resources, lock, shutdown, timeout."""

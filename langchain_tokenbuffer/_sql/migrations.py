@@ -31,9 +31,6 @@ _LOCK_SECONDS = 60
 """How long MySQL and MariaDB wait for the lock."""
 
 
-# --- the steps, the first from version 1 to version 2 -------------------------------------------
-
-
 def _name_columns_after_contents(connection: sa.Connection, tables: Tables) -> None:
     """0.2.0: `steady`, `settings` and `seen` say what they hold."""
     _rename(connection, tables.sessions, "steady", "append_only")
@@ -42,6 +39,7 @@ def _name_columns_after_contents(connection: sa.Connection, tables: Tables) -> N
 
 
 _STEPS: tuple[Callable[[sa.Connection, Tables], None], ...] = (_name_columns_after_contents,)
+"""The first from version 1 to version 2."""
 
 VERSION = 1 + len(_STEPS)
 """Of the tables that this release knows."""
@@ -55,9 +53,6 @@ def _rename(connection: sa.Connection, table: sa.Table, old: str, new: str) -> N
     if old in (column["name"] for column in inspector.get_columns(table.name, table.schema)):
         name = connection.dialect.identifier_preparer.format_table(table)
         connection.execute(sa.text(f"ALTER TABLE {name} RENAME COLUMN {old} TO {new}"))
-
-
-# --- creating and checking ----------------------------------------------------------------------
 
 
 def check(connection: sa.Connection, tables: Tables) -> None:

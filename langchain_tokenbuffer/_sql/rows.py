@@ -62,7 +62,9 @@ def encode(message: BaseMessage) -> str:
     names its type.
     """
     data = message.model_dump(warnings=False)
-    if data.get("artifact") is not None and not _is_plain(data["artifact"]):
+    try:
+        json.dumps(data.get("artifact"))
+    except (TypeError, ValueError, RecursionError):
         logger.warning("An artifact of type %s was not stored", type(data["artifact"]).__name__)
         data["artifact"] = None
     return _text({"type": message.type, "data": data})
@@ -86,14 +88,6 @@ def decode_rows(
         except Exception as error:  # noqa: BLE001  # whatever it is, the others can be read
             kind = type(error).__name__  # a traceback would quote the message
             logger.error("%s %d of session %r cannot be read: %s", what, seq, session_id, kind)  # noqa: TRY400
-
-
-def _is_plain(value: object) -> bool:
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True
 
 
 def _text(value: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ from langchain_tokenbuffer.errors import TokenBudgetError
 from langchain_tokenbuffer.order import repair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +73,6 @@ class Session:
         self.buffer = settings.buffer
         self._s = tables.sessions.c
         self._m = tables.messages.c
-
-    # --- reading ---
 
     def read_window(self, connection: sa.Connection) -> StoredWindow | None:
         """Read the window: one statement, so one state of the session. O(window)."""
@@ -218,22 +216,34 @@ class Session:
             return
         s, m = self._s, self._m
         stored = sa.select(m.seq).where(m.session_id == s.id, m.append_key == sa.literal(key))
+        tokens = sum(each.numbers.tokens for each in new)
         row = self._lock_or_begin(
             connection,
-            (s.imported, sa.exists(stored).label("is_stored")),
+            s.imported,
+            sa.exists(stored).label("is_stored"),
             next_seq=s.next_seq + len(new),
-            tokens=s.tokens + sum(each.numbers.tokens for each in new),
+            tokens=s.tokens + tokens,
         )
         first = row.next_seq - len(new)
         if row.is_stored or (imported is None and self._repeats(connection, row.id, first, new)):
             raise AlreadyStoredError
         if imported is not None:
             self._advance_import(connection, row, imported)
-        marks: dict[int, int] = {}
-        only_adds = not self.is_outdated(row.settings_digest) and row.append_only
-        if not (only_adds and row.tokens <= self.buffer.max_tokens):
-            marks = self._update_window(connection, row, new)
-        rows = self._rows(row.id, first, new, marks)
+        is_outdated = self.is_outdated(row.settings_digest)
+        fits = not is_outdated and row.append_only and row.tokens <= self.buffer.max_tokens
+        marks = {} if fits else self._update_window(connection, row, new)
+        all_have = {"session_id": row.id, "created_at": _now(), "counter": self.settings.counter}
+        rows = [
+            {
+                **all_have,
+                **columns_of(each.numbers),
+                "seq": seq,
+                "append_key": None,
+                "mark": marks.get(seq),
+                "payload": each.payload,
+            }
+            for seq, each in enumerate(new, first)
+        ]
         # The key is on the last one: that is what stays in the window longest.
         rows[-1]["append_key"] = key
         connection.execute(sa.insert(self.tables.messages), rows)
@@ -246,24 +256,6 @@ class Session:
             raise AlreadyImportedError(positions[imported.source])
         positions[imported.source] = imported.upto
         self.update(connection, row.id, imported=json.dumps(positions))
-
-    def _rows(
-        self, session: int, first: int, new: Sequence[NewMessage], marks: Mapping[int, int]
-    ) -> list[dict[str, Any]]:
-        now = _now()
-        return [
-            {
-                "session_id": session,
-                "seq": seq,
-                "append_key": None,
-                "created_at": now,
-                "counter": self.settings.counter,
-                "mark": marks.get(seq),
-                "payload": message.payload,
-                **columns_of(message.numbers),
-            }
-            for seq, message in enumerate(new, first)
-        ]
 
     def _repeats(
         self, connection: sa.Connection, session: int, first: int, new: Sequence[NewMessage]
@@ -280,7 +272,7 @@ class Session:
         return list(last) == [each.payload for each in new]
 
     def _lock(
-        self, connection: sa.Connection, columns: Sequence[Any] = (), **values: Any
+        self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any
     ) -> sa.Row[Any] | None:
         """Take the session: the UPDATE is the lock. Return its row, or None if there is none."""
         s = self._s
@@ -295,10 +287,10 @@ class Session:
         return connection.execute(select.where(mine)).one()
 
     def _lock_or_begin(
-        self, connection: sa.Connection, columns: Sequence[Any] = (), **values: Any
+        self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any
     ) -> sa.Row[Any]:
         """`_lock`, and make the session if there is none."""
-        row = self._lock(connection, columns, **values)
+        row = self._lock(connection, *columns, **values)
         if row is None:
             now = _now()
             begun = {"next_seq": 0, "cut": 0, "epoch": 0, "created_at": now, "updated_at": now}
@@ -308,7 +300,7 @@ class Session:
                 connection.execute(insert)
             except exc.IntegrityError as error:
                 raise ConcurrentCreateError from error
-            row = self._lock(connection, columns, **values)
+            row = self._lock(connection, *columns, **values)
         assert row is not None  # noqa: S101  # it was made in this transaction
         return row
 
@@ -338,8 +330,6 @@ class Session:
             self._update_window(connection, row)
             row = self._lock(connection)
         return row
-
-    # --- the whole session ---
 
     def clear(self, connection: sa.Connection) -> None:
         """Delete the messages; the session stays, and its sequence goes on."""
@@ -391,27 +381,25 @@ class SessionInfo:
     metadata: dict[str, Any]
 
 
-def list_sessions(
-    connection: sa.Connection, tables: Tables, after: int
-) -> list[tuple[int, SessionInfo]]:
-    """Read a page of sessions behind one, each with its place."""
+def list_sessions(connection: sa.Connection, tables: Tables, after: int) -> Sequence[sa.Row[Any]]:
+    """Read a page of sessions behind one."""
     s = tables.sessions.c
-    page = sa.select(s.id, s.name, s.next_seq, s.tokens, s.created_at, s.updated_at, s.metadata)
-    found = connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE))
-    return [
-        (
-            row.id,
-            SessionInfo(
-                json.loads(row.name),
-                row.next_seq,
-                row.tokens,
-                row.created_at.replace(tzinfo=UTC),
-                row.updated_at.replace(tzinfo=UTC),
-                json.loads(row.metadata) if row.metadata else {},
-            ),
-        )
-        for row in found
-    ]
+    page: sa.Select[Any] = sa.select(
+        s.id, s.name, s.next_seq, s.tokens, s.created_at, s.updated_at, s.metadata
+    )
+    return connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE)).all()
+
+
+def info_of(row: sa.Row[Any]) -> SessionInfo:
+    """Say what a row of such a page says."""
+    return SessionInfo(
+        json.loads(row.name),
+        row.next_seq,
+        row.tokens,
+        row.created_at.replace(tzinfo=UTC),
+        row.updated_at.replace(tzinfo=UTC),
+        json.loads(row.metadata) if row.metadata else {},
+    )
 
 
 def _now() -> datetime:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._window.budget import Budget
     from langchain_tokenbuffer.buffer import TokenBuffer
 
 PAGE = 1000
@@ -73,12 +74,15 @@ class WindowUpdate:
         """
         row = self.row
         first = row.next_seq - len(new)
+        budget, messages = self.settings.buffer.budget(), self.tables.messages.c
         is_outdated = row.settings_digest != self.settings.digest
         if is_outdated:
-            driver = WindowDriver(self.settings.buffer.budget())
-            marked = self._marked()
+            driver = WindowDriver(budget)
+            these = (messages.session_id == row.id, messages.mark.is_not(None))
+            found = self.connection.execute(sa.select(messages.seq, messages.mark).where(*these))
+            marked = {each.seq: each.mark for each in found}
         else:
-            driver = self._resumed()
+            driver = self._resumed(budget)
             marked = dict.fromkeys(driver.kept_before_cut, int(Mark.KEPT))
         left = self._push(driver, self._numbers(driver.count, first), {})
         numbers = [(first + n, each.numbers) for n, each in enumerate(new)]
@@ -137,9 +141,8 @@ class WindowUpdate:
         rows = [StoredRow(seq, payload or "")]
         return dict(decode_rows(rows, self.session_id)).get(seq)
 
-    def _resumed(self) -> WindowDriver:
+    def _resumed(self, budget: Budget) -> WindowDriver:
         """Return the driver as it was stored."""
-        budget = self.settings.buffer.budget()
         s = self.tables.sessions.c
         state = self.connection.scalar(sa.select(s.state).where(s.id == self.row.id))
         if state is not None:
@@ -172,13 +175,6 @@ class WindowUpdate:
         changes = [{"at": seq, **columns_of(each)} for seq, each in recounted.items()]
         self._change(changes, counter=self.settings.counter)
         return recounted
-
-    def _marked(self) -> dict[int, int]:
-        m = self.tables.messages.c
-        found = self.connection.execute(
-            sa.select(m.seq, m.mark).where(m.session_id == self.row.id, m.mark.is_not(None))
-        )
-        return {seq: mark for seq, mark in map(tuple, found)}  # noqa: C416  # no pairs to mypy
 
     def _change(self, changes: Sequence[Mapping[str, Any]], **values: Any) -> None:
         """Change columns of messages, of each `at` its place."""
