@@ -8,7 +8,8 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, cast
+from operator import is_
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, cast
 
 from langchain_classic.memory.chat_memory import BaseChatMemory
 from langchain_core.chat_history import BaseChatMessageHistory, InMemoryChatMessageHistory
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._window.budget import Budget
 
 _ASYNC_ON_EVICT = "on_evict is a coroutine function: asave_context awaits it, save_context cannot."
+_Counted: TypeAlias = list[tuple[BaseMessage, int, MessageTokens]]
+"""Messages, each with its key and its numbers."""
 _OUTPUT_KEYS = ("answer", "result", "response", "text")
 """Where LangChain's own chains put their reply, when `output` is not among several keys."""
 
@@ -306,14 +309,6 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             return cache.buffer, cache.store_window
 
 
-class _Counted(NamedTuple):
-    """Counted messages, with the key and the numbers of each."""
-
-    messages: list[BaseMessage]
-    keys: list[int]
-    numbers: list[MessageTokens]
-
-
 class _Buffer(TokenBuffer):
     """The buffer of a memory: leaves out what does not fit even when clamped, and warns once.
 
@@ -340,7 +335,7 @@ class _Buffer(TokenBuffer):
             self.token_counter(messages)
         meter = self.meter
         keys = meter.keys(messages)
-        return _Counted(messages, keys, meter.numbers(messages, keys))
+        return list(zip(messages, keys, meter.numbers(messages, keys), strict=True))
 
     @override
     def budget(self) -> Budget:
@@ -421,7 +416,7 @@ class _StoreWindow:
             if known > len(messages) or (known and messages[known - 1] is not newest):
                 self._start_over()
             new = messages[len(self._messages) :]
-            is_turn = [*map(id, new)] == [*map(id, turn.messages)]
+            is_turn = [*map(id, new)] == [id(message) for message, _, _ in turn]
             self._grow(turn if is_turn else self._buffer.read(new))
             if delete:
                 self._delete(self._evictable())
@@ -444,7 +439,7 @@ class _StoreWindow:
                 self._being_evicted.difference_update(map(id, evicted))
 
     def _evictable(self) -> list[BaseMessage]:
-        left = [self._messages[index] for index in sorted(self._to_evict)]
+        left = map(self._messages.__getitem__, sorted(self._to_evict))
         return [message for message in left if id(message) not in self._being_evicted]
 
     def _delete(self, evicted: list[BaseMessage]) -> None:
@@ -453,11 +448,14 @@ class _StoreWindow:
         By identity and not by place: a handler may have changed the store. What others append
         meanwhile stays, since only the part up to the last of them is replaced.
         """
-        messages, wanted = self.store.messages, Counter(map(id, evicted))
-        stays: list[BaseMessage] = []
-        for index in [each for each in self._to_evict if id(self._messages[each]) in wanted]:
+        messages, ids = self.store.messages, set(map(id, evicted))
+        for index in [each for each in self._to_evict if id(self._messages[each]) in ids]:
             self._to_evict.remove(index)
             del self._messages[index], self._keys[index]
+        if all(map(is_, evicted, messages)):
+            del messages[: len(evicted)]  # hot: as a rule they are the oldest
+            return
+        wanted, stays = Counter(map(id, evicted)), list[BaseMessage]()
         for message in messages:
             if not wanted:
                 break
@@ -472,14 +470,12 @@ class _StoreWindow:
     def _grow(self, new: _Counted) -> None:
         driver, additive = self._driver, self._buffer.token_counter.additive
         try:
-            for message, key, numbers in zip(new.messages, new.keys, new.numbers, strict=True):
-                index = driver.count
+            for index, (message, key, numbers) in enumerate(new, driver.count):
                 self._messages[index], self._keys[index] = message, key
                 if additive:
                     self._to_evict.update(driver.push(numbers, self._min_tokens))
-                else:
-                    driver.skip_to(index + 1)
             if not additive:
+                driver.skip_to(driver.count + len(new))
                 self._to_evict = self._dropped()
             self._buffer.log_dropped(driver.take_drop_errors())
         except BaseException:
