@@ -126,7 +126,25 @@ def test_excerpts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 _parts = st.sampled_from(
-    ["word ", "안녕 ", "🙂", "你好", "a.b ", "\n", "  ", "x" * 40, "12 ", "don't ", "²", "é ", "{}", "1234567", "0 ", "1,", "٣٤ "]
+    [
+        "word ",
+        "안녕 ",
+        "🙂",
+        "你好",
+        "a.b ",
+        "\n",
+        "  ",
+        "x" * 40,
+        "12 ",
+        "don't ",
+        "²",
+        "é ",
+        "{}",
+        "1234567",
+        "0 ",
+        "1,",
+        "٣٤ ",
+    ]
 )
 
 
