@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -472,6 +473,30 @@ def test_a_batch_of_a_window_computed_anew_is_not_acknowledged(lite: Place) -> N
     assert {m.content for m in handed} == {m.content for m in messages} - {
         m.content for m in window
     }
+
+
+def test_what_is_appended_while_a_consumer_computes_the_window_anew_counts(
+    place: Place, session_id: str
+) -> None:
+    """The database's snapshot may be older than the lock: MariaDB's REPEATABLE READ."""
+    messages = fill(place, session_id, 9)
+    other = [message for n in range(9, 15) for message in turn(n)]
+    append = threading.Thread(target=place.history(session_id).add_messages, args=(other,))
+    engine = place.engine()
+    consumer = place.history(session_id, connection=engine, max_tokens=90)
+    consumer.create_tables()
+
+    def append_now(_c: object, _d: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE") and not append.ident:
+            append.start()
+            append.join(1)  # as far as it comes: it may have to wait for the consumer
+
+    sa.event.listen(engine, "before_cursor_execute", append_now)
+    consumer.evicted(lambda _: None)
+    append.join()
+    window = consumer.messages
+    engine.dispose()
+    assert window == consumer.buffer.trim([*messages, *other])
 
 
 LONG_TURN = [HumanMessage("the question"), *(AIMessage(f"step {n} la la") for n in range(20))]
