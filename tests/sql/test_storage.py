@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -803,6 +804,26 @@ def test_creating_tables_twice_changes_nothing(empty_place: Place) -> None:
     fill(empty_place, "s", 1)
     empty_place.history("s").create_tables()
     assert len(empty_place.history("s").messages) == 2
+
+
+@pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_the_first_use_by_many_threads_is_safe_when_isolated(
+    empty_place: Place, isolation: str
+) -> None:
+    if empty_place.url.startswith("sqlite") and isolation != "SERIALIZABLE":
+        pytest.skip("SQLite knows no such isolation")
+    engine = empty_place.engine(isolation_level=isolation, pool_size=8)
+    ready = threading.Barrier(8)
+
+    def write(n: int) -> None:
+        history = empty_place.history(f"s{n % 2}", connection=engine)
+        ready.wait()
+        history.add_messages(turn(n))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, range(8)))
+    engine.dispose()
+    assert [len(empty_place.history(each).all_messages()) for each in ("s0", "s1")] == [8, 8]
 
 
 async def test_tables_are_created_async(empty_place: Place) -> None:
