@@ -121,12 +121,13 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         store that lost its answer may hold the messages, and would hold them twice. It is logged,
         since `RunnableWithMessageHistory` swallows what a write raises.
         """
-        kind, base, stored = type(self.history), BaseChatMessageHistory, 0
+        messages, stored = list(messages), 0  # whatever can be iterated over, once
+        kind, base = type(self.history), BaseChatMessageHistory
         one_by_one = all(getattr(kind, way) is getattr(base, way) for way in ways)
 
         def parts() -> Iterator[list[BaseMessage]]:
             nonlocal stored
-            for part in [[each] for each in messages] if one_by_one else [list(messages)]:
+            for part in [[each] for each in messages] if one_by_one else [messages]:
                 yield part
                 stored += len(part)
 

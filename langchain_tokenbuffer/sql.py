@@ -163,6 +163,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         again a few times with the same key. What fails for good is logged at ERROR, without its
         texts, and raised with a note on what was stored.
         """
+        messages = list(messages)  # whatever can be iterated over, once
         try:
             with self._session.logging_loss(messages):
                 new = self._session.new_messages(messages)
@@ -173,6 +174,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     @override
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """`add_messages`, without blocking the event loop."""
+        messages = list(messages)  # whatever can be iterated over, once
         try:
             with self._session.logging_loss(messages):
                 new = await self._database.in_thread(self._session.new_messages, messages)
