@@ -117,9 +117,7 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
     ) -> Iterator[Iterator[list[BaseMessage]]]:
         """Yield what is written at once: all, or single messages if the history does so anyway.
 
-        By itself such a history would not say how far it came. What fails is not tried again: a
-        store that lost its answer may hold the messages, and would hold them twice. It is logged,
-        since `RunnableWithMessageHistory` swallows what a write raises.
+        By itself such a history would not say how far it came.
         """
         messages, stored = list(messages), 0  # whatever can be iterated over, once
         kind, base = type(self.history), BaseChatMessageHistory

@@ -213,7 +213,7 @@ def _sync_engine(engine: AsyncEngine) -> sa.Engine:
     url = engine.url
     driver = _SYNC_DRIVERS.get(engine.dialect.driver)
     advice = "Pass a URL or an Engine: they serve both sync and async calls."
-    if driver is None or (url.get_backend_name() == "sqlite" and _is_in_memory(url)):
+    if driver is None or _is_in_memory(url):
         msg = f"This AsyncEngine serves no sync call and no other event loop. {advice}"
         raise TypeError(msg)
     try:
@@ -229,28 +229,23 @@ def _is_async(connection: object) -> TypeGuard[AsyncEngine]:
 
 
 def _is_in_memory(url: URL) -> bool:
-    database = url.database or ":memory:"
-    return ":memory:" in database or "mode=memory" in database or url.query.get("mode") == "memory"
+    database, mode = url.database or ":memory:", url.query.get("mode")
+    is_named = ":memory:" in database or "mode=memory" in database
+    return url.get_backend_name() == "sqlite" and (is_named or mode == "memory")
 
 
 def _refuse_unsafe(engine: sa.Engine) -> None:
     """Refuse an engine without transactions, or whose threads would not see one database."""
-    levels = (
-        engine.get_execution_options().get("isolation_level"),
-        getattr(engine.dialect, "_on_connect_isolation_level", None),
-    )
-    if "AUTOCOMMIT" in levels:
+    of_engine = engine.get_execution_options().get("isolation_level")
+    of_dialect = getattr(engine.dialect, "_on_connect_isolation_level", None)
+    if "AUTOCOMMIT" in (of_engine, of_dialect):
         msg = (
             "An engine with isolation_level='AUTOCOMMIT' would store half turns. Pass one without, "
             "or the URL."
         )
         raise TypeError(msg)
     forgetful = (pool.SingletonThreadPool, pool.StaticPool, pool.NullPool)
-    if (
-        engine.dialect.name == "sqlite"
-        and _is_in_memory(engine.url)
-        and isinstance(engine.pool, forgetful)
-    ):
+    if _is_in_memory(engine.url) and isinstance(engine.pool, forgetful):
         msg = (
             f"An in-memory SQLite engine on {type(engine.pool).__name__} is not safe here: threads "
             'would see different databases or share one transaction. Pass the URL "sqlite://", '
