@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
+    from langchain_tokenbuffer._counting.count_cache import CountCache
     from langchain_tokenbuffer._counting.message_counters import CountMessages
     from langchain_tokenbuffer._counting.resolve import ModelName
     from langchain_tokenbuffer._counting.tokenizers import Encoder, Tokenizer
@@ -157,7 +158,7 @@ class TokenCounter:
         return self._counter.constant
 
     @property
-    def count_cache(self) -> object:
+    def count_cache(self) -> CountCache:
         """The cache of the counts: one object for each tokenizer of the process."""
         return self._counter.count_cache
 

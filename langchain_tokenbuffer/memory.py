@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from operator import is_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, cast
 
 from langchain_classic.memory.chat_memory import BaseChatMemory
 from langchain_core.chat_history import BaseChatMessageHistory, InMemoryChatMessageHistory
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
-from langchain_core.runnables import RunnableBinding
 from langchain_core.runnables.config import run_in_executor
 from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PrivateAttr,
     SerializationInfo,
     TypeAdapter,
-    field_serializer,
-    field_validator,
     model_validator,
 )
 from typing_extensions import override
 
+from langchain_tokenbuffer._counting.resolve import unwrapped
 from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
 from langchain_tokenbuffer._window.budget import MessageTokens, Oversize
 from langchain_tokenbuffer._window.driver import WindowDriver
@@ -46,13 +45,29 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._window.budget import Budget
 
-StartOn: TypeAlias = Literal["human"] | None
-
-_ASYNC_ON_EVICT = (
-    "on_evict is a coroutine function, which asave_context awaits and save_context cannot."
-)
+_ASYNC_ON_EVICT = "on_evict is a coroutine function: asave_context awaits it, save_context cannot."
 _OUTPUT_KEYS = ("answer", "result", "response", "text")
 """Where LangChain's own chains put their reply, when `output` is not among several keys."""
+
+
+def _checked_llm(value: object) -> object:
+    """Return what counts, without what is bound to it; pydantic would refuse a tokenizer."""
+    value = unwrapped(value)
+    try:
+        TokenCounter(value)  # type: ignore[arg-type]  # this is the check
+    except (TypeError, ValueError) as error:
+        msg = f"llm: {error}"
+        raise type(error)(msg) from None
+    return value
+
+
+def _dumped_llm(value: object, info: SerializationInfo) -> object:
+    """Dump a model as the classic class does; of a callable there is only what it is."""
+    if isinstance(value, BaseLanguageModel):
+        # The fields of the declared class alone: a model's own may be many, and secret.
+        adapter: TypeAdapter[Any] = TypeAdapter(BaseLanguageModel)
+        return adapter.dump_python(value, mode="json" if info.mode_is_json() else "python")
+    return value if isinstance(value, str) else TokenCounter(cast("Any", value)).describe()
 
 
 class _OwnStore(InMemoryChatMessageHistory):
@@ -74,9 +89,9 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     Law: what it shows is the window of `TokenBuffer` over the messages of `chat_memory`, sync and
     async alike. In its own in-memory store what leaves the window leaves memory, after `on_evict`
     returned; any other `chat_memory` keeps everything and is only windowed. `save_context` counts
-    before it stores, so a bad input never leaves a half-saved turn. Edge: what fits not even
-    clamped is left out, with one warning that names both numbers; only `oversize="raise"` raises,
-    and then before anything is stored.
+    before it stores, so a bad input never leaves a half-saved turn. Edge: what does not fit even
+    when clamped is left out, with one warning that names both numbers; only `oversize="raise"`
+    raises, and then before anything is stored.
 
     Args:
         llm: What counts: a model, or whatever `TokenBuffer(token_counter=...)` takes.
@@ -119,48 +134,23 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     chat_memory: BaseChatMessageHistory = Field(default_factory=_OwnStore)
     human_prefix: str = "Human"
     ai_prefix: str = "AI"
-    llm: Any  # `_check_llm` knows what counts; pydantic would refuse a tokenizer
+    llm: Annotated[Any, BeforeValidator(_checked_llm), PlainSerializer(_dumped_llm)]
     memory_key: str = "history"
     max_token_limit: Annotated[
         int, BeforeValidator(partial(checked_max_tokens, name="max_token_limit"))
     ] = 2000
     trim_to: Annotated[float, BeforeValidator(checked_trim_to)] = 1.0
-    start_on: StartOn = "human"
+    start_on: Literal["human"] | None = "human"
     oversize: Annotated[Oversize, BeforeValidator(checked_oversize)] = "clamp"
     on_evict: OnEvict | None = Field(default=None, exclude=True)
 
     _cache: _Cache = PrivateAttr(default_factory=lambda: _Cache())  # noqa: PLW0108  # defined below
 
-    @field_validator("llm", mode="before")
-    @classmethod
-    def _check_llm(cls, value: object) -> object:
-        while isinstance(value, RunnableBinding):
-            value = value.bound
-        try:
-            TokenCounter(value)  # type: ignore[arg-type]  # this is the check
-        except (TypeError, ValueError) as error:
-            msg = f"llm: {error}"
-            raise type(error)(msg) from None
-        return value
-
-    @field_serializer("llm")
-    def _dump_llm(self, value: object, info: SerializationInfo) -> object:
-        """Dump a model as the classic class does; of a callable there is only what it is."""
-        if isinstance(value, BaseLanguageModel):
-            # The fields of the declared class alone: a model's own may be many, and secret.
-            adapter: TypeAdapter[Any] = TypeAdapter(BaseLanguageModel)
-            return adapter.dump_python(value, mode="json" if info.mode_is_json() else "python")
-        if isinstance(value, str):
-            return value
-        return TokenCounter(cast("Any", value)).describe()
-
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.start_on is None and self.oversize != "drop":
-            msg = (
-                f"start_on=None lets single messages leave, which needs oversize='drop'; "
-                f"got oversize={self.oversize!r}"
-            )
+            needs = "start_on=None lets single messages leave, which needs oversize='drop'"
+            msg = f"{needs}; got oversize={self.oversize!r}"
             raise ValueError(msg)
         if self.on_evict is not None and self._own_store is None:
             msg = (
@@ -183,8 +173,6 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             self.model_fields_set.intersection_update(fields_set)
             raise
 
-    # --- what it shows ---
-
     @property
     def memory_variables(self) -> list[str]:
         """The one variable it adds to a chain's inputs."""
@@ -202,11 +190,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
 
     @property
     def buffer_as_messages(self) -> list[BaseMessage]:
-        """The window as a list of messages.
-
-        Raises:
-            TokenBudgetError: With `oversize="raise"`, if what must stay does not fit.
-        """
+        """The window as a list of messages; raises what `load_memory_variables` does."""
         return self._shown(self.chat_memory.messages)
 
     @override
@@ -228,7 +212,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         return get_buffer_string(messages, self.human_prefix, self.ai_prefix)
 
     def _shown(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        buffer, store_window = self._at_work()
+        buffer, store_window = self._buffer_and_window()
         try:
             shown = store_window.show() if store_window else buffer.trim(messages)
         except TokenBudgetError as error:
@@ -237,11 +221,9 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         buffer.warned = False
         return shown
 
-    # --- what it keeps ---
-
     @override
     def save_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
-        """Store one turn; in the memory's own store, let go of what left the window.
+        """Store one turn; in the memory's own store, delete what left the window.
 
         Raises:
             ValueError: If it cannot be told which input or output to store.
@@ -250,28 +232,31 @@ class ConversationTokenBufferMemory(BaseChatMemory):
                 is called, such as a lambda around one, raises after the turn was stored; nothing is
                 deleted.
         """
-        if self.on_evict is not None and is_async(self.on_evict):
+        handler = self.on_evict
+        if handler is not None and is_async(handler):
             msg = f"{_ASYNC_ON_EVICT} Nothing was stored."
             raise TypeError(msg)
         turn = self._turn(inputs, outputs)
-        buffer, store_window = self._at_work()
+        buffer, store_window = self._buffer_and_window()
         counted = buffer.read(turn)
         if buffer.oversize == "raise":
             buffer.window([*self.chat_memory.messages, *turn])
         self.chat_memory.add_messages(turn)
         if store_window is None:
             return
-        store_window.catch_up(counted)
+        store_window.catch_up(counted, delete=handler is None)
+        if handler is None:
+            return
         with store_window.evicting() as evicted:
-            if evicted and self.on_evict is not None:
+            if evicted:
                 msg = f"{_ASYNC_ON_EVICT} The turn was stored, nothing was deleted."
-                hand_over(self.on_evict, evicted, msg)
+                hand_over(handler, evicted, msg)
 
     @override
     async def asave_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
         """`save_context`, with the history's own async writing; awaits `on_evict` if need be."""
         turn = self._turn(inputs, outputs)
-        buffer, store_window = await run_in_executor(None, self._at_work)
+        buffer, store_window = await run_in_executor(None, self._buffer_and_window)
         counted = await run_in_executor(None, buffer.read, turn)
         if buffer.oversize == "raise":
             stored = await self.chat_memory.aget_messages()
@@ -279,10 +264,13 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         await self.chat_memory.aadd_messages(turn)
         if store_window is None:
             return
-        await run_in_executor(None, store_window.catch_up, counted)
+        handler = self.on_evict
+        await run_in_executor(None, store_window.catch_up, counted, delete=handler is None)
+        if handler is None:
+            return
         with store_window.evicting() as evicted:
-            if evicted and self.on_evict is not None:
-                await ahand_over(self.on_evict, evicted)
+            if evicted:
+                await ahand_over(handler, evicted)
 
     def _turn(self, inputs: dict[str, Any], outputs: dict[str, str]) -> list[BaseMessage]:
         question, reply = self._get_input_output(inputs, outputs)
@@ -295,8 +283,6 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             outputs = next(({key: outputs[key]} for key in _OUTPUT_KEYS if key in outputs), outputs)
         return super()._get_input_output(inputs, outputs)
 
-    # --- how ---
-
     @property
     def _own_store(self) -> _OwnStore | None:
         """The store, if nobody passed it: then what leaves the window may be deleted from it."""
@@ -304,15 +290,12 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             return self.chat_memory
         return None
 
-    def _settings(self) -> tuple[object, ...]:
-        """Return what windows depend on, beside the messages."""
-        return id(self.llm), self.max_token_limit, self.trim_to, self.oversize, self.start_on
-
-    def _at_work(self) -> tuple[_Buffer, _StoreWindow | None]:
+    def _buffer_and_window(self) -> tuple[_Buffer, _StoreWindow | None]:
         """Return what counts, and what follows the own store, for the present settings."""
+        settings = id(self.llm), self.max_token_limit, self.trim_to, self.oversize, self.start_on
+        store = self._own_store
         # Hot: asked for by name, pydantic looks a private attribute up in Python.
         cache: _Cache = self.__pydantic_private__["_cache"]  # type: ignore[index]
-        settings, store = self._settings(), self._own_store
         with cache.lock:
             if cache.buffer is None or cache.buffer.settings != settings:
                 cache.buffer, cache.store_window = _Buffer(self, settings), None
@@ -332,7 +315,7 @@ class _Counted(NamedTuple):
 
 
 class _Buffer(TokenBuffer):
-    """The buffer of a memory: it leaves out what not even clamping fits, and warns once.
+    """The buffer of a memory: leaves out what does not fit even when clamped, and warns once.
 
     Attributes:
         settings: The memory's, when it was made.
@@ -365,14 +348,13 @@ class _Buffer(TokenBuffer):
 
     @override
     def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
-        if not errors or not self._turns:
-            return  # without turns an empty window is what was asked for
-        self.warned = True
-        if self.oversize == "drop":
-            super().log_dropped(errors)
-            return
-        for error in errors:
-            warnings.warn(f"Left out of the window: {error}", stacklevel=2)
+        if errors and self._turns:  # without turns an empty window is what was asked for
+            self.warned = True
+            if self.oversize == "drop":
+                super().log_dropped(errors)
+                return
+            for error in errors:
+                warnings.warn(f"Left out of the window: {error}", stacklevel=2)
 
     def raise_or_warn(self, error: TokenBudgetError) -> None:
         """Raise if that was asked for; else warn, unless it did since the last window."""
@@ -411,7 +393,6 @@ class _StoreWindow:
 
     def _start_over(self) -> None:
         self._driver = WindowDriver(self._buffer.budget())
-        self._next_index = 0
         # By index, in order, the store as it was seen last:
         self._messages: dict[int, BaseMessage] = {}
         self._keys: dict[int, int] = {}
@@ -432,16 +413,18 @@ class _StoreWindow:
             kept, clamped = self._driver.kept(), self._driver.clamped()
             return meter.show(self._messages, kept, clamped)
 
-    def catch_up(self, turn: _Counted) -> None:
-        """Follow what was stored since; as a rule it is the turn that is counted already."""
+    def catch_up(self, turn: _Counted, *, delete: bool) -> None:
+        """Follow what was stored since, as a rule a turn; delete what leaves, if that is all."""
         with self._lock:
             messages, known = self.store.messages, len(self._messages)
             newest = next(reversed(self._messages.values()), None)
             if known > len(messages) or (known and messages[known - 1] is not newest):
                 self._start_over()
             new = messages[len(self._messages) :]
-            is_turn = len(new) == len(turn.messages) and all(map(is_, new, turn.messages))
+            is_turn = [*map(id, new)] == [*map(id, turn.messages)]
             self._grow(turn if is_turn else self._buffer.read(new))
+            if delete:
+                self._delete(self._evictable())
 
     @contextmanager
     def evicting(self) -> Iterator[list[BaseMessage]]:
@@ -450,38 +433,55 @@ class _StoreWindow:
         Skips messages that another thread or task is already evicting.
         """
         with self._lock:
-            left = [self._messages[index] for index in sorted(self._to_evict)]
-            evicted = [message for message in left if id(message) not in self._being_evicted]
-            ids = set(map(id, evicted))
-            self._being_evicted |= ids
-        done = False
+            evicted = self._evictable()
+            self._being_evicted.update(map(id, evicted))
         try:
             yield evicted
-            done = True
+            with self._lock:
+                self._delete(evicted)
         finally:
             with self._lock:
-                self._being_evicted -= ids
-                if done:
-                    self._delete(evicted, ids)
+                self._being_evicted.difference_update(map(id, evicted))
 
-    def _delete(self, evicted: list[BaseMessage], ids: set[int]) -> None:
-        _remove(evicted, self.store.messages)
-        for index in [each for each in self._to_evict if id(self._messages[each]) in ids]:
+    def _evictable(self) -> list[BaseMessage]:
+        left = [self._messages[index] for index in sorted(self._to_evict)]
+        return [message for message in left if id(message) not in self._being_evicted]
+
+    def _delete(self, evicted: list[BaseMessage]) -> None:
+        """Delete these very objects. O(the places up to the last of them).
+
+        By identity and not by place: a handler may have changed the store. What others append
+        meanwhile stays, since only the part up to the last of them is replaced.
+        """
+        messages, wanted = self.store.messages, Counter(map(id, evicted))
+        stays: list[BaseMessage] = []
+        for index in [each for each in self._to_evict if id(self._messages[each]) in wanted]:
             self._to_evict.remove(index)
             del self._messages[index], self._keys[index]
+        for message in messages:
+            if not wanted:
+                break
+            if id(message) not in wanted:
+                stays.append(message)
+            elif wanted[id(message)] == 1:
+                del wanted[id(message)]
+            else:
+                wanted[id(message)] -= 1  # one message, stored twice
+        messages[: len(stays) + len(evicted) - wanted.total()] = stays
 
     def _grow(self, new: _Counted) -> None:
-        start, self._next_index = self._next_index, self._next_index + len(new.messages)
-        indices = range(start, self._next_index)
-        self._messages.update(zip(indices, new.messages, strict=True))
-        self._keys.update(zip(indices, new.keys, strict=True))
+        driver, additive = self._driver, self._buffer.token_counter.additive
         try:
-            if not self._buffer.token_counter.additive:
+            for message, key, numbers in zip(new.messages, new.keys, new.numbers, strict=True):
+                index = driver.count
+                self._messages[index], self._keys[index] = message, key
+                if additive:
+                    self._to_evict.update(driver.push(numbers, self._min_tokens))
+                else:
+                    driver.skip_to(index + 1)
+            if not additive:
                 self._to_evict = self._dropped()
-                return
-            for numbers in new.numbers:
-                self._to_evict.update(self._driver.push(numbers, self._min_tokens))
-            self._buffer.log_dropped(self._driver.take_drop_errors())
+            self._buffer.log_dropped(driver.take_drop_errors())
         except BaseException:
             self._start_over()  # followed by half: a counter or a warning has raised
             raise
@@ -498,21 +498,3 @@ class _StoreWindow:
             self._buffer.raise_or_warn(error)
             return set(indices)
         return {indices[position] for position in window.dropped}
-
-
-def _remove(gone: Sequence[BaseMessage], messages: list[BaseMessage]) -> None:
-    """Remove these very objects from a list. O(the places up to the last of them).
-
-    By identity and not by place: a handler may have changed the list. What others append
-    meanwhile stays, since only the part up to the last of them is replaced.
-    """
-    wanted = list(map(id, gone))
-    stays: list[BaseMessage] = []
-    for message in messages:
-        if not wanted:
-            break
-        if id(message) in wanted:
-            wanted.remove(id(message))
-        else:
-            stays.append(message)
-    messages[: len(stays) + len(gone) - len(wanted)] = stays

@@ -6,16 +6,17 @@ and files stay: their providers check them, or they would mean something else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Protocol
 
+from langchain_tokenbuffer._counting.count_cache import Excerpt
 from langchain_tokenbuffer._messages.blocks import block_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._counting.count_cache import CountCache
     from langchain_tokenbuffer._counting.tokenizers import Tokenizer
 
 
@@ -23,7 +24,7 @@ class Counter(Protocol):
     """What is asked of a `TokenCounter`."""
 
     @property
-    def count_cache(self) -> object: ...
+    def count_cache(self) -> CountCache: ...
 
     @property
     def tokenizer(self) -> Tokenizer | None: ...
@@ -46,40 +47,29 @@ def clamp(message: BaseMessage, tokens: int, counter: Counter) -> BaseMessage:
         counter: What counts.
     """
     key = (counter.keys([message])[0], tokens)
-    cached = _cache.setdefault(counter.count_cache, {})
-    excerpts = cached.get(key)
+    excerpts = counter.count_cache.excerpts.get(key)
     if excerpts is None:
-        if len(cached) >= _MAX_CACHED:
-            cached.clear()
-        excerpts = cached[key] = _excerpts(message, tokens, counter)
+        excerpts = _excerpts(message, tokens, counter)
+        counter.count_cache.store_excerpts(key, excerpts)
     return _shortened(message, excerpts)
 
 
 def min_tokens(message: BaseMessage, counter: Counter) -> int:
-    """Return the fewest tokens to which a message can be clamped."""
-    full = _tokens(message, counter)
-    excerpts = _Texts(message, counter).excerpts(0, full)
-    return min(full, _tokens(_shortened(message, excerpts), counter))
+    """Return the fewest tokens to which a message can be clamped; taken once, like its tokens."""
+
+    def least() -> int:
+        full = _tokens(message, counter)
+        excerpts = _Texts(message, counter).excerpts(0, full)
+        return min(full, _tokens(_shortened(message, excerpts), counter))
+
+    key = hash((counter.keys([message])[0], "min_tokens"))
+    return counter.count_cache.counted(key, least)
 
 
 _MAX_JOIN_GAIN = 16
 """More than what a text gains where it is joined, in tokens or characters. Only an excerpt that
 leaves nearly all of a text may be longer than it, so only such are measured; the whole message
 is, in any case."""
-
-
-class Excerpt(NamedTuple):
-    """What stays of a text: `text[:head]` and `text[tail:]`; `omitted` tokens between them."""
-
-    head: int
-    tail: int
-    omitted: int
-
-
-_MAX_CACHED = 1024
-_cache: WeakKeyDictionary[object, dict[tuple[int, int], dict[int, Excerpt]]] = WeakKeyDictionary()
-"""Excerpts by tokenizer, then by message and tokens, then by block: numbers, no texts. A window
-that does not move shows the same clamped message in every call without tokenizing it again."""
 
 
 def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[int, Excerpt]:
@@ -93,7 +83,7 @@ def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[int, 
         high = min(high, tokens + 1)  # no text costs less than its tokens
     # Each try tokenizes the text again, and the level is next to where the lengths add up, so the
     # search begins there and goes away from it in growing steps.
-    level, step = texts.level(tokens - full), 1
+    level, step = texts.level(full, tokens), 1
     while low + 1 < high:
         if not low < level < high:
             level = (low + high) // 2
@@ -130,12 +120,43 @@ def _tokens(message: BaseMessage, counter: Counter) -> int:
     return counter.tokens([message])[0]
 
 
-class _Piece(NamedTuple):
-    """A text in the unit it is cut in: tokens, or characters."""
+class _InTokens:
+    """A text that is cut between tokens."""
 
-    text: str
-    length: int
-    keep: Callable[[int], tuple[int, int]]  # how many units -> where the head ends, the tail begins
+    def __init__(self, text: str, tokenizer: Tokenizer) -> None:
+        self.text = text
+        self.length = tokenizer(text)
+        self._tokenizer = tokenizer
+        self._first: list[int] = []
+        self._last: list[int] = []
+
+    def keep(self, kept: int) -> tuple[int, int]:
+        """Return where the head ends and the tail begins if so many tokens are kept."""
+        head, tail = (kept + 1) // 2, kept // 2
+        if len(self._first) < head:
+            self._first = self._tokenizer.first(self.text, head)
+        if len(self._last) < tail:
+            self._last = self._tokenizer.last(self.text, tail)
+        tail_ids = self._last[len(self._last) - tail :]
+        decode = self._tokenizer.decode
+        return len(decode(self._first[:head])), len(self.text) - len(decode(tail_ids))
+
+
+class _InCharacters:
+    """A text that is cut between characters."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.length = len(text)
+
+    def keep(self, kept: int) -> tuple[int, int]:
+        """Return where the head ends and the tail begins if so many characters are kept."""
+        head, tail = (kept + 1) // 2, self.length - kept // 2
+        if 0 < head < self.length and _is_pair(self.text, head):
+            head -= 1
+        if 0 < tail < self.length and _is_pair(self.text, tail):
+            tail += 1
+        return head, tail
 
 
 class _Texts:
@@ -149,8 +170,12 @@ class _Texts:
             if (text := block if isinstance(block, str) else _text_of(block))
         }
         # One unit for all texts of a message: levels in tokens and in characters do not compare.
-        self._tokenizer = counter.tokenizer if all(map(_is_whole, texts.values())) else None
-        self._pieces = {index: _piece(text, self._tokenizer) for index, text in texts.items()}
+        tokenizer = counter.tokenizer if all(map(_is_whole, texts.values())) else None
+        self._pieces: dict[int, _InTokens | _InCharacters] = {
+            index: _InTokens(text, tokenizer) if tokenizer else _InCharacters(text)
+            for index, text in texts.items()
+        }
+        self._tokenizer = tokenizer
         self.lengths = [piece.length for piece in self._pieces.values()]
 
     @property
@@ -158,9 +183,10 @@ class _Texts:
         """Whether lengths and levels are in tokens; else they are in characters."""
         return self._tokenizer is not None
 
-    def level(self, change: int) -> int:
-        """Return the level at which the lengths together change by so much, which is negative."""
-        room = sum(self.lengths) + change
+    def level(self, full: int, tokens: int) -> int:
+        """Return about the level at which a message of `full` tokens costs `tokens`."""
+        total = sum(self.lengths)
+        room = total + tokens - full if self.in_tokens else total * tokens // full
         for count, length in zip(
             range(len(self.lengths), 0, -1), sorted(self.lengths), strict=True
         ):
@@ -196,7 +222,7 @@ class _Texts:
         return excerpts
 
     def _unit(self, text: str) -> int:
-        return len(self._tokenizer.encode(text)) if self._tokenizer else len(text)
+        return self._tokenizer(text) if self._tokenizer else len(text)
 
 
 def _marker(omitted: int) -> str:
@@ -209,18 +235,6 @@ def _text_of(block: object) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _piece(text: str, tokenizer: Tokenizer | None) -> _Piece:
-    if tokenizer is None:
-        return _Piece(text, len(text), lambda kept: _by_characters(text, kept))
-    ids = tokenizer.encode(text)
-
-    def keep(kept: int) -> tuple[int, int]:
-        head, tail = ids[: (kept + 1) // 2], ids[len(ids) - kept // 2 :]
-        return len(tokenizer.decode(head)), len(text) - len(tokenizer.decode(tail))
-
-    return _Piece(text, len(ids), keep)
-
-
 def _is_whole(text: str) -> bool:
     """Tell whether the text has no lone surrogates, so that its tokens spell it exactly."""
     try:
@@ -228,15 +242,6 @@ def _is_whole(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _by_characters(text: str, kept: int) -> tuple[int, int]:
-    head, tail = (kept + 1) // 2, len(text) - kept // 2
-    if 0 < head < len(text) and _is_pair(text, head):
-        head -= 1
-    if 0 < tail < len(text) and _is_pair(text, tail):
-        tail += 1
-    return head, tail
 
 
 def _is_pair(text: str, at: int) -> bool:

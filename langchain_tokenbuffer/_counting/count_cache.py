@@ -7,36 +7,73 @@ texts; and a message that is changed, also in place, is another message.
 from __future__ import annotations
 
 import itertools
-import marshal
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from marshal import dumps
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from langchain_core.messages import BaseMessage
 
 REMEMBERED = 1 << 18
-"""How many messages' counts are cached for one tokenizer (about 150 bytes each); beyond that the
-oldest quarter goes."""
+"""How many counts are cached for one tokenizer (about 150 bytes each): a message's, its smallest
+clamp's, a role's or a name's. Beyond that the oldest quarter goes."""
+CLAMPED = REMEMBERED >> 2
+"""How many clamped messages are cached for one tokenizer (about 500 bytes each). More in one window
+would take over 700,000 tokens."""
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Excerpt(NamedTuple):
+    """What stays of a text: `text[:head]` and `text[tail:]`; `omitted` tokens between them."""
+
+    head: int
+    tail: int
+    omitted: int
 
 
 class CountCache:
-    """The counts one tokenizer has taken: key of a message to tokens. Bounded, thread-safe."""
+    """What one tokenizer has counted, by the key of what it was. Bounded, thread-safe.
+
+    Attributes:
+        counts: Key to tokens.
+        excerpts: Key and tokens of a clamped message to what stays of its texts, by block.
+        probed: Of a callable: whether it is additive, and its constant.
+    """
 
     def __init__(self) -> None:
         self.counts: dict[int, int] = {}
-        self.probed: tuple[bool, int] | None = None  # of a callable: additive, constant
+        self.excerpts: dict[tuple[int, int], dict[int, Excerpt]] = {}
+        self.probed: tuple[bool, int] | None = None
         self._lock = threading.Lock()
 
+    def counted(self, key: int, count: Callable[[], int]) -> int:
+        """Return the tokens with a key, counted unless they are cached."""
+        tokens = self.counts.get(key)
+        if tokens is None:
+            tokens = count()
+            self.store(key, tokens)
+        return tokens
+
     def store(self, key: int, tokens: int) -> None:
+        self._put(self.counts, key, tokens, REMEMBERED)
+
+    def store_excerpts(self, key: tuple[int, int], excerpts: dict[int, Excerpt]) -> None:
+        self._put(self.excerpts, key, excerpts, CLAMPED)
+
+    def _put(self, cached: dict[_K, _V], key: _K, value: _V, most: int) -> None:
         with self._lock:
-            if len(self.counts) >= REMEMBERED:
+            if len(cached) >= most:
                 # Reading needs no lock, so the dict is never emptied, only thinned out.
-                for old in list(itertools.islice(self.counts, max(1, REMEMBERED // 4))):
-                    del self.counts[old]
-            self.counts[key] = tokens
+                for old in list(itertools.islice(cached, max(1, most // 4))):
+                    del cached[old]
+            cached[key] = value
 
 
 _by_name: dict[Hashable, CountCache] = {}
@@ -75,8 +112,33 @@ def cache_of_callable(function: Any) -> CountCache:
     return cache_of(function)
 
 
+def chat_key_of(message: BaseMessage) -> int:
+    """Hash what a message costs in a chat format. Hot: asked of every message at every model call.
+
+    Every change is seen, also one deep inside a block or an argument. It does not cost more for a
+    longer text: a string keeps its own hash. Only other values are marshalled.
+    """
+    fields, kind = message.__dict__, message.__class__
+    try:
+        content, extra = fields["content"], fields["additional_kwargs"]
+        if extra and not _COUNTED_EXTRAS.isdisjoint(extra):
+            return key_of(message)
+        if content.__class__ is not str:
+            content = _frozen_blocks(content)
+        if kind is ToolMessage:  # its id is not billed, whatever it is
+            return hash((kind, content, fields["name"], fields["tool_call_id"] is None))
+        if kind is AIMessage and not fields["invalid_tool_calls"]:
+            calls = fields["tool_calls"]
+            return hash((kind, content, fields["name"], *(_frozen_calls(calls) if calls else ())))
+        if kind in _PLAIN:
+            return hash((kind, content, fields["name"]))
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        pass  # of no usual shape
+    return key_of(message)
+
+
 def key_of(message: BaseMessage) -> int:
-    """Hash what a message's tokens can depend on. Hot: a string keeps its own hash."""
+    """Hash what a message's tokens can depend on, whoever counts a message's text and calls."""
     fields = message.__dict__
     content = fields["content"]
     if content.__class__ is not str:
@@ -101,15 +163,44 @@ def whole_key_of(message: BaseMessage) -> int:
     return hash((message.__class__, _frozen([message.__dict__, message.__pydantic_extra__])))
 
 
+_PLAIN = frozenset({HumanMessage, SystemMessage})
 _COUNTED_EXTRAS = frozenset({"name", "tool_calls", "function_call", "audio", "__openai_role__"})
 
 _unfrozen = itertools.count()
 
 
+def _frozen_calls(calls: Sequence[Any]) -> Sequence[object]:
+    parts: list[object] = []
+    for call in calls:
+        parts.append(call["name"])
+        _add_items(call["args"], parts)
+    return parts
+
+
+def _frozen_blocks(blocks: Iterable[Any]) -> tuple[object, ...]:
+    parts: list[object] = []
+    for block in blocks:
+        _add_items(block, parts)
+    return tuple(parts)
+
+
+def _add_items(values: dict[Any, Any], parts: list[object]) -> None:
+    parts.append(len(values))
+    for item in values.items():
+        key, value = item
+        if value.__class__ is str and key.__class__ is str:
+            parts.append(item)
+        elif value.__class__ is dict:
+            parts.append((dumps(key, 2),))  # in a tuple: a text and its bytes have one hash
+            _add_items(value, parts)
+        else:
+            parts.append((dumps(item, 2),))
+
+
 def _frozen(value: Any) -> object:
     """Return something hashable that differs whenever the value does."""
     try:
-        return marshal.dumps(value, 2)  # version 2: no back references, equal for equal values
+        return dumps(value, 2)  # version 2: no back references, equal for equal values
     except ValueError:
         pass
     try:

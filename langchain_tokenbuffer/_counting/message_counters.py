@@ -6,7 +6,6 @@ A `MessageCounter` counts one message; `counters` sums, `resolve` chooses which 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.messages import (
@@ -18,7 +17,12 @@ from langchain_core.messages import (
 )
 
 from langchain_tokenbuffer._counting.content import content_tokens
-from langchain_tokenbuffer._counting.count_cache import CountCache, key_of, whole_key_of
+from langchain_tokenbuffer._counting.count_cache import (
+    CountCache,
+    chat_key_of,
+    key_of,
+    whole_key_of,
+)
 from langchain_tokenbuffer._counting.providers import ChatFormat
 from langchain_tokenbuffer._counting.tokenizers import checked
 from langchain_tokenbuffer._counting.tools import (
@@ -91,17 +95,18 @@ class ChatCounter(MessageCounter):
     ) -> None:
         super().__init__(cache, what)
         self._count = text
-        self._count_role = lru_cache(64)(text)  # nearly every role was counted before
         self._format = chat_format or ChatFormat()
         self.tokenizer = text.tokenizer
         self.constant = self._format.constant
         self.exact = exact and not borrowed_tokenizer
         self.borrowed_tokenizer = borrowed_tokenizer
 
+    key = staticmethod(chat_key_of)
+
     def tokens(self, message: BaseMessage) -> int:
         count, chat_format = self._count, self._format
         fields = message.__dict__
-        total = chat_format.per_message + self._count_role(_role(message))
+        total = chat_format.per_message + self._tokens_of_name(_role(message))
         content = fields["content"]
         calls = _calls(message, as_written=False)
         if content.__class__ is str:
@@ -111,20 +116,24 @@ class ChatCounter(MessageCounter):
         if fields.get("tool_call_id") is not None:
             total += chat_format.result  # the id's own text is not billed, nor a result's name sent
         elif name := fields.get("name") or _extra(message).get("name"):
-            total += count(as_text(name)) + chat_format.per_name
+            total += self._tokens_of_name(as_text(name)) + chat_format.per_name
         if calls:
             total += self._tokens_of_calls(calls)
         return total
 
+    def _tokens_of_name(self, name: str) -> int:
+        """Count a role or the name of a speaker or a tool: many messages share it."""
+        return self.count_cache.counted(hash(("name", name)), lambda: self._count(name))
+
     def _tokens_of_calls(self, calls: Sequence[tuple[str, str]]) -> int:
-        count, chat_format = self._count, self._format
+        count, name_tokens, chat_format = self._count, self._tokens_of_name, self._format
         if chat_format.parallel and len(calls) > 1:
-            shown = as_parallel(calls)
-            return chat_format.call + _PARALLEL + count("multi_tool_use.parallel") + count(shown)
+            opening = chat_format.call + _PARALLEL + name_tokens("multi_tool_use.parallel")
+            return opening + count(as_parallel(calls))
         apart = chat_format.per_message + 1  # each further call is a message of its own
         return (len(calls) - 1) * apart + sum(
-            chat_format.call + count(name) + count(f"functions.{name}") + count(arguments)
-            for name, arguments in calls
+            chat_format.call + name_tokens(name) + name_tokens(f"functions.{name}") + count(args)
+            for name, args in calls
         )
 
     def overhead(self, tools: Sequence[Any], response_format: Any, messages: Messages) -> int:

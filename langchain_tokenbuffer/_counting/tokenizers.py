@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_tokenbuffer import vocabularies
+from langchain_tokenbuffer._counting.count_cache import cache_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 class Tokenizer(Protocol):
     """A text as tokens, and back; of a character cut in two, nothing comes back."""
 
+    def __call__(self, text: str) -> int: ...
+
     def encode(self, text: str) -> list[int]: ...
+
+    def first(self, text: str, n: int) -> list[int]: ...
+
+    def last(self, text: str, n: int) -> list[int]: ...
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
@@ -46,6 +53,7 @@ class TiktokenText:
     def __init__(self, name: str) -> None:
         self._name = name
         self._encode: Callable[[str], list[int]] | None = None
+        self._counted = cache_named("texts", name)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -62,10 +70,35 @@ class TiktokenText:
     def decode(self, ids: Sequence[int]) -> str:
         return vocabularies.load(self._name).decode_bytes(ids).decode(errors="ignore")
 
+    def first(self, text: str, n: int) -> list[int]:
+        """Return the first tokens, `n` or more; a long text is not tokenized to its end."""
+        letters = n * _LETTERS
+        while letters < len(text) and (place := _END_OF_TOKEN.search(text, letters)):
+            ids = self.encode(text[: place.start()])
+            if len(ids) >= n:
+                return ids
+            letters *= 2
+        return self.encode(text)
+
+    def last(self, text: str, n: int) -> list[int]:
+        """Return the last tokens, `n` or more; a long text is not tokenized from its beginning."""
+        letters = n * _LETTERS
+        while letters < len(text) and (place := _END_OF_TOKEN.search(text, len(text) - letters)):
+            ids = self.encode(text[place.start() :])
+            if len(ids) >= n:
+                return ids
+            letters *= 2
+        return self.encode(text)
+
     def __call__(self, text: str) -> int:
+        if len(text) < _REMEMBERED_FROM:
+            return len(self.encode(text)) if text else 0
+        return self._counted.counted(hash(text), lambda: self._count(text))
+
+    def _count(self, text: str) -> int:
         if len(text) > _LONG:
             return _bounded(text, lambda piece: len(self.encode(piece)))
-        return len(self.encode(text)) if text else 0
+        return len(self.encode(text))
 
 
 class ScaledText:
@@ -170,8 +203,11 @@ def _kind(value: object) -> str:
 # it many seconds. Longer texts are taken in pieces, cut where every encoding of OpenAI's ends a
 # word, so that the count stays exact; only runs without such a place count a little high.
 _LONG = 500_000
+_REMEMBERED_FROM = 1_000
+_LETTERS = 6  # of a token, or more than most have
 _PIECE = 1 << 12
 _END_OF_WORD = re.compile(r"(?<=[^\W\d_])(?=[ \n,.;:\u3001\u3002\uff0c\uff1a\uff1b])")
+_END_OF_TOKEN = re.compile(_END_OF_WORD.pattern.replace(r"\d", ""))  # of a number, too
 _MAX_COUNTED = 2_500_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -63,6 +63,14 @@ class Budget:
     turns: bool = True
 
 
+def slack_of(max_tokens: int, fixed: int) -> int:
+    """Return by how much the fixed part of a request is rounded up, in tokens.
+
+    So a clock in the system prompt, or one tool more, does not move the cut.
+    """
+    return -fixed % max(1, max_tokens // 64)
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """What the model sees of a conversation, by index into it.

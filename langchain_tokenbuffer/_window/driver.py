@@ -6,8 +6,8 @@ why, and how much of the request begins as the last one did. Every surface uses 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor, Report
 from langchain_tokenbuffer._window.billing import Billing
@@ -24,8 +24,7 @@ Reason: TypeAlias = Literal["fits", "held", "moved", "clamped"]
 had to be shortened now."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallWindow:
+class CallWindow(NamedTuple):
     """The window of the model call that comes now, beside the last call's.
 
     Attributes:
@@ -71,28 +70,21 @@ class CallWindow:
         """
         if not self.previous_length:
             return 0
-        same = {index: tokens for index, tokens in saved.items() if index < self.first_changed}
-        unreported = sum(tokens for index, tokens in same.items() if index >= self.first_unreported)
-        return (
-            self.billing.estimated_bill(
-                self.anchor,
-                self.unchanged - sum(same.values()),
-                self.unchanged_unreported - unreported,
-            )
-            - self.billing.reserved
-        )
+        unchanged, unreported = self.unchanged, self.unchanged_unreported
+        for index, tokens in saved.items():
+            if index < self.first_changed:
+                unchanged -= tokens
+                unreported -= tokens if index >= self.first_unreported else 0
+        bill = self.billing.estimated_bill(self.anchor, unchanged, unreported)
+        return bill - self.billing.reserved
 
 
 class WindowDriver:
     """Follows one conversation through the replay.
 
     Law: what it comes to depends on the messages and the settings alone, not on when it was asked.
-    Nobody sets its fields from outside.
-
-    Args:
-        budget: What windows may take.
-        billing: How counts become bills; the default takes every count as billed.
-        start: The index of the first message.
+    Nobody sets its fields from outside. `billing` says how counts become bills, as a rule they are;
+    `start` is the index of the first message.
     """
 
     def __init__(self, budget: Budget, billing: Billing | None = None, *, start: int = 0) -> None:
@@ -106,7 +98,6 @@ class WindowDriver:
         self._total_unreported = 0
         self._used_slack = False
         self._has_dropped = False
-        self._clamped: dict[int, int] | None = {}  # None: stale
         self._window: Window | None = None
         self._drop_errors: list[TokenBudgetError] = []
         # Since the last model call, which saw what came before the newest AI message:
@@ -121,7 +112,6 @@ class WindowDriver:
         """Return a driver that goes on where another one stopped; see `state`."""
         self = cls(budget)
         self._replay = Replay.from_state(budget, state)
-        self._clamped = None
         return self
 
     def state(self) -> list[Any]:
@@ -133,16 +123,7 @@ class WindowDriver:
     def push(
         self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None
     ) -> list[int]:
-        """Follow the conversation by one message.
-
-        Args:
-            message: The message in numbers.
-            min_tokens: The fewest tokens to which the message at an index can be clamped.
-            at: Its index, if some before it are missing.
-
-        Returns:
-            The indices that left the window, in no order.
-        """
+        """Follow the conversation by one message; return what left, as `Replay.push` does."""
         replay = self._replay
         index = replay.count if at is None else at
         if message.kind == "ai":
@@ -215,11 +196,9 @@ class WindowDriver:
         self._used_slack |= replay.tokens > replay.budget.max_tokens
         if message.kind == "system":  # a head is always reported
             self._unreported = None
-        if message.clamped is not None:
-            self._clamped = None
         if changed > index:
             return  # most messages are only appended
-        self._unreported = self._clamped = None
+        self._unreported = None
         self._left_since_call += left
         self._has_dropped |= bool(left)
         if replay.drop_error is not None:
@@ -292,14 +271,10 @@ class WindowDriver:
 
     def clamped(self) -> dict[int, int]:
         """Return index and tokens of what is clamped, as a new dict."""
-        return dict(self._current_clamps())
+        return dict(self._replay.clamped)
 
     def window(self) -> Window:
-        """Return the window. O(conversation), once for the same messages.
-
-        Raises:
-            TokenBudgetError: As `kept` does.
-        """
+        """Return the window, or raise as `kept` does. O(conversation), once for the same."""
         if self._window is None:
             if (shortage := self.shortage) is not None:
                 raise shortage
@@ -309,21 +284,20 @@ class WindowDriver:
     def call(self, thinned: Sequence[int] = ()) -> CallWindow:
         """Return the window of the model call that comes now, beside the last call's.
 
-        Args:
-            thinned: The kept messages whose thinking is left out, in order.
+        `thinned` are the kept messages whose thinking is left out, in order.
         """
-        replay, clamped = self._replay, self._current_clamps()
-        newly = (index for index in thinned if index >= self._previously_stale_before)
-        first_changed = min(self._first_changed, next(newly, self._first_changed))
+        replay = self._replay
+        newly = [index for index in thinned if index >= self._previously_stale_before]
+        first_changed = min(self._first_changed, newly[0]) if newly else self._first_changed
         later = replay.tokens_from(first_changed)
         unreported = self._window_unreported()
         bill = self._billing.estimated_bill
         return CallWindow(
             cut=replay.cut,
-            clamped=clamped,
+            clamped=replay.clamped,
             tokens=bill(self._anchor, replay.message_tokens, unreported),
             total_tokens=bill(self._anchor, self._total, self._total_unreported),
-            reason=self._reason(first_changed, is_cut=bool(clamped or thinned)),
+            reason=self._reason(first_changed, is_cut=bool(replay.clamped or thinned)),
             previous_length=self._previous_length,
             first_changed=first_changed,
             unchanged=replay.message_tokens - later,
@@ -334,16 +308,11 @@ class WindowDriver:
         )
 
     def _reason(self, first_changed: int, *, is_cut: bool) -> Reason:
-        if any(index >= self._first_changed for index in self._current_clamps()):
+        if max(self._replay.clamped, default=-1) >= self._first_changed:
             return "clamped"
         if first_changed < self._previous_length:
             return "moved"
         return "held" if self._has_dropped or is_cut else "fits"
-
-    def _current_clamps(self) -> dict[int, int]:
-        if self._clamped is None:
-            self._clamped = self._replay.clamped()
-        return self._clamped
 
     def _window_unreported(self) -> int:
         """Return what the window has of messages that no report covers, in tokens."""

@@ -12,43 +12,24 @@ from langchain_tokenbuffer._window.driver import WindowDriver
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Iterator
 
     from langchain_tokenbuffer._window.billing import Billing
     from langchain_tokenbuffer._window.budget import Budget
     from langchain_tokenbuffer._window.conversation import ConversationTokens
 
 
-class Lock:
-    """A lock that pickles and copies, as a new one."""
-
-    def __init__(self) -> None:
-        """Make it open."""
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> None:
-        """Wait for it."""
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        """Let the next one in."""
-        self._lock.release()
-
-    def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
-        """Be another lock elsewhere."""
-        return Lock, ()
-
-
 class _Entry(NamedTuple):
-    """A driver, what it was counted by, and the keys already pushed."""
-
     counted_by: object
     keys: list[int]
     driver: WindowDriver
 
 
-MAX_DRIVERS = 32
-"""How many conversations' drivers are held."""
+MAX_MESSAGES = 1 << 18
+"""How many messages' keys are held, of all conversations together (about 40 bytes each); the
+conversations asked for longest ago go first. One that is longer is held alone."""
+_NAMED_BY = 4
+"""So many first messages tell conversations apart, or one would take the other's place."""
 
 
 class DriverCache:
@@ -59,22 +40,23 @@ class DriverCache:
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[tuple[str, tuple[int, ...]], _Entry] = OrderedDict()
+        self._held = 0  # messages
 
     def __reduce__(self) -> tuple[type[DriverCache], tuple[()]]:
         return DriverCache, ()
 
     @contextmanager
     def follow(
-        self, name: Hashable, billing: Billing, conversation: ConversationTokens
+        self, conversation: ConversationTokens, billing: Billing, model: str = ""
     ) -> Iterator[tuple[WindowDriver, int | None]]:
-        """Lend a driver that has followed the whole conversation.
+        """Lend a driver that has followed the whole conversation under these settings.
 
         Args:
-            name: What the conversation is known by.
-            billing: The settings it is followed under.
             conversation: Its messages.
+            billing: The settings.
+            model: Whose conversation it is; the same messages may be another's, too.
 
         Returns:
             The driver; and what its window costs, in tokens, where the counter is not additive.
@@ -82,21 +64,24 @@ class DriverCache:
         if not conversation.meter.counter.additive:
             yield fit_whole(billing.budget, conversation)
             return
-        driver, start = self._take(name, billing, conversation)
+        name = model, tuple(conversation.keys[:_NAMED_BY])
+        driver, start = self._take(name, conversation, billing)
         push_from(driver, conversation, start)
         try:
             yield driver, None
         finally:
-            self._put(
-                name, _Entry(conversation.meter.counter.count_cache, conversation.keys, driver)
-            )
+            self._put(name, conversation, driver)
 
     def _take(
-        self, name: Hashable, billing: Billing, conversation: ConversationTokens
+        self,
+        name: tuple[str, tuple[int, ...]],
+        conversation: ConversationTokens,
+        billing: Billing,
     ) -> tuple[WindowDriver, int]:
         """Return a driver and how many of the messages it has followed."""
         with self._lock:
             entry = self._entries.pop(name, None)
+            self._held -= len(entry.keys) if entry else 0
         if (
             entry is not None
             and entry.counted_by is conversation.meter.counter.count_cache
@@ -107,11 +92,20 @@ class DriverCache:
             return entry.driver, len(entry.keys)
         return WindowDriver(billing.budget, billing), 0
 
-    def _put(self, name: Hashable, entry: _Entry) -> None:
+    def _put(
+        self,
+        name: tuple[str, tuple[int, ...]],
+        conversation: ConversationTokens,
+        driver: WindowDriver,
+    ) -> None:
+        entry = _Entry(conversation.meter.counter.count_cache, conversation.keys, driver)
         with self._lock:
+            before = self._entries.pop(name, None)
             self._entries[name] = entry
-            while len(self._entries) > MAX_DRIVERS:
-                self._entries.popitem(last=False)
+            self._held += len(entry.keys) - (len(before.keys) if before else 0)
+            while self._held > MAX_MESSAGES and len(self._entries) > 1:
+                _, oldest = self._entries.popitem(last=False)
+                self._held -= len(oldest.keys)
 
 
 def push_from(driver: WindowDriver, conversation: ConversationTokens, start: int) -> None:
@@ -127,9 +121,6 @@ def fit_whole(budget: Budget, conversation: ConversationTokens) -> tuple[WindowD
 
     Returns:
         The driver, and what its window costs, in tokens.
-
-    Raises:
-        TokenBudgetError: If what must stay does not fit and `oversize` cannot make it fit.
     """
     counter = conversation.meter.counter
     max_tokens, fixed = budget.max_tokens, budget.fixed - budget.slack - counter.constant

@@ -44,6 +44,7 @@ class Replay:
         budget: The budget in force; `rebase` changes it for the messages to come.
         count: How many messages were pushed.
         changed: The first index the last push took out or resized; `count` if there is none.
+        clamped: Index and tokens of what is clamped; replaced, never changed.
         drop_error: Why the last push left a unit out, if it did.
     """
 
@@ -60,6 +61,7 @@ class Replay:
         "_tail_tokens",
         "budget",
         "changed",
+        "clamped",
         "count",
         "drop_error",
     )
@@ -80,6 +82,7 @@ class Replay:
         self._shortage: TokenBudgetError | None = None
         self.drop_error: TokenBudgetError | None = None
         self.changed = 0
+        self.clamped: dict[int, int] = {}
 
     @property
     def tokens(self) -> int:
@@ -94,7 +97,10 @@ class Replay:
     @property
     def cut(self) -> int:
         """Where the tail begins; `count` when there is none."""
-        return next((unit.parts[0].index for unit in self._tail if unit.parts), self.count)
+        for unit in self._tail:
+            if unit.parts:
+                return unit.parts[0].index
+        return self.count
 
     @property
     def shortage(self) -> TokenBudgetError | None:
@@ -117,13 +123,12 @@ class Replay:
 
         Args:
             message: The message in numbers.
-            min_tokens: The fewest tokens to which the message at an index can be clamped. Asked
-                only of messages that must stay and do not fit.
+            min_tokens: Returns the fewest tokens to which the message at an index can be clamped;
+                asked only of messages that must stay and do not fit.
             at: Its index, if some before it are missing.
 
         Returns:
-            The indices that left the window, in no order; the message's own among them if it was
-            left out at once.
+            The indices that left the window, in no order; its own if it was left out at once.
         """
         left: list[int] = []
         self._shortage = self.drop_error = None
@@ -137,10 +142,15 @@ class Replay:
             self._head_tokens += part.tokens
         else:
             self._head_open = False
+            if part.tokens < part.full:
+                self.clamped = {**self.clamped, index: part.tokens}
             self._place(part, message, left)
         if self.tokens > self.budget.max_tokens:
             self._make_room(left, min_tokens)
         self.changed = min([self.changed, *left])
+        if left and self.clamped:
+            gone = set(left)
+            self.clamped = {i: tokens for i, tokens in self.clamped.items() if i not in gone}
         return left
 
     def skip_to(self, index: int) -> None:
@@ -158,7 +168,7 @@ class Replay:
         return Window(
             kept=tuple(kept),
             dropped=tuple(i for i in range(self.count) if i not in inside),
-            clamped=self.clamped(),
+            clamped=dict(self.clamped),
             cut=self.cut,
             tokens=self.tokens - self.budget.slack,
         )
@@ -173,10 +183,6 @@ class Replay:
             raise self._shortage
         return self._head + [part.index for part in self._parts()]
 
-    def clamped(self) -> dict[int, int]:
-        """Return index and tokens of what is clamped. O(window)."""
-        return {part.index: part.tokens for part in self._parts() if part.tokens < part.full}
-
     @property
     def kept_before_cut(self) -> list[int]:
         """The indices in the window that lie before the cut: the head and rest(cut)."""
@@ -185,16 +191,17 @@ class Replay:
     def tokens_from(self, index: int) -> int:
         """Return what the window's messages from an index behind the head on cost, in tokens.
 
-        O(these messages), however large the window.
+        O(these messages) behind the cut; O(rest(cut)) before it.
         """
+        if index <= self.cut:
+            parts = (part for unit in self._pinned for part in unit.parts)
+            return self._tail_tokens + sum(part.tokens for part in parts if part.index >= index)
         tokens = 0
-        for unit in reversed(self._tail):
-            for part in reversed(unit.parts):
-                if part.index < index:
-                    return tokens
-                tokens += part.tokens
-        parts = (part for unit in self._pinned for part in unit.parts)
-        return tokens + sum(part.tokens for part in parts if part.index >= index)
+        for part in (part for unit in reversed(self._tail) for part in reversed(unit.parts)):
+            if part.index < index:
+                break
+            tokens += part.tokens
+        return tokens
 
     # --- as JSON ---
 
@@ -225,6 +232,7 @@ class Replay:
         self._pinned, self._tail = units[:pinned], deque(units[pinned : pinned + tail])
         self._question = units[question] if question >= 0 else None
         self._add_up()
+        self._list_clamped()
         self.changed = self.count
         return self
 
@@ -289,14 +297,8 @@ class Replay:
             return
         if self._tail:
             self._cut_at(len(self._tail) - 1, left)
-        clamps = self.budget.oversize == "clamp"
-        if self._fits() or (clamps and self._clamp(min_tokens)):
+        if self._fits() or self._clamp(min_tokens) or self._drop_newest(left, min_tokens):
             return
-        drops = self.budget.oversize == "drop" or (clamps and self.budget.drop_if_unclampable)
-        if drops and self._tail and self._tail[-1].parts:
-            self._drop_newest(left, min_tokens)
-            if self._fits():
-                return
         self._shortage = self._explain(min_tokens)
 
     def _fits(self) -> bool:
@@ -371,24 +373,32 @@ class Replay:
                 left += [part.index for part in unit.parts]
         self._pinned_tokens = sum(unit.tokens for unit in self._pinned)
 
-    def _drop_newest(self, left: list[int], min_tokens: Callable[[int], int]) -> None:
-        """Leave the newest unit out whole; a question takes its turn with it.
+    def _drop_newest(self, left: list[int], min_tokens: Callable[[int], int]) -> bool:
+        """Leave the newest unit out whole, if that is allowed; a question takes its turn with it.
 
         Its place stays, empty: what comes next lies beyond the cut, not at it.
         """
+        may_drop = self.budget.oversize == "drop" or self.budget.drop_if_unclampable
+        if not (may_drop and self.budget.oversize != "raise" and self._tail):
+            return False
+        if not self._tail[-1].parts:
+            return False
         self.drop_error = self._explain(min_tokens)
         unit = self._tail[-1]
         self._dropping = "turn" if unit.is_question else "unit"
         self._tail_tokens -= unit.tokens
         left += unit.empty()
+        return self._fits()
 
     def _clamp(self, min_tokens: Callable[[int], int]) -> bool:
-        """Shorten what must stay until all fits.
+        """Shorten what must stay until all fits, if that is allowed.
 
         Down to the low-water mark where the smallest clamps allow it, so that the next message
         does not clamp again, else to `max_tokens`, else into the slack.
         """
         budget, most = self.budget, self.budget.max_tokens
+        if budget.oversize != "clamp":
+            return False
         stays = budget.fixed + self._head_tokens
         low = stays + int(budget.trim_to * (most - stays))
         parts = [part for part in self._parts() if part.kind != "system"]
@@ -408,6 +418,10 @@ class Replay:
         for unit in self._units():
             unit.tokens = sum(part.tokens for part in unit.parts)
         self._add_up()
+        self._list_clamped()
+
+    def _list_clamped(self) -> None:
+        self.clamped = {p.index: p.tokens for p in self._parts() if p.tokens < p.full}
 
     def _explain(self, min_tokens: Callable[[int], int]) -> TokenBudgetError:
         """Say what must stay, what it needs, and what to do."""

@@ -59,7 +59,7 @@ def least(script: Transcript, full: Played) -> int:
     return fixed(script) + max(needs(full.before(n)) for n in range(len(full.sent)))
 
 
-def budgets(script: Transcript, full: Played) -> dict[str, int]:
+def budgets_of(script: Transcript, full: Played) -> dict[str, int]:
     low = least(script, full)
     high = fixed(script) + COUNTER(full.state)
     return dict(zip(PLACES, (low, low + 97, (low + high) // 2, high * 64 // 63 + 64), strict=True))
@@ -72,7 +72,7 @@ class Checked:
         self.script = script
         self.full = full
         self.place = place
-        self.max_tokens = budgets(script, full)[place]
+        self.max_tokens = budgets_of(script, full)[place]
         self.events: list[TrimEvent] = []
         self.run = play(script, self.middleware(on_trim=self.events.append))
 
@@ -156,9 +156,9 @@ def test_one_token_below_the_least_is_an_error(checks: list[Checked]) -> None:
 
 def test_a_middleware_that_holds_nothing_sends_the_same(checks: list[Checked]) -> None:
     class Forgetful(TokenBufferMiddleware):
-        def _view(self, *args: Any) -> Any:
-            self._followed.clear()
-            return super()._view(*args)
+        def _prepare(self, *args: Any) -> Any:
+            self._forget()
+            return super()._prepare(*args)
 
     for each in some(at(checks, "low")):
         run = play(each.script, Forgetful(each.max_tokens, token_counter=ENCODING))

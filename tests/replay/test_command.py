@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenBuffer, TokenCounter
 from langchain_tokenbuffer._replay.files import read
-from langchain_tokenbuffer._replay.naming import context_of, counter_of
+from langchain_tokenbuffer._replay.model_names import context_of, counter_of
 from langchain_tokenbuffer.replay import main
 from tests.builders import ROOT, run_script
 

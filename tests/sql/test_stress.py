@@ -89,7 +89,7 @@ def stored_turns(job: Job, session: str) -> list[list[str]]:
 
 
 def whole(mark: str) -> list[str]:
-    return [message.text for message in workers.turn(mark)]
+    return [message.text for message in workers.marked_turn(mark)]
 
 
 def assert_nothing_is_lost_or_halved(job: Job, place: Place, session: str) -> None:

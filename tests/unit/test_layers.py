@@ -52,14 +52,6 @@ WITHOUT_LANGCHAIN = {"errors", "vocabularies", "__main__"}
 IMPORTED_WITHOUT_LANGCHAIN = ["errors", "order", "_window"]
 """What does not import it when it is imported, but where it makes messages."""
 
-OLD_LAYOUT: dict[str, str] = {
-    "_clamp": "_window",
-    "_thread_state": "_window",
-    "_request_view": "_run_view",
-    "_overflow": "_run_view",
-}
-"""Modules that have no place in the map, and on whose layer they lie until they are gone."""
-
 
 def name_of(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -102,8 +94,7 @@ def room_of(module: str) -> str:
 
 def layer_of(module: str) -> int:
     room = room_of(module)
-    layer = OLD_LAYOUT.get(room, room)
-    return next(i for i, rooms in enumerate(LAYERS) if layer in rooms)
+    return next(i for i, rooms in enumerate(LAYERS) if room in rooms)
 
 
 def is_in(module: str, places: set[str]) -> bool:
@@ -111,7 +102,7 @@ def is_in(module: str, places: set[str]) -> bool:
 
 
 def test_every_module_has_its_place() -> None:
-    places = {room for rooms in LAYERS for room in rooms} | OLD_LAYOUT.keys()
+    places = {room for rooms in LAYERS for room in rooms}
     assert {room_of(module) for module in MODULES} - places == set()
 
 

@@ -59,7 +59,7 @@ def outcome(messages: Sequence[M], budget: Budget) -> Outcome:
     return list(seen.kept), seen.cut, seen.clamped
 
 
-def expected(messages: list[M], budget: Budget) -> Outcome:
+def reference_outcome(messages: list[M], budget: Budget) -> Outcome:
     reference = Reference(
         budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.drop_if_unclampable
     )
@@ -95,7 +95,7 @@ def kept(
 def test_every_window_is_that_of_the_reference(messages: list[M], budget: Budget) -> None:
     seen = outcome(messages, budget)
     event("raised" if seen is None else "clamped" if seen[2] else "as they are")
-    assert seen == expected(messages, budget)
+    assert seen == reference_outcome(messages, budget)
 
 
 @settings(max_examples=examples(400))
@@ -103,7 +103,7 @@ def test_every_window_is_that_of_the_reference(messages: list[M], budget: Budget
 def test_with_drop_if_unclampable_every_window_is_that_of_the_reference(
     messages: list[M], budget: Budget
 ) -> None:
-    assert outcome(messages, budget) == expected(messages, budget)
+    assert outcome(messages, budget) == reference_outcome(messages, budget)
 
 
 @settings(max_examples=examples(300))
@@ -174,9 +174,9 @@ def test_a_replay_pickles_in_the_middle_and_goes_on_as_if_it_had_not(
     try:
         seen = replay.window()
     except TokenBudgetError:
-        assert expected(messages, budget) is None
+        assert reference_outcome(messages, budget) is None
     else:
-        assert (list(seen.kept), seen.cut, seen.clamped) == expected(messages, budget)
+        assert (list(seen.kept), seen.cut, seen.clamped) == reference_outcome(messages, budget)
 
 
 @settings(max_examples=examples(300))
@@ -634,7 +634,7 @@ def test_what_follows_an_empty_window_is_kept() -> None:
     assert seen.kept == (2,)
 
 
-# --- drop_if_unclampable ----------------------------------------------------------------------------------
+# --- drop_if_unclampable ------------------------------------------------------------------------
 
 
 def test_with_drop_if_unclampable_what_clamping_cannot_fit_is_left_out() -> None:
