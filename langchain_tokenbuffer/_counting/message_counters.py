@@ -35,7 +35,7 @@ from langchain_tokenbuffer._counting.tools import (
 )
 
 if TYPE_CHECKING:
-    from langchain_tokenbuffer._counting.tokenizers import CountText, Tokenizer
+    from langchain_tokenbuffer._counting.tokenizers import CountText, TiktokenText
 
 CountMessages: TypeAlias = Callable[[list[BaseMessage]], int]
 Messages: TypeAlias = Sequence[BaseMessage]
@@ -48,7 +48,7 @@ class MessageCounter:
     borrowed_tokenizer = False  # texts are counted with another tokenizer than the model's
     additive = True
     constant = 0
-    tokenizer: Tokenizer | None = None
+    tokenizer: TiktokenText | None = None
 
     def __init__(self, cache: CountCache, what: str) -> None:
         self.count_cache = cache
