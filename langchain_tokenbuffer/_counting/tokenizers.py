@@ -68,7 +68,7 @@ class TiktokenText:
         return self.encode(text)[:n]
 
     def last(self, text: str, n: int) -> list[int]:
-        """Return the last `n` tokens, at least one; a long text is not tokenized from its beginning."""
+        """Return the last `n` tokens, at least one; a long text is not tokenized from the start."""
         letters = n * _LETTERS
         while letters < len(text) and (place := _END_OF_TOKEN.search(text, len(text) - letters)):
             ids = self.encode(text[place.start() :])
