@@ -40,11 +40,6 @@ def clamp(message: BaseMessage, tokens: int, counter: Counter) -> BaseMessage:
     Law: it costs at most `tokens`, provided that is at least `min_tokens(message)`. Texts are cut
     on token boundaries where the counter has an encoding, else between characters, and never
     between the two halves of a surrogate pair. The biggest texts are shortened first.
-
-    Args:
-        message: Left as it is.
-        tokens: What the copy may cost.
-        counter: What counts.
     """
     key = (counter.keys([message])[0], tokens)
     excerpts = counter.count_cache.excerpts.get(key)
@@ -157,11 +152,9 @@ class _Texts:
         return 0
 
     def excerpts(self, level: int, saved: int) -> dict[int, Excerpt]:
-        """Return the excerpts that shorten every text of more than `level` to that.
+        """Return the excerpts that shorten texts of more than `level` to that, with the marker.
 
-        Args:
-            level: Tokens, or characters where the counter has no encoding; with the marker.
-            saved: What the marker says was omitted where tokens cannot be counted.
+        `saved` is what the marker says was omitted where tokens cannot be counted.
         """
         excerpts = {}
         for index, text in self._texts.items():
@@ -173,12 +166,12 @@ class _Texts:
             omitted = length - kept if self.in_tokens else max(1, saved)
             excerpt = Excerpt(*self._ends(text, kept), omitted)
             if not kept:  # the marker alone: the same texts gain by it whatever it says
-                gains = marker < length
+                shown = marker
+            elif level + _MAX_JOIN_GAIN < length:
+                shown = level
             else:
-                gains = (
-                    level + _MAX_JOIN_GAIN < length or self._length(_joined(text, excerpt)) < length
-                )
-            if gains:
+                shown = self._length(_joined(text, excerpt))
+            if shown < length:
                 excerpts[index] = excerpt
         return excerpts
 
