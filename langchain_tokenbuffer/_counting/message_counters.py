@@ -17,12 +17,7 @@ from langchain_core.messages import (
 )
 
 from langchain_tokenbuffer._counting.content import content_tokens
-from langchain_tokenbuffer._counting.count_cache import (
-    CountCache,
-    chat_key_of,
-    key_of,
-    whole_key_of,
-)
+from langchain_tokenbuffer._counting.count_cache import CountCache, frozen, key_of, whole_key_of
 from langchain_tokenbuffer._counting.providers import ChatFormat
 from langchain_tokenbuffer._counting.tokenizers import checked
 from langchain_tokenbuffer._counting.tools import (
@@ -101,8 +96,6 @@ class ChatCounter(MessageCounter):
         self.exact = exact and not borrowed_tokenizer
         self.borrowed_tokenizer = borrowed_tokenizer
 
-    key = staticmethod(chat_key_of)
-
     def tokens(self, message: BaseMessage) -> int:
         count, chat_format = self._count, self._format
         fields = message.__dict__
@@ -173,6 +166,12 @@ class TextCounter(MessageCounter):
         super().__init__(cache, what)
         self._count = text
         self.tokenizer = text.tokenizer
+
+    @staticmethod
+    def key(message: BaseMessage) -> int:
+        """Hash also the ids of calls: the text of a message shows its calls whole."""
+        calls = getattr(message, "tool_calls", None)
+        return hash((key_of(message), frozen(calls))) if calls else key_of(message)
 
     def tokens(self, message: BaseMessage) -> int:
         try:
