@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.test_layers import FOLDER_OF, LAYERS
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "langchain_tokenbuffer"
 MODULES = {
@@ -238,24 +240,13 @@ def test_the_map_shows_every_module_once() -> None:
     assert shown == there
 
 
-def layers() -> dict[str, tuple[int, str]]:
-    """Return, by module or folder, its line in the drawing of imports and what it is drawn with."""
-    lines = texts_in(section(DESIGN, "The map"))[1].splitlines()
-    return {
-        name: (place, group)
-        for place, line in enumerate(lines)
-        for group in line.split(", ")
-        for name in group.split(" with ")
-    }
-
-
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {"__main__.py"}))
-def test_a_module_imports_only_what_is_drawn_above_it(module: str) -> None:
-    drawn = layers()
-    place, group = drawn[re.split(r"[./]", module)[0]]
-    imported = re.findall(r"^ *from langchain_tokenbuffer\.(\w+)", MODULES[module], re.MULTILINE)
-    below = [name for name in imported if drawn[name][1] != group and drawn[name][0] >= place]
-    assert below == []
+def test_the_drawing_of_imports_is_the_layers_that_are_tested() -> None:
+    folders = {surface: folder for folder, surface in FOLDER_OF.items()}
+    drawn = [
+        ", ".join(f"{name} with {folders[name]}" if name in folders else name for name in layer)
+        for layer in LAYERS
+    ]
+    assert texts_in(section(DESIGN, "The map"))[1].splitlines() == drawn
 
 
 def test_the_lines_shown_of_an_agents_call_are_those_of_the_code() -> None:
