@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from typing_extensions import override
 
-from langchain_tokenbuffer._run_view import RunView, awrite, write
+from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._window.budget import Oversize
     from langchain_tokenbuffer.counters import CountedBy
+
+logger = logging.getLogger(__name__)
 
 
 class TokenBufferChatMessageHistory(BaseChatMessageHistory):
@@ -96,16 +100,47 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
     @override
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Write through."""
-        try:
-            write(self.history, messages)
-        finally:
-            self._view.release()
+        with self._writing(messages, "add_messages") as parts:
+            for part in parts:
+                self.history.add_messages(part)
 
     @override
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """`add_messages`, with the history's own async writing."""
+        with self._writing(messages, "add_messages", "aadd_messages") as parts:
+            for part in parts:
+                await self.history.aadd_messages(part)
+
+    @contextmanager
+    def _writing(
+        self, messages: Sequence[BaseMessage], *ways: str
+    ) -> Iterator[Iterator[list[BaseMessage]]]:
+        """Yield what is written at once: all, or single messages if the history does so anyway.
+
+        By itself such a history would not say how far it came. What fails is not tried again: a
+        store that lost its answer may hold the messages, and would hold them twice. It is logged,
+        since `RunnableWithMessageHistory` swallows what a write raises.
+        """
+        kind, base, stored = type(self.history), BaseChatMessageHistory, 0
+        one_by_one = all(getattr(kind, way) is getattr(base, way) for way in ways)
+
+        def parts() -> Iterator[list[BaseMessage]]:
+            nonlocal stored
+            for part in [[each] for each in messages] if one_by_one else [list(messages)]:
+                yield part
+                stored += len(part)
+
         try:
-            await awrite(self.history, messages)
+            yield parts()
+        except Exception as error:
+            logger.error(  # noqa: TRY400  # the error's kind only: its text may quote the messages
+                "Could not store %d of %d messages of session %r: %s. Not tried again.",
+                len(messages) - stored,
+                len(messages),
+                getattr(self.history, "session_id", None),
+                type(error).__name__,
+            )
+            raise
         finally:
             self._view.release()
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -76,13 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _outputs(options: argparse.Namespace) -> list[Callable[[Report], None]]:
     """Return what to do with a report: before there is one, so that an extra is missed early."""
-    outputs: list[Callable[[Report], None]] = []
-    if options.json:
-        outputs.append(_print_json)
-    else:
+    outputs: list[Callable[[Report], None]] = [_print_json]
+    if not options.json:
         from langchain_tokenbuffer._replay.table import show  # noqa: PLC0415  # the extra's
 
-        outputs.append(partial(show, everything=options.all))
+        outputs = [partial(show, everything=options.all)]
     if options.plot is not None:
         if options.plot.suffix == ".html":
             from langchain_tokenbuffer._replay.page import write  # noqa: PLC0415  # if asked for
@@ -130,60 +129,42 @@ def _parser() -> argparse.ArgumentParser:
         ),
     )
     _add_settings(replay.add_argument)
-    _add_prices(replay)
+    prices = replay.add_argument_group("prices of input tokens, as ratios or per million tokens")
+    _add_prices(prices.add_argument)
     return parser
 
 
 def _add_settings(add: Callable[..., object]) -> None:
-    add("file", metavar="FILE", help="the transcript; - reads standard input")
-    add(
-        "--model",
-        default="gpt-4o",
-        metavar="NAME",
-        help="a model, an encoding such as o200k_base, or a tokenizer.json (default: gpt-4o)",
-    )
+    number, share = {"type": _TOKENS, "metavar": "N"}, {"type": _SHARE, "metavar": "SHARE"}
+    model = "a model, an encoding such as o200k_base, or a tokenizer.json (default: gpt-4o)"
     budget = "the budget of a request; without it, try many and recommend one"
-    add("--max-tokens", type=_TOKENS, metavar="N", help=budget)
-    add(
-        "--trim-to",
-        type=_SHARE,
-        metavar="SHARE",
-        help=f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)",
-    )
-    add("--sweep", action="store_true", help="try many budgets also beside --max-tokens")
-    add(
-        "--spend",
-        type=_SHARE,
-        default=SPEND,
-        metavar="SHARE",
-        help="recommend what costs at most this share of never trimming (default: %(default)s)",
-    )
+    low = f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)"
+    spend = "recommend what costs at most this share of never trimming (default: %(default)s)"
     context = "how many tokens the model takes (default: what its installed package says)"
-    add("--context", type=_TOKENS, metavar="N", help=context)
+    add("file", metavar="FILE", help="the transcript; - reads standard input")
+    add("--model", default="gpt-4o", metavar="NAME", help=model)
+    add("--max-tokens", **number, help=budget)
+    add("--trim-to", **share, help=low)
+    add("--sweep", action="store_true", help="try many budgets also beside --max-tokens")
+    add("--spend", **share, default=SPEND, help=spend)
+    add("--context", **number, help=context)
     add("--conversation", metavar="NAME", help="only this one of the file, by name or number")
     add("--plot", type=_picture, metavar="OUT", help="draw the window to OUT.png or OUT.html")
     add("--all", action="store_true", help="show calls before which nothing happened, too")
     add("--json", action="store_true", help="print one JSON object instead of tables")
 
 
-def _add_prices(parser: argparse.ArgumentParser) -> None:
-    prices = parser.add_argument_group("prices of input tokens, as ratios or per million tokens")
-    prices.add_argument(
-        "--prices",
-        choices=sorted(_CACHE_PRICES),
-        help="cached and written tokens as shares of the input price: openai 0.1 and 1, "
-        "anthropic 0.1 and 1.25 (default: anthropic for Claude models, else openai)",
+def _add_prices(add: Callable[..., object]) -> None:
+    presets = (
+        "cached and written tokens as shares of the input price: openai 0.1 and 1, "
+        "anthropic 0.1 and 1.25 (default: anthropic for Claude models, else openai)"
     )
-    prices.add_argument("--price-input", type=_PRICE, metavar="P", help="money per million tokens")
-    prices.add_argument("--price-cached", type=_PRICE, metavar="P", help="one the cache serves")
-    prices.add_argument("--price-write", type=_PRICE, metavar="P", help="one that goes into it")
-    prices.add_argument(
-        "--cache-floor",
-        type=_FLOOR,
-        default=Prices.floor,
-        metavar="N",
-        help="tokens from which on a prefix is cached (default: 1024)",
-    )
+    floor = "tokens from which on a prefix is cached (default: 1024)"
+    add("--prices", choices=sorted(_CACHE_PRICES), help=presets)
+    add("--price-input", type=_PRICE, metavar="P", help="money per million tokens")
+    add("--price-cached", type=_PRICE, metavar="P", help="one the cache serves")
+    add("--price-write", type=_PRICE, metavar="P", help="one that goes into it")
+    add("--cache-floor", type=_FLOOR, default=Prices.floor, metavar="N", help=floor)
 
 
 def _number(
@@ -192,14 +173,11 @@ def _number(
     """Return a reader of arguments that says what is accepted."""
 
     def value(text: str) -> float:
-        try:
-            found = kind(text)
-        except ValueError:
-            found = -1
-        if not is_right(found):
-            msg = f"must be {what}, got {text!r}"
-            raise argparse.ArgumentTypeError(msg)
-        return found
+        with suppress(ValueError):
+            if is_right(found := kind(text)):
+                return found
+        msg = f"must be {what}, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
 
     return value
 

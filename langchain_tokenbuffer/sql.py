@@ -9,26 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from langchain_core.chat_history import BaseChatMessageHistory
 from typing_extensions import override
 
-from langchain_tokenbuffer._handlers import ahand_over, hand_over, is_async
+from langchain_tokenbuffer._handlers import async_handler, sync_handler
 from langchain_tokenbuffer._run_view import RunView
-from langchain_tokenbuffer._sql import importing, migrations
+from langchain_tokenbuffer._sql import evictions, importing, migrations
 from langchain_tokenbuffer._sql import schema as sql_schema
 from langchain_tokenbuffer._sql.engines import Database, Operation, P, R
-from langchain_tokenbuffer._sql.evictions import Evictions, checked_bound
-from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
+from langchain_tokenbuffer._sql.session import Session, SessionInfo, info_of, list_sessions
 from langchain_tokenbuffer._sql.window import PAGE, Settings
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import (
-        AsyncIterator,
-        Callable,
-        Iterable,
-        Iterator,
-        Mapping,
-        Sequence,
-    )
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import sqlalchemy as sa
@@ -48,12 +40,12 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     """A chat history in a database: everything is stored, `messages` is the window.
 
     Laws: `messages` is what `TokenBuffer.trim` makes of `all_messages()`, in whatever portions and
-    by whatever processes these were appended; reading it is one statement, O(window), whatever
-    the length of the session. An append is one transaction: all of it or nothing, in a
-    sequence without gaps, also under many writers; a try whose answer was lost is found and not
-    stored twice. A run of `RunnableWithMessageHistory` sees one stable view, as with
-    `TokenBufferChatMessageHistory`. Settings that changed are noticed, and the session is computed
-    anew, once, in one transaction; two settings in turns on one session pay that each time.
+    by whatever processes these were appended; reading it is one statement, O(window), however long
+    the session. An append is one transaction, all of it or nothing, in a sequence without gaps,
+    also under many writers; a try whose answer was lost is found and not stored twice. A run of
+    `RunnableWithMessageHistory` sees one stable view, as with `TokenBufferChatMessageHistory`.
+    Settings that changed are noticed, and the session is computed anew, once, in one transaction;
+    two settings in turns on one session pay that each time.
 
     Edges: messages that all carry ids and equal the session's last ones are taken for a repeat. A
     message that cannot be read is logged at ERROR with session and sequence number and left out;
@@ -62,16 +54,15 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     had never been; a window that is computed anew later sees what is left.
 
     One object serves sync and async, threads and event loops. From a path, a URL or an `Engine`
-    async calls run in threads, no more than the engine's pool has connections; from an
-    `AsyncEngine` in the loop it is first used in, and elsewhere in threads over an engine of its
-    URL. Engines made of a URL are shared per process; after a fork they connect anew. A cancelled
-    append may still be stored, never half.
+    async calls run in threads, no more than its pool has connections; from an `AsyncEngine` in the
+    loop it is first used in, and elsewhere in threads over an engine of its URL. Engines made of a
+    URL are shared per process; after a fork they connect anew. A cancelled append may still be
+    stored, never half. On SQLite connections wait 30 s for each other and use WAL.
 
-    The tables and their columns are described in `langchain_tokenbuffer._sql.schema`. They have a
-    version: at first use an older release's are brought up, or refused with `create_tables=False`,
-    and a newer release's are refused with what to install. Release 0.1.0 refuses newer ones, too;
-    with `create_tables=False` it fails for a missing column before anything is stored. On SQLite
-    connections wait 30 s for each other and use WAL.
+    The tables are described in `langchain_tokenbuffer._sql.schema`. They have a version: at first
+    use an older release's are brought up, or refused with `create_tables=False`, and a newer one's
+    are refused with what to install. Release 0.1.0 refuses newer ones, too; with
+    `create_tables=False` it fails for a missing column before anything is stored.
 
     Args:
         session_id: Whose conversation this is: any string.
@@ -125,7 +116,6 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         tables = sql_schema.tables(prefix, schema)
         self._database = Database(connection, tables, creates=create_tables)
         self._session = Session(tables, session_id, Settings(self.buffer))
-        self._evictions = Evictions(self._session)
         self._view = RunView(self)
 
     # --- the window ---
@@ -158,8 +148,9 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     async def _arun(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an operation without blocking the event loop, nor by counting for the settings."""
-        if not self._session.settings.are_digested:
-            await self._database.in_thread(self._session.settings.digests)
+        settings = self._session.settings
+        if not settings.are_digested:
+            await self._database.in_thread(lambda: settings.digest)
         return await self._database.arun(operation, *args, **kwargs)
 
     # --- writing ---
@@ -169,8 +160,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """Append messages: one transaction, in order, all or none.
 
         What is transient (locks, timeouts, serialization failures, lost connections) is tried
-        again a few times with the same key. An append that fails for good is logged at ERROR,
-        without its texts, and raised with a note on what was stored.
+        again a few times with the same key. What fails for good is logged at ERROR, without its
+        texts, and raised with a note on what was stored.
         """
         try:
             with self._session.logging_loss(messages):
@@ -232,12 +223,12 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """Hand over what left the window since the last time, oldest first.
 
         Law: every message that left is handed over at least once, and not again after the handler
-        returned; if it raises, the same messages come again. Several consumers at once lose
-        nothing, but may get the same messages. From the first call on purging keeps what was not
-        handed over.
+        returned; if it raises, the same messages come again. From the first call on purging keeps
+        what was not handed over.
 
-        Edges: messages that came back into the window, because the settings changed, are handed
-        over again when they leave again. One that cannot be read is passed over, and logged.
+        Edges: several consumers at once lose nothing, but may get the same messages. What came
+        back into the window, because the settings changed, is handed over again when it leaves
+        again. A message that cannot be read is passed over, and logged.
 
         Args:
             handler: Called with a list of messages, outside any transaction.
@@ -249,25 +240,21 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         Raises:
             TypeError: If the handler is a coroutine function; nothing is acknowledged.
         """
-        if is_async(handler):
-            raise TypeError(_ASYNC_HANDLER)
-        count = 0
-        while batch := self._database.run(self._evictions.pending, batch_size):
+        deliver, count = sync_handler(handler, _ASYNC_HANDLER), 0
+        while batch := self._database.run(evictions.pending, self._session, batch_size):
             messages = self._session.messages_of(batch.rows)
-            if messages:
-                hand_over(handler, messages, _ASYNC_HANDLER)
-            self._database.run(self._evictions.acknowledge, batch)
+            deliver(messages)
+            self._database.run(evictions.acknowledge, self._session, batch)
             count += len(messages)
         return count
 
     async def aevicted(self, handler: OnEvict, *, batch_size: int = PAGE) -> int:
         """`evicted`, without blocking the event loop; awaits the handler if need be."""
-        count = 0
-        while batch := await self._arun(self._evictions.pending, batch_size):
+        deliver, count = async_handler(handler), 0
+        while batch := await self._arun(evictions.pending, self._session, batch_size):
             messages = await self._database.in_thread(self._session.messages_of, batch.rows)
-            if messages:
-                await ahand_over(handler, messages)
-            await self._arun(self._evictions.acknowledge, batch)
+            await deliver(messages)
+            await self._arun(evictions.acknowledge, self._session, batch)
             count += len(messages)
         return count
 
@@ -276,35 +263,32 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     def delete_before(self, before: int | datetime, *, limit: int = 10_000) -> int:
         """Delete the oldest messages for good; never one that is in the window.
 
-        Messages that left the window and are older than `before` are deleted, oldest first, at
-        most `limit` of them, in transactions of at most 1000. Once `evicted` was used, only those
-        that were handed over and acknowledged.
+        Oldest first, in transactions of at most 1000. Once `evicted` was used, only what was
+        handed over and acknowledged.
 
         Args:
-            before: A sequence number (the first message ever appended has 0), or a time; one
-                without a time zone is UTC.
+            before: What left the window before this goes: a sequence number (the first message
+                ever appended has 0), or a time; one without a time zone is UTC.
             limit: The most messages one call deletes; call again until it returns 0.
 
         Returns:
             How many messages were deleted.
         """
-        bound, deleted = checked_bound(before), 0
-        while deleted < limit:
-            portion = min(PAGE, limit - deleted)
-            count = self._database.run(self._evictions.purge, bound, portion)
+        bound, deleted = evictions.checked_bound(before), 0
+        while size := max(0, min(PAGE, limit - deleted)):
+            count = self._database.run(evictions.purge, self._session, bound, size)
             deleted += count
-            if count < portion:
+            if count < size:
                 break
         return deleted
 
     async def adelete_before(self, before: int | datetime, *, limit: int = 10_000) -> int:
         """`delete_before`, without blocking the event loop."""
-        bound, deleted = checked_bound(before), 0
-        while deleted < limit:
-            portion = min(PAGE, limit - deleted)
-            count = await self._arun(self._evictions.purge, bound, portion)
+        bound, deleted = evictions.checked_bound(before), 0
+        while size := max(0, min(PAGE, limit - deleted)):
+            count = await self._arun(evictions.purge, self._session, bound, size)
             deleted += count
-            if count < portion:
+            if count < size:
                 break
         return deleted
 
@@ -345,25 +329,23 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         connection: Connection, *, prefix: str = "tokenbuffer", schema: str | None = None
     ) -> Iterator[SessionInfo]:
         """Yield all sessions, in the order they were made, a page at a time."""
-        tables = sql_schema.tables(prefix, schema)
+        tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
-        after: int | None = 0
-        while after is not None:
-            infos, after = database.run(list_sessions, tables, after)
-            yield from infos
+        while page := database.run(list_sessions, tables, after):
+            after = page[-1].id
+            yield from map(info_of, page)
 
     @staticmethod
     async def asessions(
         connection: Connection, *, prefix: str = "tokenbuffer", schema: str | None = None
     ) -> AsyncIterator[SessionInfo]:
         """`sessions`, without blocking the event loop."""
-        tables = sql_schema.tables(prefix, schema)
+        tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
-        after: int | None = 0
-        while after is not None:
-            infos, after = await database.arun(list_sessions, tables, after)
-            for info in infos:
-                yield info
+        while page := await database.arun(list_sessions, tables, after):
+            after = page[-1].id
+            for row in page:
+                yield info_of(row)
 
     def create_tables(self) -> None:
         """Create the tables where they are missing, and bring up those of an older release.
@@ -391,8 +373,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     ) -> int:
         """Append what another history holds; a second call goes on where the first one stopped.
 
-        How far the import came is stored with each portion, in its transaction, under `name`. So
-        an import that was interrupted, or that runs twice at once, stores nothing twice.
+        How far it came is stored with each portion, in its transaction, under `name`. So an import
+        that was interrupted, or that runs twice at once, stores nothing twice.
 
         Args:
             source: Any history, or messages. Of a view of ours only its window is imported: pass
@@ -407,8 +389,9 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         if isinstance(source, SQLTokenBufferHistory):
             source = source.all_messages()
         messages = list(source.messages if isinstance(source, BaseChatMessageHistory) else source)
-        target = importing.Target(self._database, self._session)
-        return importing.import_messages(target, messages, name, progress)
+        pages = importing.list_pages(messages, self.session_id)
+        show = importing.progress_shower(len(messages), progress)
+        return importing.import_pages(pages, self._database, self._session, name, show)
 
     @classmethod
     def import_message_store(
@@ -451,17 +434,15 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         Returns:
             How many messages were imported now.
         """
-        tables = sql_schema.tables(prefix, schema)
-        database = Database(connection, tables, creates=True)
-        settings = Settings(
-            TokenBuffer(max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize)
-        )
-
-        def target_of(session_id: str) -> importing.Target:
-            return importing.Target(database, Session(tables, session_id, settings))
-
         old = importing.OldTable(Database(source, None, creates=False), table, session_column)
-        return importing.import_table(old, target_of, name, progress)
+        tables = sql_schema.tables(prefix, schema)
+        buffer = TokenBuffer(
+            max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize
+        )
+        database = Database(connection, tables, creates=True)
+        like = Session(tables, "", Settings(buffer))
+        show = importing.progress_shower(old.count(), progress)
+        return importing.import_pages(old.pages(), database, like, name or old.name, show)
 
     def imported(self, source: str) -> int | None:
         """Return how far the import from a source came: a count of messages, or a row's id."""
@@ -469,6 +450,5 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     def __repr__(self) -> str:
         """Show the session and the settings: no address, no messages."""
-        return (
-            f"SQLTokenBufferHistory({self.session_id!r}, {self._database.dialect}, {self.buffer!r})"
-        )
+        dialect = self._database.given.dialect.name
+        return f"SQLTokenBufferHistory({self.session_id!r}, {dialect}, {self.buffer!r})"

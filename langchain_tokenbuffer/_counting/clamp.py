@@ -83,7 +83,7 @@ def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[int, 
         high = min(high, tokens + 1)  # no text costs less than its tokens
     # Each try tokenizes the text again, and the level is next to where the lengths add up, so the
     # search begins there and goes away from it in growing steps.
-    level, step = texts.level(tokens - full), 1
+    level, step = texts.level(full, tokens), 1
     while low + 1 < high:
         if not low < level < high:
             level = (low + high) // 2
@@ -183,9 +183,10 @@ class _Texts:
         """Whether lengths and levels are in tokens; else they are in characters."""
         return self._tokenizer is not None
 
-    def level(self, change: int) -> int:
-        """Return the level at which the lengths together change by so much, which is negative."""
-        room = sum(self.lengths) + change
+    def level(self, full: int, tokens: int) -> int:
+        """Return about the level at which a message of `full` tokens costs `tokens`."""
+        total = sum(self.lengths)
+        room = total + tokens - full if self.in_tokens else total * tokens // full
         for count, length in zip(
             range(len(self.lengths), 0, -1), sorted(self.lengths), strict=True
         ):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REMEMBERED = 1 << 18
 """How many counts are cached for one tokenizer (about 150 bytes each): a message's, its smallest
 clamp's, a role's or a name's. Beyond that the oldest quarter goes."""
-_CLAMPED = REMEMBERED >> 2
+CLAMPED = REMEMBERED >> 2
 """How many clamped messages are cached for one tokenizer (about 500 bytes each). More in one window
 would take over 700,000 tokens."""
 
@@ -65,7 +65,7 @@ class CountCache:
         self._put(self.counts, key, tokens, REMEMBERED)
 
     def store_excerpts(self, key: tuple[int, int], excerpts: dict[int, Excerpt]) -> None:
-        self._put(self.excerpts, key, excerpts, _CLAMPED)
+        self._put(self.excerpts, key, excerpts, CLAMPED)
 
     def _put(self, cached: dict[_K, _V], key: _K, value: _V, most: int) -> None:
         with self._lock:

@@ -73,7 +73,7 @@ class TiktokenText:
     def first(self, text: str, n: int) -> list[int]:
         """Return the first tokens, `n` or more; a long text is not tokenized to its end."""
         letters = n * _LETTERS
-        while letters < len(text) and (place := _END_OF_WORD.search(text, letters)):
+        while letters < len(text) and (place := _END_OF_TOKEN.search(text, letters)):
             ids = self.encode(text[: place.start()])
             if len(ids) >= n:
                 return ids
@@ -83,7 +83,7 @@ class TiktokenText:
     def last(self, text: str, n: int) -> list[int]:
         """Return the last tokens, `n` or more; a long text is not tokenized from its beginning."""
         letters = n * _LETTERS
-        while letters < len(text) and (place := _END_OF_WORD.search(text, len(text) - letters)):
+        while letters < len(text) and (place := _END_OF_TOKEN.search(text, len(text) - letters)):
             ids = self.encode(text[place.start() :])
             if len(ids) >= n:
                 return ids
@@ -207,6 +207,7 @@ _REMEMBERED_FROM = 1_000
 _LETTERS = 6  # of a token, or more than most have
 _PIECE = 1 << 12
 _END_OF_WORD = re.compile(r"(?<=[^\W\d_])(?=[ \n,.;:\u3001\u3002\uff0c\uff1a\uff1b])")
+_END_OF_TOKEN = re.compile(_END_OF_WORD.pattern.replace(r"\d", ""))  # of a number, too
 _MAX_COUNTED = 2_500_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -38,7 +38,7 @@ class SweepResult:
 
     setting: Setting
     totals: Totals
-    cost: float
+    cost_share: float
     on_frontier: bool = False
 
 
@@ -80,7 +80,7 @@ def advise(
     settings = starmap(Setting, product(_budgets(transcripts, prices, context), trim_tos))
     results = [_result(setting, transcripts, prices, never) for setting in settings]
     filled = never.peak / context if context else 0.0
-    frontier = [each for each in _frontier(results) if each.cost < 1 or filled > USABLE]
+    frontier = [each for each in _frontier(results) if each.cost_share < 1 or filled > USABLE]
     best = _best(frontier, spend, must=filled > COMFORTABLE)
     if best is not None:
         before = _OUTGROWN if filled > USABLE else ""
@@ -132,7 +132,7 @@ def _frontier(results: Iterable[SweepResult]) -> list[SweepResult]:
     sent = [result for result in results if not result.totals.over]
     least = min((result.totals.clamped for result in sent), default=0)
     frontier: list[SweepResult] = []
-    for result in sorted(sent, key=lambda result: (result.cost, -result.totals.share)):
+    for result in sorted(sent, key=lambda result: (result.cost_share, -result.totals.share)):
         dearer = frontier and result.totals.share <= frontier[-1].totals.share
         if result.totals.clamped == least and not dearer:
             frontier.append(result)
@@ -144,12 +144,12 @@ def _best(frontier: Sequence[SweepResult], spend: float, *, must: bool) -> Sweep
 
     Where the conversation outgrows the model something has to be taken.
     """
-    paid = [result for result in frontier if result.cost <= spend]
+    paid = [result for result in frontier if result.cost_share <= spend]
     if paid and (must or paid[-1].totals.share >= WORTH):
         return paid[-1]
     if not (must and frontier):
         return None
-    return next((result for result in reversed(frontier) if result.cost <= 1), frontier[0])
+    return next((result for result in reversed(frontier) if result.cost_share <= 1), frontier[0])
 
 
 # --- in words -------------------------------------------------------------------------------------
@@ -163,16 +163,16 @@ def percent(share: float) -> str:
 def _to_take(best: SweepResult, frontier: Sequence[SweepResult], spend: float) -> str:
     (max_tokens, trim_to), share = best.setting, best.totals.share
     most, dearer = "", ""
-    if best.cost <= spend:
+    if best.cost_share <= spend:
         most = f", the most of all settings that cost at most {percent(spend)}"
     for more in frontier[frontier.index(best) + 1 :][:1]:
         dearer = (
             f". The next dearer, {more.setting.max_tokens} and {more.setting.trim_to:g}, shows "
-            f"{percent(more.totals.share)} for {percent(more.cost)}"
+            f"{percent(more.totals.share)} for {percent(more.cost_share)}"
         )
     return (
-        f"Take max_tokens={max_tokens}, trim_to={trim_to:g}: the model sees {percent(share)} of "
-        f"the conversation for {percent(best.cost)} of what never trimming costs{most}{dearer}."
+        f"Take max_tokens={max_tokens}, trim_to={trim_to:g}: the model sees {percent(share)} of the "
+        f"conversation for {percent(best.cost_share)} of what never trimming costs{most}{dearer}."
     )
 
 
@@ -183,7 +183,7 @@ def _not_to_trim(never: Totals, context: int | None, why: str) -> str:
 
 def _why_not(results: Sequence[SweepResult], frontier: Sequence[SweepResult], spend: float) -> str:
     """Say why no setting is worth it."""
-    visible = [result.totals.share for result in frontier if result.cost <= spend]
+    visible = [result.totals.share for result in frontier if result.cost_share <= spend]
     if not results:
         return ""
     if visible:
@@ -194,9 +194,9 @@ def _why_not(results: Sequence[SweepResult], frontier: Sequence[SweepResult], sp
         whole = "" if cheapest.totals.clamped else " that keeps messages whole"
         return (
             f", and the cheapest setting{whole}, max_tokens={cheapest.setting.max_tokens}, "
-            f"still costs {percent(cheapest.cost)} and shows {percent(cheapest.totals.share)}"
+            f"still costs {percent(cheapest.cost_share)} and shows {percent(cheapest.totals.share)}"
         )
-    if any(result.cost < 1 and not result.totals.over for result in results):
+    if any(result.cost_share < 1 and not result.totals.over for result in results):
         return ", and every setting that costs less shortens messages"
     return ", and never trimming is cheapest"
 

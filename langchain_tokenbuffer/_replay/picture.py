@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._replay.report import Report
 
-# Okabe and Ito's palette: told apart by every eye, and in grey.
+# Okabe and Ito's palette: distinct to every eye, and in grey.
 _GONE, _WINDOW, _HEAD, _HELD, _CLAMPED = "#ebebeb", "#56b4e9", "#0072b2", "#009e73", "#cc79a7"
 _REUSED, _READ, _OVER, _LINE = "#a6d8f5", "#e69f00", "#d55e00", "#333333"
 _BANDS = {"head": _HEAD, "held": _HELD, "clamped": _CLAMPED}

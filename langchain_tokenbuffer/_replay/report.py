@@ -140,11 +140,8 @@ def _result(report: Report, result: SweepResult) -> dict[str, Any]:
     totals = _totals(report, result.totals)
     return {
         **result.setting._asdict(),
-        "share_seen": totals["share_seen"],
-        "cost": totals["cost"],
-        "cost_share": round(result.cost, 6),
-        "moved": totals["moved"],
-        "clamped": totals["clamped"],
-        "over": totals["over"],
+        **{key: totals[key] for key in ("share_seen", "cost")},
+        "cost_share": round(result.cost_share, 6),
+        **{key: totals[key] for key in ("moved", "clamped", "over")},
         "on_frontier": result.on_frontier,
     }

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._replay.simulation import Call
 
 _STYLES = {"fits": "dim", "held": "", "moved": "yellow", "clamped": "magenta", "over": "bold red"}
+_CALL_COLUMNS = ("call", "sees", "tokens", "of", "cut", "why", "left", "reusable", "cost")
+_LIST_COLUMNS = ("conversation", "messages", "calls", "largest", "sees", "moved", "clamped", "over")
 _SWEEP_LEGEND = (
     "In percent; bold: nothing shows more for less, *: shortens messages, -: does not hold."
 )
@@ -103,7 +105,7 @@ def _cell(result: SweepResult, advice: Advice) -> Text:
     totals = result.totals
     if totals.over:
         return Text("-", style="dim")
-    text = f"{100 * totals.share:.0f}, {100 * result.cost:.0f}"
+    text = f"{100 * totals.share:.0f}, {100 * result.cost_share:.0f}"
     if totals.clamped:
         return Text(f"{text}*", style="dim")
     if result.setting == advice.setting:
@@ -114,15 +116,13 @@ def _cell(result: SweepResult, advice: Advice) -> Text:
 def _calls(report: Report, *, everything: bool) -> Table:
     """A row for each call of the only conversation at which something happened."""
     ((counted, calls),) = report.simulated
-    table = _table(report)
-    for name in ("call", "sees", "tokens", "of", "cut", "why", "left", "reusable", "cost"):
-        table.add_column(name, justify="left" if name == "why" else "right", no_wrap=True)
+    table = _table(report, _CALL_COLUMNS)
     for call in _eventful(calls, everything=everything):
         if isinstance(call, int):
             table.add_row("…", _plural(call, "call"), style="dim")
             continue
         clamped = f" {len(call.clamped)}" if call.reason == "clamped" else ""
-        left = f"{len(call.left):,} ({counted.tokens_of(call.left):,})" if call.left else ""
+        left = f"{len(call.left):,} ({counted.tokens_of(call.left):,})"
         table.add_row(
             f"{call.number:,}",
             f"{call.length - call.dropped:,}/{call.length:,}",
@@ -130,7 +130,7 @@ def _calls(report: Report, *, everything: bool) -> Table:
             f"{call.total_tokens:,}",
             f"{call.cut:,}",
             f"{call.reason}{clamped}",
-            left,
+            left if call.left else "",
             f"{call.reusable:,}",
             _cost(report, call.cost),
             style=_STYLES[call.reason],
@@ -154,10 +154,7 @@ def _eventful(calls: Sequence[Call], *, everything: bool) -> Iterator[Call | int
 
 def _conversations(report: Report, width: int, *, everything: bool) -> Table:
     """A row for each conversation, the longest first."""
-    table = _table(report)
-    table.add_column("conversation", no_wrap=True)
-    for name in ("messages", "calls", "largest", "sees", "moved", "clamped", "over", "cost"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _table(report, (*_LIST_COLUMNS, "cost"))
     ordered = sorted(report.simulated, key=lambda each: -each[0].cumulative[-1])
     listed = ordered if everything else ordered[:_MAX_LISTED]
     for counted, calls in listed:
@@ -178,11 +175,15 @@ def _conversations(report: Report, width: int, *, everything: bool) -> Table:
     return table
 
 
-def _table(report: Report) -> Table:
+def _table(report: Report, columns: Sequence[str]) -> Table:
     title = "Never trimming"
     if report.setting is not None:
         title = f"max_tokens={report.setting.max_tokens}, trim_to={report.setting.trim_to:g}"
-    return Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for name in columns:
+        is_text = name in ("why", "conversation")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
+    return table
 
 
 def _shortened(name: str, width: int) -> str:

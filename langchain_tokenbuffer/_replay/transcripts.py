@@ -151,11 +151,8 @@ def _tools(value: dict[str, Any]) -> tuple[dict[str, Any], ...]:
 
 
 def _is_run(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and "inputs" in value
-        and bool({"run_type", "outputs"} & value.keys())
-    )
+    keys = value.keys() if isinstance(value, dict) else set()
+    return "inputs" in keys and bool(keys & {"run_type", "outputs"})
 
 
 def _in_runs(runs: Sequence[Any], name: str) -> Iterator[Transcript]:

@@ -5,26 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import copy
 import os
 import sqlite3
 import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeGuard, TypeVar
 
 import sqlalchemy as sa
+import tenacity
 from sqlalchemy import exc, pool
 from sqlalchemy.engine import URL, make_url
-from tenacity import (
-    AsyncRetrying,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_random_exponential,
-)
 
 from langchain_tokenbuffer._sql import migrations
 
@@ -75,54 +68,32 @@ class Database:
 
     Made of a file path, a URL or an `Engine`, everything runs in threads. Made of an
     `AsyncEngine`, async calls run in the loop that engine belongs to: the first one it is used in.
-    In any other loop, and in no loop, they run in threads over an `Engine` of its URL.
-
-    Args:
-        connection: Where the database is.
-        tables: Our tables in it, if it has any.
-        creates: Whether to create them or bring them up before the first operation; they are
-            refused otherwise, if they are not there or of another version.
+    In any other loop, and in no loop, they run in threads over an `Engine` of its URL. Before the
+    first operation the tables, if any are given, are created and brought up if `creates`, and
+    checked in any case.
     """
 
     def __init__(self, connection: object, tables: Tables | None, *, creates: bool) -> None:
         self._tables = tables
-        self._creates = creates
-        self._async: AsyncEngine | None = None
-        self._engine: sa.Engine | None = None
-        if isinstance(connection, sa.Engine):
-            _refuse_unsafe(connection)
-            _prepare_sqlite(connection)
-            self._engine = connection
-        elif isinstance(connection, (str, URL, os.PathLike)):
-            self._engine = _shared(_url_of(connection))
-        elif _is_async(connection):
-            _refuse_unsafe(connection.sync_engine)
-            _prepare_sqlite(connection.sync_engine)
-            self._async = connection
-        else:
+        self._prepare = migrations.create if creates else migrations.check
+        if isinstance(connection, (str, URL, os.PathLike)):
+            connection = _shared(_url_of(connection))
+        self._async = connection if _is_async(connection) else None
+        given = connection if self._async is None else self._async.sync_engine
+        if not isinstance(given, sa.Engine):
             msg = (
                 "connection must be a path of a SQLite file, a URL, an Engine or an AsyncEngine, "
-                f"got {type(connection).__name__}"
+                f"got {type(given).__name__}"
             )
             raise TypeError(msg)
+        _refuse_unsafe(given)
+        _prepare_sqlite(given)
+        self.given = given
 
-    @property
-    def dialect(self) -> str:
-        """The database's name, to show."""
-        engine = self._async or self._engine
-        return engine.dialect.name if engine is not None else ""
-
-    @property
+    @cached_property
     def engine(self) -> sa.Engine:
-        """The engine of the sync methods.
-
-        Raises:
-            TypeError: If there is none and none can be made; it says what to pass.
-        """
-        if self._engine is None and self._async is not None:
-            self._engine = _sync_engine(self._async)
-        assert self._engine is not None  # noqa: S101  # one of the two is given
-        return self._engine
+        """The engine of the sync methods; if none can be made, the error says what to pass."""
+        return self.given if self._async is None else _sync_engine(self._async)
 
     def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an operation in a transaction of its own and return its result.
@@ -130,88 +101,87 @@ class Database:
         What is transient, such as a lock that was not to be had, is tried again from the start. If
         one of the tries may have been committed all the same, a note on the error says `IN_DOUBT`.
         """
-        engine, in_doubt = self.engine, False
-        try:
-            for attempt in Retrying(**_RETRIES):
-                with attempt, _hidden_parameters():
-                    if tables := self._unprepared(engine):
-                        with engine.begin() as connection:
-                            migrations.prepare(connection, tables, creates=self._creates)
-                        _set_prepared(engine, tables)
-                    with engine.connect() as connection, connection.begin() as transaction:
-                        result = operation(connection, *args, **kwargs)
-                        in_doubt = True
-                        transaction.commit()
-        except BaseException as error:
-            if in_doubt:
-                error.add_note(IN_DOUBT)
-            raise
+        with _explained() as commits:
+            for attempt in tenacity.Retrying(**_RETRIES):
+                with attempt, self.engine.connect() as connection:
+                    result = self._once(connection, commits, operation, *args, **kwargs)
         return result
 
     async def arun(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """`run`, without blocking the event loop."""
         if self._async is None or not _in_own_loop(self._async.sync_engine):
             return await self.in_thread(lambda: self.run(operation, *args, **kwargs))
-        engine, in_doubt = self._async, False
-        try:
-            async for attempt in AsyncRetrying(**_RETRIES):
-                with attempt, _hidden_parameters():
-                    if tables := self._unprepared(engine.sync_engine):
-                        async with engine.begin() as connection:
-                            await connection.run_sync(
-                                migrations.prepare, tables, creates=self._creates
-                            )
-                        _set_prepared(engine.sync_engine, tables)
-                    async with engine.connect() as connection, connection.begin() as transaction:
-                        result = await connection.run_sync(operation, *args, **kwargs)
-                        in_doubt = True
-                        await transaction.commit()
-        except BaseException as error:
-            if in_doubt:
-                error.add_note(IN_DOUBT)
-            raise
+        with _explained() as commits:
+            async for attempt in tenacity.AsyncRetrying(**_RETRIES):
+                with attempt:
+                    async with self._async.connect() as connection:
+                        result = await connection.run_sync(
+                            self._once, commits, operation, *args, **kwargs
+                        )
+        return result
+
+    def _once(
+        self,
+        connection: sa.Connection,
+        commits: list[sa.Transaction],
+        operation: Operation[P, R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        engine, tables = connection.engine, self._tables
+        if tables is not None and tables not in _prepared.get(engine, ()):
+            with connection.begin():
+                self._prepare(connection, tables)
+            with _lock:
+                _prepared.setdefault(engine, set()).add(tables)
+        with connection.begin() as transaction:
+            result = operation(connection, *args, **kwargs)
+            commits.append(transaction)
+            transaction.commit()
         return result
 
     async def in_thread(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call what takes its time in a thread of the engine's own."""
-        engine = self._async.sync_engine if self._async is not None else self.engine
         context = contextvars.copy_context()
-        done = _executor(engine).submit(context.run, partial(call, *args, **kwargs))
+        done = _executor(self.given).submit(context.run, partial(call, *args, **kwargs))
         return await asyncio.wrap_future(done)
-
-    def _unprepared(self, engine: sa.Engine) -> Tables | None:
-        """Return the tables, if it is not known that they are there and of our version."""
-        return None if self._tables in _prepared.get(engine, ()) else self._tables
 
     def without_tables(self) -> Database:
         """Return the same database, whose tables need not be there."""
-        bare = copy.copy(self)
-        bare._tables = None  # noqa: SLF001  # our own
-        return bare
+        return Database(self._async or self.given, None, creates=False)
 
 
-def _set_prepared(engine: sa.Engine, tables: Tables) -> None:
-    with _lock:
-        _prepared.setdefault(engine, set()).add(tables)
+@contextlib.contextmanager
+def _explained() -> Iterator[list[sa.Transaction]]:
+    """Yield what collects the commits that are tried; say on an error if one may have been made.
 
-
-# --- engines ------------------------------------------------------------------------------------
+    Parameters, which are messages, are kept out of what it says, also on others' engines.
+    """
+    commits: list[sa.Transaction] = []
+    try:
+        yield commits
+    except BaseException as error:
+        if commits:
+            error.add_note(IN_DOUBT)
+        if isinstance(error, exc.StatementError):
+            error.hide_parameters = True
+        raise
 
 
 def _url_of(connection: str | URL | os.PathLike[str]) -> URL:
     """Return the URL; a string without `://` is the path of a SQLite file."""
-    if isinstance(connection, URL):
-        url = connection
-    elif isinstance(connection, str) and "://" in connection:
-        try:
-            url = make_url(connection)
-        except exc.ArgumentError:
-            # SQLAlchemy quotes the string, password and all.
-            msg = "connection is no URL that SQLAlchemy can read"
-            raise ValueError(msg) from None
-    else:
+    if isinstance(connection, os.PathLike) or (
+        isinstance(connection, str) and "://" not in connection
+    ):
         path = os.path.abspath(os.fspath(connection))  # noqa: PTH100  # not resolved: links stay
         return URL.create("sqlite", database=path)
+    try:
+        url = make_url(connection)
+    except exc.ArgumentError:
+        # SQLAlchemy quotes the string, password and all.
+        msg = "connection is no URL that SQLAlchemy can read"
+        raise ValueError(msg) from None
     driver = url.drivername.partition("+")[2]
     if driver in _SYNC_DRIVERS:
         url = url.set(drivername=_SYNC_DRIVERS[driver]).difference_update_query(_ASYNCPG_ONLY)
@@ -221,10 +191,9 @@ def _url_of(connection: str | URL | os.PathLike[str]) -> URL:
 def _shared(url: URL) -> sa.Engine:
     """Return the process's engine for a URL."""
     with _lock:
-        engine = _engines.get(url)
-        if engine is None:
-            engine = _engines[url] = _made(url)
-        return engine
+        if url not in _engines:
+            _engines[url] = _made(url)
+        return _engines[url]
 
 
 def _made(url: URL) -> sa.Engine:
@@ -316,12 +285,11 @@ def _on_connect(connection: Any, _record: object) -> None:
 def _executor(engine: sa.Engine) -> ThreadPoolExecutor:
     """Return the engine's threads: no more than its pool, or they would wait for each other."""
     with _lock:
-        executor = _executors.get(engine)
-        if executor is None:
+        if engine not in _executors:
             size = engine.pool.size() if isinstance(engine.pool, pool.QueuePool) else 0
-            executor = ThreadPoolExecutor(size or _THREADS, thread_name_prefix="tokenbuffer-sql")
-            _executors[engine] = executor
-        return executor
+            threads = ThreadPoolExecutor(size or _THREADS, thread_name_prefix="tokenbuffer-sql")
+            _executors[engine] = threads
+        return _executors[engine]
 
 
 def _in_own_loop(engine: sa.Engine) -> bool:
@@ -343,23 +311,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-# --- trying again -------------------------------------------------------------------------------
-
 _TRANSIENT_STATES = ("08", "40", "53", "55P03", "57P0", "57014")
 """SQLSTATE: connection, rollback (serialization, deadlock), resources, lock, shutdown, timeout."""
-_TRANSIENT_ERRNOS = frozenset(
-    {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 2006, 2013, 4031}
-)
+_TRANSIENT_ERRNOS = {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 2006, 2013, 4031}
 """MySQL: connections, shutdown, packets in transit, lock wait, deadlock, server gone."""
 
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether trying again may help."""
-    if isinstance(error, (ConcurrentCreateError, exc.TimeoutError)):
-        return True
-    if not isinstance(error, exc.DBAPIError):
-        return False
-    return error.connection_invalidated or _has_transient_code(error)
+    if isinstance(error, exc.DBAPIError):
+        return error.connection_invalidated or _has_transient_code(error)
+    return isinstance(error, (ConcurrentCreateError, exc.TimeoutError))
 
 
 def _has_transient_code(error: exc.DBAPIError) -> bool:
@@ -378,18 +340,8 @@ def _has_transient_code(error: exc.DBAPIError) -> bool:
 
 
 _RETRIES: dict[str, Any] = {
-    "stop": stop_after_attempt(8),
-    "wait": wait_random_exponential(multiplier=0.05, max=2),
-    "retry": retry_if_exception(is_transient),
+    "stop": tenacity.stop_after_attempt(8),
+    "wait": tenacity.wait_random_exponential(multiplier=0.05, max=2),
+    "retry": tenacity.retry_if_exception(is_transient),
     "reraise": True,
 }
-
-
-@contextlib.contextmanager
-def _hidden_parameters() -> Iterator[None]:
-    """Keep parameters, which are messages, out of what an error says; also on others' engines."""
-    try:
-        yield
-    except exc.StatementError as error:
-        error.hide_parameters = True
-        raise

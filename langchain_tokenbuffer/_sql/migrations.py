@@ -31,9 +31,6 @@ _LOCK_SECONDS = 60
 """How long MySQL and MariaDB wait for the lock."""
 
 
-# --- the steps, the first from version 1 to version 2 -------------------------------------------
-
-
 def _name_columns_after_contents(connection: sa.Connection, tables: Tables) -> None:
     """0.2.0: `steady`, `settings` and `seen` say what they hold."""
     _rename(connection, tables.sessions, "steady", "append_only")
@@ -42,6 +39,7 @@ def _name_columns_after_contents(connection: sa.Connection, tables: Tables) -> N
 
 
 _STEPS: tuple[Callable[[sa.Connection, Tables], None], ...] = (_name_columns_after_contents,)
+"""The first from version 1 to version 2."""
 
 VERSION = 1 + len(_STEPS)
 """Of the tables that this release knows."""
@@ -57,27 +55,13 @@ def _rename(connection: sa.Connection, table: sa.Table, old: str, new: str) -> N
         connection.execute(sa.text(f"ALTER TABLE {name} RENAME COLUMN {old} TO {new}"))
 
 
-# --- creating and checking ----------------------------------------------------------------------
-
-
-def prepare(connection: sa.Connection, tables: Tables, *, creates: bool) -> None:
-    """Let the tables be there and of our version, or refuse them.
-
-    Raises:
-        TokenBufferError: As `create` does; also if they would have to be changed and must not be.
-    """
-    if creates:
-        create(connection, tables)
-    else:
-        _refuse_others(_version(connection, tables.versions), tables)
+def check(connection: sa.Connection, tables: Tables) -> None:
+    """Refuse tables that are not there, or not of our version."""
+    _refuse_others(_version(connection, tables.versions), tables)
 
 
 def create(connection: sa.Connection, tables: Tables) -> None:
-    """Create what is missing and bring up what is older; safe in many processes at once.
-
-    Raises:
-        TokenBufferError: If the tables were made by a release that is newer than this one.
-    """
+    """Create what is missing, bring up what is older, refuse newer; safe in many processes."""
     version = _version(connection, tables.versions)
     if version is None or version < VERSION:
         with _alone(connection):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langchain_core.messages import messages_from_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from langchain_core.messages import BaseMessage
 
@@ -62,7 +62,9 @@ def encode(message: BaseMessage) -> str:
     names its type.
     """
     data = message.model_dump(warnings=False)
-    if data.get("artifact") is not None and not _is_plain(data["artifact"]):
+    try:
+        json.dumps(data.get("artifact"))
+    except (TypeError, ValueError, RecursionError):
         logger.warning("An artifact of type %s was not stored", type(data["artifact"]).__name__)
         data["artifact"] = None
     return _text({"type": message.type, "data": data})
@@ -76,26 +78,16 @@ def decode(text: str) -> BaseMessage:
     return messages_from_dict([json.loads(text)])[0]
 
 
-def decode_rows(rows: Sequence[StoredRow], session_id: str) -> Iterator[tuple[int, BaseMessage]]:
+def decode_rows(
+    rows: Iterable[StoredRow], session_id: str, what: str = "Message"
+) -> Iterator[tuple[int, BaseMessage]]:
     """Yield the messages of rows with their places; one that cannot be read is logged, left out."""
     for seq, payload in rows:
         try:
             yield seq, decode(payload)
         except Exception as error:  # noqa: BLE001  # whatever it is, the others can be read
-            logger.error(  # noqa: TRY400  # a traceback would quote the message
-                "Message %d of session %r cannot be read: %s",
-                seq,
-                session_id,
-                type(error).__name__,
-            )
-
-
-def _is_plain(value: object) -> bool:
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True
+            kind = type(error).__name__  # a traceback would quote the message
+            logger.error("%s %d of session %r cannot be read: %s", what, seq, session_id, kind)  # noqa: TRY400
 
 
 def _text(value: dict[str, Any]) -> str:

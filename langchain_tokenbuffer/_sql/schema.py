@@ -47,12 +47,7 @@ class Tables:
 
 
 def checked_name(value: object, name: str) -> str:
-    """Return a name that is safe in SQL.
-
-    Raises:
-        TypeError: If it is not a string.
-        ValueError: If it is anything but letters, digits and underscores, or too long.
-    """
+    """Return a name that is safe in SQL."""
     if not isinstance(value, str):
         msg = f"{name} must be a string, got {value!r} ({type(value).__name__})"
         raise TypeError(msg)
@@ -62,26 +57,14 @@ def checked_name(value: object, name: str) -> str:
     return value
 
 
-def tables(prefix: object, schema: object = None) -> Tables:
-    """Describe the tables of a prefix in a database schema.
-
-    Raises:
-        TypeError: If one of the names is not a string.
-        ValueError: If one of the names is not safe in SQL.
-    """
-    name = None if schema is None else checked_name(schema, "schema")
-    return _tables(checked_name(prefix, "prefix"), name)
-
-
 @cache
-def _tables(prefix: str, schema: str | None) -> Tables:
-    metadata = sa.MetaData(schema=schema)
+def tables(prefix: str, schema: str | None = None) -> Tables:
+    """Describe the tables of a prefix in a database schema; names that are not safe are refused."""
+    checked_name(prefix, "prefix")
+    metadata = sa.MetaData(schema=None if schema is None else checked_name(schema, "schema"))
     sessions = _sessions(prefix, metadata)
-    versions = sa.Table(
-        f"{prefix}_schema",
-        metadata,
-        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
-    )
+    version = sa.Column("version", sa.Integer, primary_key=True, autoincrement=False)
+    versions = sa.Table(f"{prefix}_schema", metadata, version)
     return Tables(sessions, _messages(prefix, metadata, sessions), versions)
 
 
@@ -128,12 +111,6 @@ def _messages(prefix: str, metadata: sa.MetaData, sessions: sa.Table) -> sa.Tabl
         sa.UniqueConstraint("session_id", "append_key", name=f"{prefix}_appends"),
     )
     marked = messages.c.mark.is_not(None)
-    sa.Index(
-        f"{prefix}_marks",
-        messages.c.session_id,
-        messages.c.mark,
-        messages.c.seq,
-        sqlite_where=marked,
-        postgresql_where=marked,
-    )
+    mark = (messages.c.session_id, messages.c.mark, messages.c.seq)
+    sa.Index(f"{prefix}_marks", *mark, sqlite_where=marked, postgresql_where=marked)
     return messages

@@ -33,25 +33,17 @@ from langchain_tokenbuffer.errors import TokenBudgetError
 from langchain_tokenbuffer.order import repair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 logger = logging.getLogger(__name__)
 
 
 class StoredWindow(NamedTuple):
-    """A window as it was read.
+    """A window as it was read."""
 
-    Attributes:
-        settings: The digest of what it was computed with.
-        rows: Its messages, in order.
-        clamped: Sequence number to tokens of those that are shortened.
-        shortage: What to raise instead, if the last message does not fit.
-    """
-
-    settings: str
-    rows: list[StoredRow]
-    clamped: dict[int, int]
-    shortage: dict[str, Any] | None
+    settings: str  # the digest of what it was computed with
+    rows: list[StoredRow]  # its messages, in order
+    display: dict[str, Any]  # what is clamped, and what to raise instead; see `display_of`
 
 
 class Imported(NamedTuple):
@@ -67,58 +59,40 @@ class AlreadyStoredError(Exception):
 
 
 class AlreadyImportedError(Exception):
-    """An import came further than this append begins."""
-
-    def __init__(self, upto: int) -> None:
-        super().__init__(upto)
-        self.upto = upto
+    """An import came further than this append begins; the argument says how far."""
 
 
 class Session:
-    """One session under one buffer's settings.
-
-    Attributes:
-        tables: Where it is stored, ...
-        key: ... and what it is found by there.
-        session_id: Its id.
-        settings: What its window is computed with.
-    """
+    """One session under one buffer's settings."""
 
     def __init__(self, tables: Tables, session_id: str, settings: Settings) -> None:
         self.tables = tables
-        self.key = key_of(session_id)
         self.session_id = session_id
+        self.key = key_of(session_id)  # what it is found by
         self.settings = settings
-        self._buffer = settings.buffer
+        self.buffer = settings.buffer
         self._s = tables.sessions.c
         self._m = tables.messages.c
-
-    # --- reading ---
 
     def read_window(self, connection: sa.Connection) -> StoredWindow | None:
         """Read the window: one statement, so one state of the session. O(window)."""
         s, m, own = self._s, self._m, self._own
         kept = m.mark == sa.literal_column(str(int(Mark.KEPT)))
         place = sa.literal(-1).label("seq")
-        session = sa.select(place, s.display.label("payload"), s.settings_digest).where(
-            s.key == self.key
-        )
+        about = sa.select(place, s.display.label("payload"), s.settings_digest)
         row = sa.select(m.seq, m.payload, sa.literal("").label("settings"))
-        before_cut = row.where(m.session_id == own(s.id), kept, m.seq < own(s.cut))
-        tail = row.where(
-            m.session_id == own(s.id),
-            m.seq >= own(s.cut),
-            m.seq < own(s.next_seq),
-            sa.or_(m.mark.is_(None), kept),
+        mine = row.where(m.session_id == own(s.id))
+        before_cut = mine.where(kept, m.seq < own(s.cut))
+        tail = mine.where(
+            m.seq >= own(s.cut), m.seq < own(s.next_seq), sa.or_(m.mark.is_(None), kept)
         )
-        found = connection.execute(sa.union_all(session, before_cut, tail)).all()
+        window = sa.union_all(about.where(s.key == self.key), before_cut, tail)
+        found = sorted(map(tuple, connection.execute(window)))
         if not found:
             return None
-        (_, display, settings), *rows = sorted(map(tuple, found))
-        shown = json.loads(display)
-        clamped = {int(seq): tokens for seq, tokens in shown["sizes"].items()}
+        (_, display, settings), *rows = found
         stored = [StoredRow(seq, payload) for seq, payload, _ in rows]
-        return StoredWindow(settings, stored, clamped, shown["shortage"])
+        return StoredWindow(settings, stored, json.loads(display))
 
     def refresh_window(self, connection: sa.Connection) -> StoredWindow | None:
         """Compute the window anew if it is outdated; read it."""
@@ -138,17 +112,18 @@ class Session:
         if window is None:
             return []
         found = decode_rows(window.rows, self.session_id)
-        if not self._buffer.token_counter.additive:
-            return self._buffer.trim([message for _, message in found])
-        if window.shortage is not None:
-            raise TokenBudgetError(**window.shortage)
-        clamped, meter = window.clamped, self._buffer.meter
+        if not self.buffer.token_counter.additive:
+            return self.buffer.trim([message for _, message in found])
+        if (shortage := window.display["shortage"]) is not None:
+            raise TokenBudgetError(**shortage)
+        clamped = {int(seq): tokens for seq, tokens in window.display["sizes"].items()}
+        meter = self.buffer.meter
         messages = [
             meter.clamped(message, clamped[seq]) if seq in clamped else message
             for seq, message in found
         ]
         if len(messages) < len(window.rows):  # one that is missing must not poison the rest
-            messages = self._buffer.trim(repair(messages)[0])
+            messages = self.buffer.trim(repair(messages)[0])
         return messages
 
     def read_page(self, connection: sa.Connection, after: int, size: int) -> list[StoredRow]:
@@ -173,28 +148,26 @@ class Session:
 
     def metadata(self, connection: sa.Connection) -> dict[str, Any]:
         """Read what the session carries beside its messages."""
-        text = connection.scalar(sa.select(self._s.metadata).where(self._s.key == self.key))
-        return dict(json.loads(text)) if text else {}
+        return self._read_json(connection, self._s.metadata)
 
     def imported(self, connection: sa.Connection, source: str) -> int | None:
         """Read how far the import from a source came."""
-        text = connection.scalar(sa.select(self._s.imported).where(self._s.key == self.key))
-        return json.loads(text).get(source) if text else None
+        return self._read_json(connection, self._s.imported).get(source)
+
+    def _read_json(self, connection: sa.Connection, column: sa.Column[Any]) -> dict[str, Any]:
+        text = connection.scalar(sa.select(column).where(self._s.key == self.key))
+        return dict(json.loads(text)) if text else {}
 
     # --- appending ---
 
     def new_messages(self, messages: Sequence[BaseMessage]) -> list[NewMessage]:
-        """Count and encode messages, before anything is locked.
-
-        Raises:
-            TypeError: If one of them is no message.
-        """
+        """Count and encode messages, before anything is locked."""
         for message in messages:
             if not isinstance(message, BaseMessage):
                 msg = f"messages must be messages, got {type(message).__name__}"
                 raise TypeError(msg)
-        self.settings.digests()
-        meter = self._buffer.meter
+        _ = self.settings.digest
+        meter = self.buffer.meter
         numbers = meter.numbers(messages, meter.keys(messages))
         return [
             NewMessage(each, encode(message), message)
@@ -233,13 +206,7 @@ class Session:
         key: str,
         imported: Imported | None = None,
     ) -> None:
-        """Store messages, all or none, and update the window.
-
-        Args:
-            connection: A connection in a transaction.
-            new: The messages.
-            key: What a repeated try is known by.
-            imported: How far an import comes with them.
+        """Store messages, all or none, and update the window; `key` is what a repeat is known by.
 
         Raises:
             AlreadyStoredError: If they are stored.
@@ -247,38 +214,39 @@ class Session:
         """
         if not new:
             return
-        row = self._take_numbers(connection, new, key)
-        if row is None:
-            self._begin(connection)
-            row = self._take_numbers(connection, new, key)
-            assert row is not None  # noqa: S101  # it was made in this transaction
+        s, m = self._s, self._m
+        stored = sa.select(m.seq).where(m.session_id == s.id, m.append_key == sa.literal(key))
+        tokens = sum(each.numbers.tokens for each in new)
+        row = self._lock_or_begin(
+            connection,
+            s.imported,
+            sa.exists(stored).label("is_stored"),
+            next_seq=s.next_seq + len(new),
+            tokens=s.tokens + tokens,
+        )
         first = row.next_seq - len(new)
         if row.is_stored or (imported is None and self._repeats(connection, row.id, first, new)):
             raise AlreadyStoredError
         if imported is not None:
             self._advance_import(connection, row, imported)
-        marks: dict[int, int] = {}
-        only_adds = not self.is_outdated(row.settings_digest) and row.append_only
-        if not (only_adds and row.tokens <= self._buffer.max_tokens):
-            marks = self._window_update(connection, row).apply(new)
-        connection.execute(
-            sa.insert(self.tables.messages), self._rows(row.id, first, new, key, marks)
-        )
-
-    def _take_numbers(
-        self, connection: sa.Connection, new: Sequence[NewMessage], key: str
-    ) -> sa.Row[Any] | None:
-        """Take the session, sequence numbers for new messages, and their tokens into its sum."""
-        s, m = self._s, self._m
-        stored_as = sa.exists(
-            sa.select(m.seq).where(m.session_id == s.id, m.append_key == sa.literal(key))
-        )
-        return self._lock(
-            connection,
-            (s.imported, stored_as.label("is_stored")),
-            next_seq=s.next_seq + len(new),
-            tokens=s.tokens + sum(each.numbers.tokens for each in new),
-        )
+        is_outdated = self.is_outdated(row.settings_digest)
+        fits = not is_outdated and row.append_only and row.tokens <= self.buffer.max_tokens
+        marks = {} if fits else self._update_window(connection, row, new)
+        all_have = {"session_id": row.id, "created_at": _now(), "counter": self.settings.counter}
+        rows = [
+            {
+                **all_have,
+                **columns_of(each.numbers),
+                "seq": seq,
+                "append_key": None,
+                "mark": marks.get(seq),
+                "payload": each.payload,
+            }
+            for seq, each in enumerate(new, first)
+        ]
+        # The key is on the last one: that is what stays in the window longest.
+        rows[-1]["append_key"] = key
+        connection.execute(sa.insert(self.tables.messages), rows)
 
     def _advance_import(
         self, connection: sa.Connection, row: sa.Row[Any], imported: Imported
@@ -288,33 +256,6 @@ class Session:
             raise AlreadyImportedError(positions[imported.source])
         positions[imported.source] = imported.upto
         self.update(connection, row.id, imported=json.dumps(positions))
-
-    def _rows(
-        self,
-        session: int,
-        first: int,
-        new: Sequence[NewMessage],
-        key: str,
-        marks: Mapping[int, int],
-    ) -> list[dict[str, Any]]:
-        now = _now()
-        # The key is on the last one: that is what stays in the window longest.
-        keys = [None] * (len(new) - 1) + [key]
-        return [
-            {
-                "session_id": session,
-                "seq": seq,
-                "append_key": append_key,
-                "created_at": now,
-                "counter": self.settings.counter,
-                "mark": marks.get(seq),
-                "payload": message.payload,
-                **columns_of(message.numbers),
-            }
-            for seq, append_key, message in zip(
-                range(first, first + len(new)), keys, new, strict=True
-            )
-        ]
 
     def _repeats(
         self, connection: sa.Connection, session: int, first: int, new: Sequence[NewMessage]
@@ -331,7 +272,7 @@ class Session:
         return list(last) == [each.payload for each in new]
 
     def _lock(
-        self, connection: sa.Connection, columns: Sequence[Any] = (), **values: Any
+        self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any
     ) -> sa.Row[Any] | None:
         """Take the session: the UPDATE is the lock. Return its row, or None if there is none."""
         s = self._s
@@ -341,40 +282,31 @@ class Session:
         taken = connection.execute(update.values(updated_at=_now(), **values))
         if not taken.rowcount:
             return None
-        row = sa.select(
-            s.id,
-            s.next_seq,
-            s.cut,
-            s.tokens,
-            s.append_only,
-            s.settings_digest,
-            s.epoch,
-            s.acknowledged,
-        )
-        return connection.execute(row.add_columns(*columns).where(mine)).one()
+        row = (s.id, s.next_seq, s.cut, s.tokens, s.append_only, s.settings_digest)
+        select: sa.Select[Any] = sa.select(*row, s.epoch, s.acknowledged, *columns)
+        return connection.execute(select.where(mine)).one()
 
-    def _begin(self, connection: sa.Connection) -> None:
-        """Make the session."""
-        now = _now()
-        try:
-            connection.execute(
-                sa.insert(self.tables.sessions).values(
-                    key=self.key,
-                    name=json.dumps(self.session_id),
-                    next_seq=0,
-                    cut=0,
-                    epoch=0,
-                    created_at=now,
-                    updated_at=now,
-                    **self._empty_window(),
-                )
-            )
-        except exc.IntegrityError as error:
-            raise ConcurrentCreateError from error
+    def _lock_or_begin(
+        self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any
+    ) -> sa.Row[Any]:
+        """`_lock`, and make the session if there is none."""
+        row = self._lock(connection, *columns, **values)
+        if row is None:
+            now = _now()
+            begun = {"next_seq": 0, "cut": 0, "epoch": 0, "created_at": now, "updated_at": now}
+            new = {"key": self.key, "name": json.dumps(self.session_id), **begun}
+            insert = sa.insert(self.tables.sessions).values(**new, **self._empty_window())
+            try:
+                connection.execute(insert)
+            except exc.IntegrityError as error:
+                raise ConcurrentCreateError from error
+            row = self._lock(connection, *columns, **values)
+        assert row is not None  # noqa: S101  # it was made in this transaction
+        return row
 
     def _empty_window(self) -> dict[str, Any]:
         return {
-            "tokens": self._buffer.budget().fixed,
+            "tokens": self.buffer.budget().fixed,
             "append_only": 0,
             "settings_digest": self.settings.digest,
             "display": display_of(None),
@@ -385,18 +317,19 @@ class Session:
         update = sa.update(self.tables.sessions).where(self._s.id == session)
         connection.execute(update.values(**values))
 
-    def _window_update(self, connection: sa.Connection, row: sa.Row[Any]) -> WindowUpdate:
-        return WindowUpdate(connection, self.tables, self.settings, self.session_id, row)
+    def _update_window(
+        self, connection: sa.Connection, row: sa.Row[Any], new: Sequence[NewMessage] = ()
+    ) -> dict[int, int]:
+        update = WindowUpdate(connection, self.tables, self.settings, self.session_id, row)
+        return update.apply(new)
 
     def refresh_if_outdated(self, connection: sa.Connection) -> sa.Row[Any] | None:
         """Take the session; compute its window anew if that is outdated. Return its row."""
         row = self._lock(connection)
         if row is not None and self.is_outdated(row.settings_digest):
-            self._window_update(connection, row).apply(())
+            self._update_window(connection, row)
             row = self._lock(connection)
         return row
-
-    # --- the whole session ---
 
     def clear(self, connection: sa.Connection) -> None:
         """Delete the messages; the session stays, and its sequence goes on."""
@@ -424,9 +357,7 @@ class Session:
 
     def set_metadata(self, connection: sa.Connection, text: str) -> None:
         """Keep this with the session, and make the session if need be."""
-        if self._lock(connection, metadata=text) is None:
-            self._begin(connection)
-            self._lock(connection, metadata=text)
+        self._lock_or_begin(connection, metadata=text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,27 +381,25 @@ class SessionInfo:
     metadata: dict[str, Any]
 
 
-def list_sessions(
-    connection: sa.Connection, tables: Tables, after: int
-) -> tuple[list[SessionInfo], int | None]:
-    """Read a page of sessions behind one, and where the next page begins."""
+def list_sessions(connection: sa.Connection, tables: Tables, after: int) -> Sequence[sa.Row[Any]]:
+    """Read a page of sessions behind one."""
     s = tables.sessions.c
     page: sa.Select[Any] = sa.select(
         s.id, s.name, s.next_seq, s.tokens, s.created_at, s.updated_at, s.metadata
     )
-    rows = connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE)).all()
-    infos = [
-        SessionInfo(
-            json.loads(name),
-            appended,
-            tokens,
-            created.replace(tzinfo=UTC),
-            updated.replace(tzinfo=UTC),
-            json.loads(metadata) if metadata else {},
-        )
-        for _, name, appended, tokens, created, updated, metadata in map(tuple, rows)
-    ]
-    return infos, rows[-1][0] if rows else None
+    return connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE)).all()
+
+
+def info_of(row: sa.Row[Any]) -> SessionInfo:
+    """Say what a row of such a page says."""
+    return SessionInfo(
+        json.loads(row.name),
+        row.next_seq,
+        row.tokens,
+        row.created_at.replace(tzinfo=UTC),
+        row.updated_at.replace(tzinfo=UTC),
+        json.loads(row.metadata) if row.metadata else {},
+    )
 
 
 def _now() -> datetime:

@@ -54,7 +54,7 @@ def test_the_recommended_setting_costs_at_most_half_of_never_trimming(advice: Ad
 
 def test_nothing_that_costs_at_most_half_shows_more(advice: Advice) -> None:
     (taken,) = [each for each in advice.results if each.setting == advice.setting]
-    cheap = [each for each in advice.results if each.cost <= 0.5 and not each.totals.clamped]
+    cheap = [each for each in advice.results if each.cost_share <= 0.5 and not each.totals.clamped]
     assert taken.totals.share == max(each.totals.share for each in cheap)
 
 
@@ -63,7 +63,7 @@ def test_the_sentence_names_the_setting_and_both_shares(advice: Advice) -> None:
     budget, trim_to = taken.setting
     assert f"Take max_tokens={budget}, trim_to={trim_to:g}" in advice.sentence
     assert f"{100 * taken.totals.share:.0f} % of the conversation" in advice.sentence
-    assert f"for {100 * taken.cost:.0f} % of what never trimming costs" in advice.sentence
+    assert f"for {100 * taken.cost_share:.0f} % of what never trimming costs" in advice.sentence
 
 
 def test_no_setting_beats_one_on_the_frontier(advice: Advice) -> None:
@@ -73,12 +73,12 @@ def test_no_setting_beats_one_on_the_frontier(advice: Advice) -> None:
         for here in advice.results
         if here.on_frontier
         for other in whole
-        if other.cost < here.cost and other.totals.share >= here.totals.share
+        if other.cost_share < here.cost_share and other.totals.share >= here.totals.share
     ]
 
 
 def test_moving_the_cut_every_turn_costs_more_than_never_trimming(advice: Advice) -> None:
-    costs = {each.setting: each.cost for each in advice.results}
+    costs = {each.setting: each.cost_share for each in advice.results}
     budget = max(setting.max_tokens for setting in costs)
     assert costs[budget, 1.0] > 1 > costs[budget, 0.6]  # type: ignore[index]
 

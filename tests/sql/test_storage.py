@@ -25,6 +25,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from langchain_tokenbuffer._sql import evictions
 from langchain_tokenbuffer._sql import window as sql_window
 from langchain_tokenbuffer._sql.rows import decode, encode
 from langchain_tokenbuffer._window.replay import RULE
@@ -503,10 +504,10 @@ def test_an_acknowledgement_that_comes_after_the_window_was_computed_anew_counts
 ) -> None:
     history = lite.history("s")
     history.add_messages(LONG_TURN)
-    batch = history._database.run(history._evictions.pending, 100)
+    batch = history._database.run(evictions.pending, history._session, 100)
     assert batch is not None
     _ = lite.history("s", max_tokens=400).messages
-    history._database.run(history._evictions.acknowledge, batch)
+    history._database.run(evictions.acknowledge, history._session, batch)
     handed: list[BaseMessage] = []
     for n in range(60):
         lite.history("s", max_tokens=400).add_messages(turn(n))
