@@ -139,11 +139,7 @@ def test_a_module_imports_from_outside_only_its_own_host() -> None:
         f"{module} imports {host}"
         for module, hosts in OUTSIDE.items()
         for host in hosts
-        if (
-            is_in(module, WITHOUT_LANGCHAIN)
-            if host in core
-            else not is_in(module, HOSTS.get(host, set()))
-        )
+        if (is_in(module, WITHOUT_LANGCHAIN) if host in core else not is_in(module, HOSTS.get(host, set())))
     ] == []
 
 
