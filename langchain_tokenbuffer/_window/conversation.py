@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 class MessageMeter:
     """Reads messages into numbers, with one counter and one rule of what is pinned."""
 
-    def __init__(
-        self, counter: TokenCounter, pin: Callable[[BaseMessage], bool] | None = None
-    ) -> None:
+    def __init__(self, counter: TokenCounter, pin: Callable[[BaseMessage], bool] | None = None) -> None:
         self.counter = counter
         self._pin = pin
 
@@ -64,8 +62,7 @@ class MessageMeter:
         if not clamped:
             return [messages[index] for index in kept]
         return [
-            self.clamped(messages[index], clamped[index]) if index in clamped else messages[index]
-            for index in kept
+            self.clamped(messages[index], clamped[index]) if index in clamped else messages[index] for index in kept
         ]
 
     def min_tokens(self, message: BaseMessage) -> int:

@@ -120,9 +120,7 @@ class WindowDriver:
 
     # --- going on ---
 
-    def push(
-        self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None
-    ) -> list[int]:
+    def push(self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None) -> list[int]:
         """Follow the conversation by one message; return what left, as `Replay.push` does."""
         replay = self._replay
         index = replay.count if at is None else at
@@ -171,9 +169,7 @@ class WindowDriver:
 
     def _use_report(self, index: int, report: Report, tokens: int) -> None:
         """Let the budget be worth what a report says, from its message on and no sooner."""
-        anchor = self._billing.anchor_after(
-            self._anchor, report, self._replay.message_tokens, tokens
-        )
+        anchor = self._billing.anchor_after(self._anchor, report, self._replay.message_tokens, tokens)
         if anchor is self._anchor:
             return
         self._anchor, self._first_unreported = anchor, index + 1

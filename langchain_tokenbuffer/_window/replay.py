@@ -116,9 +116,7 @@ class Replay:
         """Take another budget from the next message on."""
         self.budget = budget
 
-    def push(
-        self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None
-    ) -> list[int]:
+    def push(self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None) -> list[int]:
         """Take the next message in and move the cut if the budget is passed.
 
         Args:

@@ -56,7 +56,5 @@ def shrink(sizes: Sequence[int], floors: Sequence[int], excess: int) -> list[int
     total = sum(sizes)
     # Savings fall as the level rises, so shortfalls rise: the first level that saves too little
     # lies one above the one wanted. The biggest size is such a level.
-    level = bisect_left(
-        range(max(sizes)), 1, key=lambda level: int(total - sum(at(level)) < excess)
-    )
+    level = bisect_left(range(max(sizes)), 1, key=lambda level: int(total - sum(at(level)) < excess))
     return at(max(level - 1, 0))
