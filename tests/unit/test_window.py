@@ -158,7 +158,7 @@ def test_push_never_raises_and_returns_each_message_that_leaves_exactly_once(
     left: list[int] = []
     for m in messages:
         left += replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
-    replay._shortage = None  # what is in the window, also when it does not fit
+    replay.shortage = None  # what is in the window, also when it does not fit
     assert sorted(left) == list(replay.window().dropped)
 
 
