@@ -220,6 +220,13 @@ def test_a_replay_holds_the_window_and_not_the_conversation(oversize: Oversize) 
     assert held_after(400) < 1.3 * held_after(20)
 
 
+def test_a_message_with_an_index_of_its_own_leaves_a_gap_before_it() -> None:
+    replay = Replay(Budget(20))
+    for index, kind in ((3, "human"), (7, "ai")):
+        replay.push(MessageTokens(kind, 5), lambda _: 5, at=index)  # type: ignore[arg-type]
+    assert (replay.kept(), replay.cut, replay.count) == ([3, 7], 3, 8)
+
+
 def test_an_empty_conversation_has_an_empty_window() -> None:
     assert Replay(Budget(10)).window() == Window((), (), {}, 0, 0)
 
