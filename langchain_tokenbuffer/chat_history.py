@@ -117,16 +117,15 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
     ) -> Iterator[Iterator[list[BaseMessage]]]:
         """Yield what is written at once: all, or single messages if the history does so anyway.
 
-        By itself such a history would not say how far it came. What fails is not tried again: a
-        store that lost its answer may hold the messages, and would hold them twice. It is logged,
-        since `RunnableWithMessageHistory` swallows what a write raises.
+        By itself such a history would not say how far it came.
         """
-        kind, base, stored = type(self.history), BaseChatMessageHistory, 0
+        messages, stored = list(messages), 0  # whatever can be iterated over, once
+        kind, base = type(self.history), BaseChatMessageHistory
         one_by_one = all(getattr(kind, way) is getattr(base, way) for way in ways)
 
         def parts() -> Iterator[list[BaseMessage]]:
             nonlocal stored
-            for part in [[each] for each in messages] if one_by_one else [list(messages)]:
+            for part in [[each] for each in messages] if one_by_one else [messages]:
                 yield part
                 stored += len(part)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._counting.count_cache import CountCache
     from langchain_tokenbuffer._counting.message_counters import CountMessages
     from langchain_tokenbuffer._counting.resolve import ModelName
-    from langchain_tokenbuffer._counting.tokenizers import Encoder, Tokenizer
+    from langchain_tokenbuffer._counting.tokenizers import Encoder, TiktokenText
     from langchain_tokenbuffer._messages.convert import MessagesLike
 
 CountedBy: TypeAlias = (
@@ -163,7 +163,7 @@ class TokenCounter:
         return self._counter.count_cache
 
     @property
-    def tokenizer(self) -> Tokenizer | None:
+    def tokenizer(self) -> TiktokenText | None:
         """What texts are counted with, where it can also cut them on token boundaries."""
         return self._counter.tokenizer
 

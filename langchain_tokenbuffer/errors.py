@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,10 +65,8 @@ class TokenBudgetError(TokenBufferError):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with the numbers: `Exception` alone would pass on only the message."""
-        return _rebuilt, (str(self), self.tokens, self.max_tokens, self.made_of)
-
-
-def _rebuilt(
-    message: str, tokens: int, max_tokens: int, made_of: Mapping[str, int]
-) -> TokenBudgetError:
-    return TokenBudgetError(message, tokens=tokens, max_tokens=max_tokens, made_of=made_of)
+        made_of = self.made_of
+        rebuilt = partial(
+            TokenBudgetError, tokens=self.tokens, max_tokens=self.max_tokens, made_of=made_of
+        )
+        return rebuilt, (str(self),)

@@ -130,18 +130,14 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         ```
     """
 
-    model_config = ConfigDict(
-        arbitrary_types_allowed=True, extra="forbid", validate_assignment=True
-    )
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", validate_assignment=True)
 
     chat_memory: BaseChatMessageHistory = Field(default_factory=_OwnStore)
     human_prefix: str = "Human"
     ai_prefix: str = "AI"
     llm: Annotated[Any, BeforeValidator(_checked_llm), PlainSerializer(_dumped_llm)]
     memory_key: str = "history"
-    max_token_limit: Annotated[
-        int, BeforeValidator(partial(checked_max_tokens, name="max_token_limit"))
-    ] = 2000
+    max_token_limit: Annotated[int, BeforeValidator(partial(checked_max_tokens, name="max_token_limit"))] = 2000
     trim_to: Annotated[float, BeforeValidator(checked_trim_to)] = 1.0
     start_on: Literal["human"] | None = "human"
     oversize: Annotated[Oversize, BeforeValidator(checked_oversize)] = "clamp"

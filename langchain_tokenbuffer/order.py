@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from langchain_tokenbuffer._messages.blocks import block_type
-from langchain_tokenbuffer._messages.kinds import Kind, Message, call_ids, kind_of, result_id
+from langchain_tokenbuffer._messages.kinds import Kind, call_ids, kind_of, result_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ class Violation:
     detail: str
 
 
-def validate(messages: Sequence[Message], *, strict: bool = False) -> list[Violation]:
+def validate(messages: Sequence[BaseMessage], *, strict: bool = False) -> list[Violation]:
     """Return what providers refuse about the order of a conversation, by index.
 
     A step is an AI message with the results behind it, up to the next AI or human message. Inside
@@ -115,7 +115,7 @@ def _not_human_first(kinds: Sequence[Kind], *, strict: bool) -> Iterator[Violati
         yield Violation("first_not_human", head, detail)
 
 
-def _unpaired(messages: Sequence[Message], kinds: Sequence[Kind]) -> Iterator[Violation]:
+def _unpaired(messages: Sequence[BaseMessage], kinds: Sequence[Kind]) -> Iterator[Violation]:
     start, calls = 0, list[str | None]()  # of the step: where it begins, what waits for a result
     for index, (message, kind) in enumerate(zip(messages, kinds, strict=True)):
         if kind in ("ai", "human"):
@@ -135,7 +135,7 @@ def _missing(index: int, calls: Sequence[str | None], code: Code) -> Iterator[Vi
     return (Violation(code, index, f"Call {call!r} without a result.") for call in calls)
 
 
-def _refused_by_some(messages: Sequence[Message], kinds: Sequence[Kind]) -> Iterator[Violation]:
+def _refused_by_some(messages: Sequence[BaseMessage], kinds: Sequence[Kind]) -> Iterator[Violation]:
     head = _head(kinds)
     for index, (message, kind) in enumerate(zip(messages, kinds, strict=True)):
         if kind == "system" and index >= head:
@@ -150,7 +150,7 @@ def _refused_by_some(messages: Sequence[Message], kinds: Sequence[Kind]) -> Iter
         yield Violation("ends_with_ai", len(kinds) - 1, "The last message is the model's own.")
 
 
-def _is_empty(message: Message, kind: Kind) -> bool:
+def _is_empty(message: BaseMessage, kind: Kind) -> bool:
     """Tell whether a provider would refuse the content: results and calls need none."""
     content = message.content
     if isinstance(content, list) and any(map(_is_blank, content)):
@@ -207,16 +207,14 @@ class _Repair:
         if kind == "tool":
             self._put_result(index, message)
             return
-        if _is_empty(message, kind):
-            filled = self._filled(index, message, kind)
-            if filled is None:
-                return
-            message = filled
+        filled = self._filled(index, message, kind)
+        if filled is None:
+            return
         if kind in ("human", "ai") or not self._places:
             calls = call_ids(message) if kind == "ai" else []
-            self._places.append(_Place(index, message, open=calls))
+            self._places.append(_Place(index, filled, open=calls))
         else:
-            self._places[-1].behind.append(message)
+            self._places[-1].behind.append(filled)
 
     def _put_result(self, index: int, message: BaseMessage) -> None:
         call = result_id(message)
@@ -225,19 +223,17 @@ class _Repair:
                 if place is not self._places[-1]:
                     self._did("orphan_result", index, f"Moved to its call {call!r}.")
                 place.open.remove(call)
-                place.behind.append(self._blanks_out(index, message))
+                place.behind.append(self._filled(index, message, "tool") or message)
                 return
         self._did("orphan_result", index, f"Left out: there is no open call {call!r} before it.")
 
-    def _blanks_out(self, index: int, message: BaseMessage) -> BaseMessage:
-        if not _is_empty(message, "tool"):
-            return message
-        self._did("empty_text", index, "Blank text blocks left out.")
-        return _without_blanks(message)
-
     def _filled(self, index: int, message: BaseMessage, kind: Kind) -> BaseMessage | None:
-        """Return the message without its blank blocks, or `None` if nothing is left to say."""
-        message = _without_blanks(message)
+        """Return the message without blank blocks; `None` if nothing is left to say."""
+        if not _is_empty(message, kind):
+            return message
+        if isinstance(message.content, list):
+            blocks = [block for block in message.content if not _is_blank(block)]
+            message = message.model_copy(update={"content": blocks})
         if not _is_empty(message, kind):
             self._did("empty_text", index, "Blank text blocks left out.")
             return message
@@ -261,14 +257,6 @@ class _Repair:
                     place.behind.append(_no_result(place.message, call))
                     done = f"Added a result for the call {call!r}."
                 self._did("missing_result", place.index, done)
-
-
-def _without_blanks(message: BaseMessage) -> BaseMessage:
-    content = message.content
-    if not isinstance(content, list):
-        return message
-    blocks = [block for block in content if not _is_blank(block)]
-    return message.model_copy(update={"content": blocks})
 
 
 def _no_result(message: BaseMessage, call: str | None) -> BaseMessage:

@@ -13,7 +13,7 @@ from langchain_tokenbuffer._handlers import async_handler, sync_handler
 from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer._sql import evictions, importing, migrations
 from langchain_tokenbuffer._sql import schema as sql_schema
-from langchain_tokenbuffer._sql.engines import Database, Operation, P, R
+from langchain_tokenbuffer._sql.engines import A, Database, Operation, R
 from langchain_tokenbuffer._sql.session import Session, SessionInfo, info_of, list_sessions
 from langchain_tokenbuffer._sql.window import PAGE, Settings
 from langchain_tokenbuffer.buffer import TokenBuffer
@@ -146,12 +146,12 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
             window = await self._arun(session.refresh_window)
         return self._view.fix(await self._database.in_thread(session.show, window))
 
-    async def _arun(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def _arun(self, operation: Operation[*A, R], *args: *A) -> R:
         """Run an operation without blocking the event loop, nor by counting for the settings."""
         settings = self._session.settings
         if not settings.are_digested:
             await self._database.in_thread(lambda: settings.digest)
-        return await self._database.arun(operation, *args, **kwargs)
+        return await self._database.arun(operation, *args)
 
     # --- writing ---
 
@@ -163,6 +163,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         again a few times with the same key. What fails for good is logged at ERROR, without its
         texts, and raised with a note on what was stored.
         """
+        messages = list(messages)  # whatever can be iterated over, once
         try:
             with self._session.logging_loss(messages):
                 new = self._session.new_messages(messages)
@@ -173,6 +174,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     @override
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """`add_messages`, without blocking the event loop."""
+        messages = list(messages)  # whatever can be iterated over, once
         try:
             with self._session.logging_loss(messages):
                 new = await self._database.in_thread(self._session.new_messages, messages)

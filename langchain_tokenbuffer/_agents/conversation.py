@@ -94,9 +94,7 @@ class AgentConversation(ConversationTokens):
         """Return a message without its thinking; `None` if it may keep it, or has none."""
         return without_thinking(self.messages[index]) if self._binds_thinking else None
 
-    def fingerprints(
-        self, ids: Collection[str], without: Collection[str | None] = ()
-    ) -> dict[str, str]:
+    def fingerprints(self, ids: Collection[str], without: Collection[str | None] = ()) -> dict[str, str]:
         """Return, for messages with these ids, a fingerprint of the conversation up to them.
 
         The same in every process, unlike a hash.

@@ -110,8 +110,7 @@ class RequestReader:
             model=model.name or model.kind,
             # The user's own counter is what the user wants counted. A model that is counted
             # exactly leaves its tools to be reported.
-            uses_reports=counter.additive
-            and (counter.is_estimate or (settings.token_counter is None and beside)),
+            uses_reports=counter.additive and (counter.is_estimate or (settings.token_counter is None and beside)),
             read=partial(
                 AgentConversation,
                 meter=MessageMeter(counter, settings.pin),

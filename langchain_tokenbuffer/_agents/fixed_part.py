@@ -48,10 +48,7 @@ class FixedPartCounter:
 
 def _tokens(keyed: Keyed[FixedPart]) -> int:
     counter, system, tools, wanted, chooses = keyed.value
-    wholes = (
-        counter.count(system, tools=[*tools, *more], response_format=schema)
-        for more, schema in _formats(wanted)
-    )
+    wholes = (counter.count(system, tools=[*tools, *more], response_format=schema) for more, schema in _formats(wanted))
     # Also as the counter counts the messages alone: a reasoning model's bill is one less.
     return max(counter(system), *wholes) + chooses * _TOOL_CHOICE_TOKENS
 

@@ -26,8 +26,7 @@ _OVERFLOW_SHARE = 0.8
 
 
 Follow: TypeAlias = (
-    "Callable[[ConversationTokens, Billing, str], "
-    "AbstractContextManager[tuple[WindowDriver, int | None]]]"
+    "Callable[[ConversationTokens, Billing, str], AbstractContextManager[tuple[WindowDriver, int | None]]]"
 )
 """`DriverCache.follow`: lends a driver that has followed a conversation."""
 
@@ -68,9 +67,7 @@ class CallPlan:
         return is_reported or (self.facts.counter.additive and not has_copies)
 
 
-def plan_call(
-    facts: RequestFacts, state: ThreadState, conversation: AgentConversation, follow: Follow
-) -> CallPlan:
+def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConversation, follow: Follow) -> CallPlan:
     """Decide what a call is sent.
 
     Args:

@@ -54,9 +54,7 @@ class RenderedCall:
         }
         return self.plan.call.reusable_tokens(saved)
 
-    def with_updates(
-        self, response: ModelResponse[Any]
-    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+    def with_updates(self, response: ModelResponse[Any]) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Return the response, with what changes in the agent's state."""
         update: dict[str, Any] = {}
         if self.evicted:
@@ -106,15 +104,11 @@ def _evictable(plan: CallPlan, stored: AgentConversation) -> list[BaseMessage]:
     turn_stays = False  # a step that stays needs the human message of its turn
     for unit in reversed(stored.units() if whole else []):
         is_question = stored.kinds[unit.start] == "human"
-        stays = (is_question and turn_stays) or not whole.issuperset(
-            stored.ids[unit.start : unit.stop]
-        )
+        stays = (is_question and turn_stays) or not whole.issuperset(stored.ids[unit.start : unit.stop])
         turn_stays = (stays or turn_stays) and not is_question
         if not stays:
             evicted.append(unit)
-    return [
-        message for unit in reversed(evicted) for message in stored.messages[unit.start : unit.stop]
-    ]
+    return [message for unit in reversed(evicted) for message in stored.messages[unit.start : unit.stop]]
 
 
 def _whole_units_left(plan: CallPlan) -> set[str | None]:

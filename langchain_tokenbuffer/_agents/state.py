@@ -41,9 +41,7 @@ class ThreadState:
         thinned: Ids of the messages whose thinking is left out for good.
     """
 
-    def __init__(
-        self, raw: dict[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None
-    ) -> None:
+    def __init__(self, raw: dict[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None) -> None:
         self.raw = raw
         self.overflowed = overflowed
         self._facts = facts
@@ -55,9 +53,7 @@ class ThreadState:
         self.thinned: set[str] = set(raw.get("thinned", ()))
 
     @classmethod
-    def load(
-        cls, state: Mapping[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None
-    ) -> ThreadState:
+    def load(cls, state: Mapping[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None) -> ThreadState:
         """Read the agent's state."""
         return cls(state.get("token_buffer") or {}, facts, overflowed)
 
@@ -172,16 +168,10 @@ class ThreadState:
             # What is not known yet is taken to be as it is now, from the beginning on.
             is_later = messages and (anew or anchored is not None)
             newest = messages[-1].id if is_later else None
-            anchored = (
-                [newest, None, None]
-                if newest is None
-                else [newest, *_anchor_of(messages, call, left)]
-            )
+            anchored = [newest, None, None] if newest is None else [newest, *_anchor_of(messages, call, left)]
         return {"basis": basis, "anchored": anchored}
 
-    def _saved_sizes(
-        self, conversation: AgentConversation, call: CallWindow, left: set[str | None]
-    ) -> dict[str, Any]:
+    def _saved_sizes(self, conversation: AgentConversation, call: CallWindow, left: set[str | None]) -> dict[str, Any]:
         """Return what the evicted messages would teach a replay that no longer sees them."""
         messages = conversation.messages
         named = {messages[index].id: tokens for index, tokens in call.clamped.items()}
@@ -193,9 +183,7 @@ class ThreadState:
         return {"basis": self.settings_key, "sizes": marked}
 
 
-def _anchor_of(
-    messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None]
-) -> list[Any]:
+def _anchor_of(messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None]) -> list[Any]:
     """Return the anchor a call came to, and the id of the first message it says nothing of."""
     if call.anchor is NO_ANCHOR:
         return [None, None]

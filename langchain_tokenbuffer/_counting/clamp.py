@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._counting.count_cache import CountCache
-    from langchain_tokenbuffer._counting.tokenizers import Tokenizer
+    from langchain_tokenbuffer._counting.tokenizers import TiktokenText
 
 
 class Counter(Protocol):
@@ -27,7 +27,7 @@ class Counter(Protocol):
     def count_cache(self) -> CountCache: ...
 
     @property
-    def tokenizer(self) -> Tokenizer | None: ...
+    def tokenizer(self) -> TiktokenText | None: ...
 
     def keys(self, messages: Sequence[BaseMessage], /) -> list[int]: ...
 
@@ -40,11 +40,6 @@ def clamp(message: BaseMessage, tokens: int, counter: Counter) -> BaseMessage:
     Law: it costs at most `tokens`, provided that is at least `min_tokens(message)`. Texts are cut
     on token boundaries where the counter has an encoding, else between characters, and never
     between the two halves of a surrogate pair. The biggest texts are shortened first.
-
-    Args:
-        message: Left as it is.
-        tokens: What the copy may cost.
-        counter: What counts.
     """
     key = (counter.keys([message])[0], tokens)
     excerpts = counter.count_cache.excerpts.get(key)
@@ -78,7 +73,7 @@ def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[int, 
         return {}
     texts = _Texts(message, counter)
     # At `low` the message costs at most `tokens`, at `high` more.
-    low, high = 0, max(texts.lengths, default=0)
+    low, high = 0, texts.longest
     if texts.in_tokens:
         high = min(high, tokens + 1)  # no text costs less than its tokens
     # Each try tokenizes the text again, and the level is next to where the lengths add up, so the
@@ -120,109 +115,83 @@ def _tokens(message: BaseMessage, counter: Counter) -> int:
     return counter.tokens([message])[0]
 
 
-class _InTokens:
-    """A text that is cut between tokens."""
-
-    def __init__(self, text: str, tokenizer: Tokenizer) -> None:
-        self.text = text
-        self.length = tokenizer(text)
-        self._tokenizer = tokenizer
-        self._first: list[int] = []
-        self._last: list[int] = []
-
-    def keep(self, kept: int) -> tuple[int, int]:
-        """Return where the head ends and the tail begins if so many tokens are kept."""
-        head, tail = (kept + 1) // 2, kept // 2
-        if len(self._first) < head:
-            self._first = self._tokenizer.first(self.text, head)
-        if len(self._last) < tail:
-            self._last = self._tokenizer.last(self.text, tail)
-        tail_ids = self._last[len(self._last) - tail :]
-        decode = self._tokenizer.decode
-        return len(decode(self._first[:head])), len(self.text) - len(decode(tail_ids))
-
-
-class _InCharacters:
-    """A text that is cut between characters."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.length = len(text)
-
-    def keep(self, kept: int) -> tuple[int, int]:
-        """Return where the head ends and the tail begins if so many characters are kept."""
-        head, tail = (kept + 1) // 2, self.length - kept // 2
-        if 0 < head < self.length and _is_pair(self.text, head):
-            head -= 1
-        if 0 < tail < self.length and _is_pair(self.text, tail):
-            tail += 1
-        return head, tail
-
-
 class _Texts:
-    """The texts of one message that may be shortened."""
+    """The texts of one message that may be shortened, by block."""
 
     def __init__(self, message: BaseMessage, counter: Counter) -> None:
         content = message.content
-        texts = {
+        self._texts = {
             index: text
             for index, block in enumerate([content] if isinstance(content, str) else content)
             if (text := block if isinstance(block, str) else _text_of(block))
         }
         # One unit for all texts of a message: levels in tokens and in characters do not compare.
-        tokenizer = counter.tokenizer if all(map(_is_whole, texts.values())) else None
-        self._pieces: dict[int, _InTokens | _InCharacters] = {
-            index: _InTokens(text, tokenizer) if tokenizer else _InCharacters(text)
-            for index, text in texts.items()
-        }
-        self._tokenizer = tokenizer
-        self.lengths = [piece.length for piece in self._pieces.values()]
+        self._tokenizer = counter.tokenizer if all(map(_is_whole, self._texts.values())) else None
+        self._lengths = {index: self._length(text) for index, text in self._texts.items()}
 
     @property
     def in_tokens(self) -> bool:
         """Whether lengths and levels are in tokens; else they are in characters."""
         return self._tokenizer is not None
 
+    @property
+    def longest(self) -> int:
+        """The length of the longest text; 0 if there is none."""
+        return max(self._lengths.values(), default=0)
+
     def level(self, full: int, tokens: int) -> int:
         """Return about the level at which a message of `full` tokens costs `tokens`."""
-        total = sum(self.lengths)
-        room = total + tokens - full if self.in_tokens else total * tokens // full
-        for count, length in zip(
-            range(len(self.lengths), 0, -1), sorted(self.lengths), strict=True
-        ):
-            if room <= count * length:
-                return room // count
+        lengths = sorted(self._lengths.values())
+        room = sum(lengths)
+        room = room + tokens - full if self.in_tokens else room * tokens // full
+        for place, length in enumerate(lengths):
+            longer = len(lengths) - place
+            if room <= longer * length:
+                return room // longer
             room -= length
         return 0
 
     def excerpts(self, level: int, saved: int) -> dict[int, Excerpt]:
-        """Return the excerpts that shorten every text of more than `level` to that.
+        """Return the excerpts that shorten texts of more than `level` to that, with the marker.
 
-        Args:
-            level: Tokens, or characters where the counter has no encoding; with the marker.
-            saved: What the marker says was omitted where tokens cannot be counted.
+        `saved` is what the marker says was omitted where tokens cannot be counted.
         """
         excerpts = {}
-        for index, piece in self._pieces.items():
-            if piece.length <= level:
+        for index, text in self._texts.items():
+            length = self._lengths[index]
+            if length <= level:
                 continue
-            marker = self._unit(_marker(piece.length))
+            marker = self._length(_marker(length))
             kept = max(0, level - marker)
-            omitted = piece.length - kept if self.in_tokens else max(1, saved)
-            excerpt = Excerpt(*piece.keep(kept), omitted)
+            omitted = length - kept if self.in_tokens else max(1, saved)
+            excerpt = Excerpt(*self._ends(text, kept), omitted)
             if not kept:  # the marker alone: the same texts gain by it whatever it says
-                gains = marker < piece.length
+                shown = marker
+            elif level + _MAX_JOIN_GAIN < length:
+                shown = level
             else:
-                gains = (
-                    level + _MAX_JOIN_GAIN < piece.length
-                    or self._unit(_joined(piece.text, excerpt)) < piece.length
-                )
-            if gains:
+                shown = self._length(_joined(text, excerpt))
+            if shown < length:
                 excerpts[index] = excerpt
         return excerpts
 
-    def _unit(self, text: str) -> int:
+    def _length(self, text: str) -> int:
         return self._tokenizer(text) if self._tokenizer else len(text)
+
+    def _ends(self, text: str, kept: int) -> tuple[int, int]:
+        """Return where the head ends and the tail begins if so much of a text is kept."""
+        head, tail = (kept + 1) // 2, kept // 2
+        if self._tokenizer is not None:
+            first = self._tokenizer.first(text, head) if head else []
+            last = self._tokenizer.last(text, tail) if tail else []
+            decode = self._tokenizer.decode
+            return len(decode(first)), len(text) - len(decode(last))
+        tail = len(text) - tail
+        if 0 < head < len(text) and _is_pair(text, head):
+            head -= 1
+        if 0 < tail < len(text) and _is_pair(text, tail):
+            tail += 1
+        return head, tail
 
 
 def _marker(omitted: int) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from langchain_tokenbuffer._counting.images import Images
-    from langchain_tokenbuffer._messages.blocks import BlockType
+    from langchain_tokenbuffer._messages.blocks import Billing, BlockType
 
 _BYTES_OF_AUDIO, _BYTES_OF_WAV = 200, 1600
 _BYTES_OF_VIDEO, _VIDEO = 400, 3000
@@ -41,14 +41,7 @@ _MAX_DEPTH = 32
 def content_tokens(
     content: object, count: Callable[[str], int], images: Images, *, has_calls: bool
 ) -> int:
-    """Return what a content that is no string costs; see the module for each block.
-
-    Args:
-        content: What the message holds.
-        count: Counts a text.
-        images: The provider's formula.
-        has_calls: Whether the message lists its tool calls, so that blocks repeat them.
-    """
+    """Return what a content that is no string costs; where calls are listed, blocks repeat them."""
     if not isinstance(content, (list, tuple)):
         return count(as_json(content)) if content else 0
     return sum(
@@ -65,59 +58,53 @@ def _block_tokens(block: object, count: Callable[[str], int], images: Images, de
     row = block_type(block)
     if row.billing == "text":
         texts = [text for key in row.text_keys if isinstance(text := block.get(key), str)]
-        if texts:
-            return sum(map(count, texts))
-        row = OPAQUE
+        return (
+            sum(map(count, texts)) if texts else _json_tokens(block, OPAQUE, count, images, depth)
+        )
     if row.billing == "image":
         return image_tokens(block, images)
-    if row.billing in _MEDIA:
-        return _MEDIA[row.billing](block, count)
+    if row.billing == "pages":
+        return _page_tokens(block, count)
+    if row.billing in ("audio", "video"):
+        return _streamed_tokens(block, row.billing)
     return _json_tokens(block, row, count, images, depth)
 
 
 def _json_tokens(
     block: dict[str, Any], row: BlockType, count: Callable[[str], int], images: Images, depth: int
 ) -> int:
-    inner = {
-        key: value
-        for key in row.text_keys
-        if depth < _MAX_DEPTH and isinstance(value := block.get(key), (list, str))
-    }
-    rest = {key: value for key, value in block.items() if key not in inner}
-    parts = [
-        part for value in inner.values() for part in ([value] if isinstance(value, str) else value)
-    ]
-    total = sum(_block_tokens(part, count, images, depth + 1) for part in parts)
+    total, rest = 0, dict(block)
+    for key in row.text_keys if depth < _MAX_DEPTH else ():
+        value = block.get(key)
+        if isinstance(value, (list, str)):
+            del rest[key]
+            parts = [value] if isinstance(value, str) else value
+            total += sum(_block_tokens(part, count, images, depth + 1) for part in parts)
     return total + count(as_json(_without_data(rest)))
 
 
-def _audio(block: dict[str, Any], _: Callable[[str], int]) -> int:
+def _streamed_tokens(block: dict[str, Any], billing: Billing) -> int:
+    size = _size(block)
+    if billing == "video":
+        return max(1, size // _BYTES_OF_VIDEO) if size else _VIDEO
     names = [value for value in _values(block) if isinstance(value, str) and len(value) < _SHORT]
     is_plain = any("wav" in name or "pcm" in name for name in names)
     per_token = _BYTES_OF_WAV if is_plain else _BYTES_OF_AUDIO
-    return max(10, _size(block) // per_token)
+    return max(10, size // per_token)
 
 
-def _video(block: dict[str, Any], _: Callable[[str], int]) -> int:
-    size = _size(block)
-    return max(1, size // _BYTES_OF_VIDEO) if size else _VIDEO
-
-
-def _pages(block: dict[str, Any], count: Callable[[str], int]) -> int:
+def _page_tokens(block: dict[str, Any], count: Callable[[str], int]) -> int:
     values = list(_values(block))
     is_text = any(isinstance(value, str) and value.startswith(_TEXT_TYPES) for value in values)
     for value in values:
         data = _data_in(value)
+        if data is not None and is_text:
+            return count(data.decode(errors="replace"))
         if data is not None:
-            return count(data.decode(errors="replace")) if is_text else _page_tokens(data)
+            return _PAGE * max(len(_PDF_PAGE.findall(data)), -(-len(data) // _BYTES_OF_PAGE), 1)
         if is_text and isinstance(value, str) and len(value) >= _SHORT:
             return count(value)  # a text given as it is
     return count(as_json(block)) if is_text else _PAGE
-
-
-def _page_tokens(data: bytes) -> int:
-    pages = max(len(_PDF_PAGE.findall(data)), -(-len(data) // _BYTES_OF_PAGE), 1)
-    return pages * _PAGE
 
 
 _TEXT_TYPES = ("text/", "data:text/", "application/json")
@@ -169,10 +156,3 @@ def _without_data(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str) and _ENCODED.match(value):
         return ""
     return "" if isinstance(value, bytes) else value
-
-
-_MEDIA: dict[str, Callable[[dict[str, Any], Callable[[str], int]], int]] = {
-    "audio": _audio,
-    "video": _video,
-    "pages": _pages,
-}

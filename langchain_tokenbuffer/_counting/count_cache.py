@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable
 
     from langchain_core.messages import BaseMessage
 
@@ -112,75 +112,63 @@ def cache_of_callable(function: Any) -> CountCache:
     return cache_of(function)
 
 
-def chat_key_of(message: BaseMessage) -> int:
-    """Hash what a message costs in a chat format. Hot: asked of every message at every model call.
+def key_of(message: BaseMessage) -> int:
+    """Hash what a message is billed by. Hot: asked of every message at every model call.
 
-    Every change is seen, also one deep inside a block or an argument. It does not cost more for a
-    longer text: a string keeps its own hash. Only other values are marshalled.
+    Every change is seen, also one deep inside a block or an argument. A longer text does not cost
+    more: a string keeps its own hash, and only other values are marshalled.
     """
     fields, kind = message.__dict__, message.__class__
     try:
         content, extra = fields["content"], fields["additional_kwargs"]
         if extra and not _COUNTED_EXTRAS.isdisjoint(extra):
-            return key_of(message)
+            return _any_key_of(message)
         if content.__class__ is not str:
             content = _frozen_blocks(content)
-        if kind is ToolMessage:  # its id is not billed, whatever it is
+        if kind is ToolMessage:  # its id is not counted, whatever it is
             return hash((kind, content, fields["name"], fields["tool_call_id"] is None))
         if kind is AIMessage and not fields["invalid_tool_calls"]:
             calls = fields["tool_calls"]
-            return hash((kind, content, fields["name"], *(_frozen_calls(calls) if calls else ())))
+            return hash((kind, content, fields["name"], _frozen_calls(calls) if calls else None))
         if kind in _PLAIN:
             return hash((kind, content, fields["name"]))
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         pass  # of no usual shape
-    return key_of(message)
+    return _any_key_of(message)
 
 
-def key_of(message: BaseMessage) -> int:
-    """Hash what a message's tokens can depend on, whoever counts a message's text and calls."""
+def _any_key_of(message: BaseMessage) -> int:
     fields = message.__dict__
-    content = fields["content"]
-    if content.__class__ is not str:
-        content = _frozen(content)
-    get = fields.get
-    extra = get("additional_kwargs")
-    if extra and _COUNTED_EXTRAS.isdisjoint(extra):
-        extra = None  # such as the `refusal: None` of every reply
-    calls, broken = get("tool_calls"), get("invalid_tool_calls")
-    answers, name, role = get("tool_call_id"), get("name"), get("role")
-    if calls or broken or extra:
-        nested = _frozen([calls, broken, extra])
-    elif answers is None and name is None and role is None:
-        return hash((message.__class__, content))
-    else:
-        nested = None
-    return hash((message.__class__, content, nested, answers, name, role))
+    return hash((message.__class__, frozen([fields.get(name) for name in _COUNTED_FIELDS])))
 
 
 def whole_key_of(message: BaseMessage) -> int:
     """Hash all of a message: a callable may look at anything."""
-    return hash((message.__class__, _frozen([message.__dict__, message.__pydantic_extra__])))
+    return hash((message.__class__, frozen([message.__dict__, message.__pydantic_extra__])))
 
 
 _PLAIN = frozenset({HumanMessage, SystemMessage})
+_COUNTED_FIELDS = (
+    *("content", "name", "role", "tool_call_id", "tool_calls", "invalid_tool_calls"),
+    "additional_kwargs",
+)
 _COUNTED_EXTRAS = frozenset({"name", "tool_calls", "function_call", "audio", "__openai_role__"})
 
 _unfrozen = itertools.count()
 
 
-def _frozen_calls(calls: Sequence[Any]) -> Sequence[object]:
+def _frozen_blocks(blocks: Iterable[dict[Any, Any]]) -> tuple[object, ...]:
+    parts: list[object] = []
+    for block in blocks:
+        _add_items(block, parts)
+    return tuple(parts)
+
+
+def _frozen_calls(calls: Iterable[dict[Any, Any]]) -> tuple[object, ...]:
     parts: list[object] = []
     for call in calls:
         parts.append(call["name"])
         _add_items(call["args"], parts)
-    return parts
-
-
-def _frozen_blocks(blocks: Iterable[Any]) -> tuple[object, ...]:
-    parts: list[object] = []
-    for block in blocks:
-        _add_items(block, parts)
     return tuple(parts)
 
 
@@ -197,7 +185,7 @@ def _add_items(values: dict[Any, Any], parts: list[object]) -> None:
             parts.append((dumps(item, 2),))
 
 
-def _frozen(value: Any) -> object:
+def frozen(value: Any) -> object:
     """Return something hashable that differs whenever the value does."""
     try:
         return dumps(value, 2)  # version 2: no back references, equal for equal values

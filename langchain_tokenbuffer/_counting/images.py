@@ -11,17 +11,13 @@ import binascii
 import math
 import struct
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from langchain_tokenbuffer._messages.blocks import block_type
 
 Size: TypeAlias = "tuple[int, int] | None"
-
-
-class Images(Protocol):
-    """A provider's formula, for an image of a size in pixels; `None` is an unknown size."""
-
-    def tokens(self, size: Size, detail: object) -> int: ...
+Images: TypeAlias = "Tiles | Patches | Area | Squares"
+"""A provider's formula, for an image of a size in pixels; `None` is an unknown size."""
 
 
 @dataclass(frozen=True)
@@ -55,21 +51,17 @@ class Patches:
     def tokens(self, size: Size, detail: object) -> int:
         """Return the patches' tokens; at low detail they are those of 512 px."""
         limit = min(self.limit, 256) if detail == "low" else self.limit
-        patches = limit if size is None else _patches(*size, limit)
-        return math.ceil(patches * self.factor)
-
-
-def _patches(width: int, height: int, limit: int) -> int:
-    """Return how many patches of 32 px cover an image, scaled down until they are few enough."""
-    across, down = width / 32, height / 32
-    patches = math.ceil(across) * math.ceil(down)
-    if patches <= limit:
-        return patches
-    scale = math.sqrt(limit / (across * down))
-    across, down = across * scale, down * scale
-    # Then to whole patches along one side, as published; a very thin image keeps one.
-    whole = min(max(1, int(across)) / across, max(1, int(down)) / down)
-    return min(limit, math.ceil(across * whole - 1e-9) * math.ceil(down * whole - 1e-9))
+        if size is None:
+            return math.ceil(limit * self.factor)
+        across, down = size[0] / 32, size[1] / 32
+        patches = math.ceil(across) * math.ceil(down)
+        if patches > limit:  # the image is scaled down until they are few enough
+            scale = math.sqrt(limit / (across * down))
+            across, down = across * scale, down * scale
+            # Then to whole patches along one side, as published; a very thin image keeps one.
+            whole = min(max(1, int(across)) / across, max(1, int(down)) / down)
+            patches = math.ceil(across * whole - 1e-9) * math.ceil(down * whole - 1e-9)
+        return math.ceil(min(limit, patches) * self.factor)
 
 
 @dataclass(frozen=True)
@@ -89,16 +81,13 @@ class Area:
 
 @dataclass(frozen=True)
 class Squares:
-    """Google, "Understand and count tokens": 258 tokens for each square of 768 px begun."""
-
-    most: int = 8
+    """Google, "Understand and count tokens": 258 tokens a square of 768 px begun, at most 8."""
 
     def tokens(self, size: Size, detail: object) -> int:
         del detail  # Google knows none
-        squares = self.most
-        if size is not None:
-            squares = min(squares, math.ceil(size[0] / 768) * math.ceil(size[1] / 768))
-        return 258 * squares
+        if size is None:
+            return 258 * 8
+        return 258 * min(8, math.ceil(size[0] / 768) * math.ceil(size[1] / 768))
 
 
 def image_tokens(block: dict[str, Any], images: Images) -> int:

@@ -17,12 +17,7 @@ from langchain_core.messages import (
 )
 
 from langchain_tokenbuffer._counting.content import content_tokens
-from langchain_tokenbuffer._counting.count_cache import (
-    CountCache,
-    chat_key_of,
-    key_of,
-    whole_key_of,
-)
+from langchain_tokenbuffer._counting.count_cache import CountCache, frozen, key_of, whole_key_of
 from langchain_tokenbuffer._counting.providers import ChatFormat
 from langchain_tokenbuffer._counting.tokenizers import checked
 from langchain_tokenbuffer._counting.tools import (
@@ -35,7 +30,7 @@ from langchain_tokenbuffer._counting.tools import (
 )
 
 if TYPE_CHECKING:
-    from langchain_tokenbuffer._counting.tokenizers import CountText, Tokenizer
+    from langchain_tokenbuffer._counting.tokenizers import CountText, TiktokenText
 
 CountMessages: TypeAlias = Callable[[list[BaseMessage]], int]
 Messages: TypeAlias = Sequence[BaseMessage]
@@ -48,7 +43,7 @@ class MessageCounter:
     borrowed_tokenizer = False  # texts are counted with another tokenizer than the model's
     additive = True
     constant = 0
-    tokenizer: Tokenizer | None = None
+    tokenizer: TiktokenText | None = None
 
     def __init__(self, cache: CountCache, what: str) -> None:
         self.count_cache = cache
@@ -100,8 +95,6 @@ class ChatCounter(MessageCounter):
         self.constant = self._format.constant
         self.exact = exact and not borrowed_tokenizer
         self.borrowed_tokenizer = borrowed_tokenizer
-
-    key = staticmethod(chat_key_of)
 
     def tokens(self, message: BaseMessage) -> int:
         count, chat_format = self._count, self._format
@@ -173,6 +166,12 @@ class TextCounter(MessageCounter):
         super().__init__(cache, what)
         self._count = text
         self.tokenizer = text.tokenizer
+
+    @staticmethod
+    def key(message: BaseMessage) -> int:
+        """Hash also the ids of calls: the text of a message shows its calls whole."""
+        calls = getattr(message, "tool_calls", None)
+        return hash((key_of(message), frozen(calls))) if calls else key_of(message)
 
     def tokens(self, message: BaseMessage) -> int:
         try:

@@ -123,7 +123,6 @@ OPENAI = Provider(
         (r"gpt-4o-mini", ChatFormat(images=Tiles(2833, 5667))),
         (r"gpt-4\.1-mini", ChatFormat(images=Patches(1.62))),
         (r"gpt-4\.1-nano", ChatFormat(images=Patches(2.46))),
-        (r"computer-use", ChatFormat(images=Tiles(65, 129))),
         (r"gpt-5-nano", replace(_REASONING, images=Patches(2.46))),
         (r"gpt-5-mini", replace(_REASONING, images=Patches(1.62))),
         (r"(?:^|[/:.])o4-mini", replace(_REASONING, images=Patches(1.72))),

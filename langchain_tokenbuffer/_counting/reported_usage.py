@@ -58,13 +58,7 @@ class Anchor(NamedTuple):
     previous_billed: int = 0
 
     def moved(self, report: Report, window: int, reply: int) -> Anchor:
-        """Return the anchor that a reply's report makes.
-
-        Args:
-            report: What was billed for it.
-            window: What the messages it answers were counted to.
-            reply: What it is counted to itself.
-        """
+        """Return the anchor a report makes, by the counts of what it answers and of the reply."""
         counted, billed = self.growth_counted, self.growth_billed
         if self.previous_billed:
             more = window - self.previous_counted
@@ -100,10 +94,7 @@ class Anchor(NamedTuple):
     def tokens(self, window: int, unreported: int, fixed: int) -> int:
         """Return what a request is billed, by what its messages are counted to.
 
-        Args:
-            window: What the messages are counted to.
-            unreported: What of that no report covers.
-            fixed: What is counted beside them.
+        No report covers `unreported` of that; `fixed` is counted beside them.
         """
         behind, ahead = self._rates(fixed)
         return _up(behind * (fixed + window - unreported) + ahead * unreported)
@@ -191,14 +182,9 @@ def anchored(
 ) -> int:
     """Return what a request costs: the last report, and an estimate of what came after it.
 
-    Args:
-        messages: The complete conversation, as it was sent.
-        found: At least one report.
-        estimate: What some messages cost, without the request's constant.
-        borrowed_tokenizer: Whether texts are counted with another tokenizer than the model's. Else
-            all that a count can be off by is what the format puts around each message, which
-            reports show: from the second one on the count is exact where that is the same for
-            every message.
+    With the model's own tokenizer all that a count can be off by is what the format puts around
+    each message, which reports show: from the second one on the count is exact where that is the
+    same for every message.
     """
     if not borrowed_tokenizer:
         last = max(found)

@@ -53,7 +53,6 @@ Exact: TypeAlias = Literal["local", "remote"]
 
 _BASE = BaseLanguageModel.__module__
 _OPENAI = "langchain_openai."
-_warned: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -247,26 +246,31 @@ def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> MessageCounter:
     """Choose by who defined the model's counting, so that subclasses and forks are recognised."""
     messages_by = _definer(model, "get_num_tokens_from_messages")
     if model.custom_get_token_ids is not None:
-        return _custom(model, model.custom_get_token_ids, messages_by)
+        return _custom(model, model.custom_get_token_ids, as_chat=messages_by.startswith(_OPENAI))
     if messages_by.startswith(_OPENAI):
         return _of_openai(model, as_chat=True)
+    kind = type(model).__name__
     if _may_ask(messages_by, exact):
-        return _of_own_messages(model, messages_by)
-    text_by = _definer(model, "get_num_tokens")
-    if text_by == _BASE:
-        text_by = _definer(model, "get_token_ids")
+        counter = RemoteCounter if messages_by.startswith(REMOTE_PACKAGES) else CallableCounter
+        method = "get_num_tokens_from_messages"
+        return counter(getattr(model, method), cache_of(model, method), f"{kind}.{method}")
+    text_by = _definer(model, "get_num_tokens", "get_token_ids")
     if _may_ask(text_by, exact):
         return _of_own_texts(model, text_by)
     modules = modules_of(model)
     if not any(module.startswith(REMOTE_PACKAGES) for module in modules):
         # LangChain would load a GPT-2 tokenizer from a hub.
-        _warn_once(f"{type(model).__name__} has no tokenizer of its own")
-    return _estimated(type(model).__name__, provider_named(*modules, model_name(model) or ""))
+        _warn_once(f"{kind} has no tokenizer of its own")
+    return _estimated(kind, provider_named(*modules, model_name(model) or ""))
 
 
-def _definer(model: object, method: str) -> str:
-    """Return the module of the class that defines a method."""
-    return next(base.__module__ for base in type(model).__mro__ if method in base.__dict__)
+def _definer(model: object, *methods: str) -> str:
+    """Return the module that defines the first of these methods which LangChain's base does not."""
+    modules = [
+        next(base.__module__ for base in type(model).__mro__ if method in base.__dict__)
+        for method in methods
+    ]
+    return next((module for module in modules if module != _BASE), _BASE)
 
 
 def _may_ask(definer: str, exact: Exact) -> bool:
@@ -274,13 +278,11 @@ def _may_ask(definer: str, exact: Exact) -> bool:
     return definer != _BASE and (exact == "remote" or not definer.startswith(REMOTE_PACKAGES))
 
 
-def _custom(
-    model: BaseLanguageModel[Any], ids: Callable[[str], list[int]], messages_by: str
-) -> MessageCounter:
+def _custom(model: object, ids: Callable[[str], list[int]], *, as_chat: bool) -> MessageCounter:
     """`custom_get_token_ids` wins, also where the model's own counting of messages ignores it."""
     what = f"custom_get_token_ids of {type(model).__name__}"
     text = FunctionText(lambda text: len(ids(text)), what)
-    if messages_by.startswith(_OPENAI):
+    if as_chat:
         return ChatCounter(text, cache_of(ids, "chat"), what)
     return TextCounter(text, cache_of(ids, "text"), what)
 
@@ -309,13 +311,6 @@ def _of_name(name: str) -> MessageCounter:
     return _chat(encoding, what, OPENAI.format_of(name))
 
 
-def _of_own_messages(model: BaseLanguageModel[Any], messages_by: str) -> MessageCounter:
-    what = f"{type(model).__name__}.get_num_tokens_from_messages"
-    cache = cache_of(model, "get_num_tokens_from_messages")
-    kind = RemoteCounter if messages_by.startswith(REMOTE_PACKAGES) else CallableCounter
-    return kind(model.get_num_tokens_from_messages, cache, what)
-
-
 def _of_own_texts(model: BaseLanguageModel[Any], text_by: str) -> MessageCounter:
     """Count as LangChain's base class does: the text of each message, role first, summed."""
     if text_by.startswith(_OPENAI):
@@ -325,11 +320,10 @@ def _of_own_texts(model: BaseLanguageModel[Any], text_by: str) -> MessageCounter
     return TextCounter(text, cache_of(model, "get_num_tokens"), what)
 
 
+@functools.cache
 def _warn_once(what: str) -> None:
-    if what not in _warned:
-        _warned.add(what)
-        warnings.warn(
-            f"{what}; counting with {vocabularies.FALLBACK!r}. Set tiktoken_model_name or "
-            f"custom_get_token_ids on the model, or pass another token_counter.",
-            stacklevel=2,
-        )
+    warnings.warn(
+        f"{what}; counting with {vocabularies.FALLBACK!r}. Set tiktoken_model_name or "
+        f"custom_get_token_ids on the model, or pass another token_counter.",
+        stacklevel=2,
+    )

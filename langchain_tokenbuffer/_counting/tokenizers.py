@@ -16,20 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 
-class Tokenizer(Protocol):
-    """A text as tokens, and back; of a character cut in two, nothing comes back."""
-
-    def __call__(self, text: str) -> int: ...
-
-    def encode(self, text: str) -> list[int]: ...
-
-    def first(self, text: str, n: int) -> list[int]: ...
-
-    def last(self, text: str, n: int) -> list[int]: ...
-
-    def decode(self, ids: Sequence[int]) -> str: ...
-
-
 class Encoder(Protocol):
     """A tokenizer object: `tiktoken`'s, `tokenizers`' or `transformers`'."""
 
@@ -42,7 +28,7 @@ class CountText(Protocol):
     """Text to tokens: at least one for a text that is not empty, and never an error."""
 
     @property
-    def tokenizer(self) -> Tokenizer | None: ...
+    def tokenizer(self) -> TiktokenText | None: ...
 
     def __call__(self, text: str) -> int: ...
 
@@ -56,7 +42,7 @@ class TiktokenText:
         self._counted = cache_named("texts", name)
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> TiktokenText:
         return self
 
     def encode(self, text: str) -> list[int]:
@@ -68,27 +54,28 @@ class TiktokenText:
         return list(itertools.chain.from_iterable(encode(piece) for piece, _ in _pieces(text)))
 
     def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens; nothing for a character that is cut in two."""
         return vocabularies.load(self._name).decode_bytes(ids).decode(errors="ignore")
 
     def first(self, text: str, n: int) -> list[int]:
-        """Return the first tokens, `n` or more; a long text is not tokenized to its end."""
+        """Return the first `n` tokens, at least one; a long text is not tokenized to its end."""
         letters = n * _LETTERS
         while letters < len(text) and (place := _END_OF_TOKEN.search(text, letters)):
             ids = self.encode(text[: place.start()])
             if len(ids) >= n:
-                return ids
+                return ids[:n]
             letters *= 2
-        return self.encode(text)
+        return self.encode(text)[:n]
 
     def last(self, text: str, n: int) -> list[int]:
-        """Return the last tokens, `n` or more; a long text is not tokenized from its beginning."""
+        """Return the last `n` tokens, at least one; a long text is not tokenized from the start."""
         letters = n * _LETTERS
         while letters < len(text) and (place := _END_OF_TOKEN.search(text, len(text) - letters)):
             ids = self.encode(text[place.start() :])
             if len(ids) >= n:
-                return ids
+                return ids[-n:]
             letters *= 2
-        return self.encode(text)
+        return self.encode(text)[-n:]
 
     def __call__(self, text: str) -> int:
         if len(text) < _REMEMBERED_FROM:
@@ -105,15 +92,11 @@ class ScaledText:
     """Counts with an encoding that is borrowed for one that cannot be had, times a factor."""
 
     def __init__(self, text: TiktokenText, factor: float) -> None:
-        self._text = text
+        self.tokenizer = text
         self._factor = factor
 
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self._text
-
     def __call__(self, text: str) -> int:
-        return math.ceil(self._text(text) * self._factor)
+        return math.ceil(self.tokenizer(text) * self._factor)
 
 
 class EncoderText:

@@ -5,23 +5,12 @@ Imports no LangChain: kinds come from `.type`.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
 
 Kind: TypeAlias = Literal["system", "human", "ai", "tool", "other"]
-
-
-class Message(Protocol):
-    """What is asked of a message; `type` is its kind as LangChain names it."""
-
-    @property
-    def type(self) -> str: ...
-
-    @property
-    def content(self) -> Any: ...
-
-    @property
-    def additional_kwargs(self) -> dict[Any, Any]: ...
-
 
 _KINDS: dict[str, Kind] = {
     "system": "system",
@@ -35,22 +24,22 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def kind_of(message: Message) -> Kind:
+def kind_of(message: BaseMessage) -> Kind:
     """Return what a message is to the window; a chunk is what it is a chunk of.
 
     A chat message with a role of its own is what its role says. `"other"` belongs to whatever
     stands before it.
     """
     kind = _KINDS.get(message.type)
-    if kind is None:
-        name = message.type.removesuffix("MessageChunk").lower()
-        if name == "chat":
-            name = str(getattr(message, "role", "")).lower()
-        kind = _KINDS.get(name, "other")
-    return kind
+    if kind is not None:
+        return kind
+    name = message.type.removesuffix("MessageChunk").lower()
+    if name == "chat":
+        name = str(getattr(message, "role", "")).lower()
+    return _KINDS.get(name, "other")
 
 
-def call_ids(message: Message) -> list[str | None]:
+def call_ids(message: BaseMessage) -> list[str | None]:
     """Return the ids of the tool calls an AI message makes, in order; invalid calls count too.
 
     An old-style function call has no id and counts as `None`.
@@ -65,6 +54,6 @@ def call_ids(message: Message) -> list[str | None]:
     return [call.get("id") if isinstance(call, dict) else None for call in calls]
 
 
-def result_id(message: Message) -> str | None:
+def result_id(message: BaseMessage) -> str | None:
     """Return the id of the call a result answers; an old-style function result has none."""
     return getattr(message, "tool_call_id", None)

@@ -161,7 +161,7 @@ def percent(share: float) -> str:
 
 
 def _to_take(best: SweepResult, frontier: Sequence[SweepResult], spend: float) -> str:
-    (max_tokens, trim_to), share = best.setting, best.totals.share
+    (max_tokens, trim_to), cost = best.setting, percent(best.cost_share)
     most, dearer = "", ""
     if best.cost_share <= spend:
         most = f", the most of all settings that cost at most {percent(spend)}"
@@ -171,8 +171,9 @@ def _to_take(best: SweepResult, frontier: Sequence[SweepResult], spend: float) -
             f"{percent(more.totals.share)} for {percent(more.cost_share)}"
         )
     return (
-        f"Take max_tokens={max_tokens}, trim_to={trim_to:g}: the model sees {percent(share)} of the "
-        f"conversation for {percent(best.cost_share)} of what never trimming costs{most}{dearer}."
+        f"Take max_tokens={max_tokens}, trim_to={trim_to:g}: the model sees "
+        f"{percent(best.totals.share)} of the conversation for {cost} of what never trimming costs"
+        f"{most}{dearer}."
     )
 
 

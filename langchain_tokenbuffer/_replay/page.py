@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_tokenbuffer._replay.scene import Scene, scene_of
+from langchain_tokenbuffer._replay.scene import bands_of, summary_of, title_of
 
 if TYPE_CHECKING:
     from langchain_tokenbuffer._replay.report import Report
@@ -14,14 +14,13 @@ if TYPE_CHECKING:
 
 def write(report: Report, path: Path) -> None:
     """Draw the longest conversation to an HTML file, with what each call was; no message's text."""
-    scene = scene_of(report)
     data = {
-        "title": scene.title,
-        "summary": scene.summary,
-        "max_tokens": scene.max_tokens,
+        "title": title_of(report),
+        "summary": summary_of(report),
+        "max_tokens": report.setting and report.setting.max_tokens,
         "unit": "" if report.in_money else " tokens at the input price",
-        "calls": _columns(report, scene),
-        "bands": scene.bands,
+        "calls": _columns(report),
+        "bands": list(bands_of(report)),
     }
     # A name of the user's could close the script it stands in.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
@@ -29,14 +28,14 @@ def write(report: Report, path: Path) -> None:
     path.write_text(template.replace("__DATA__", text), encoding="utf-8")
 
 
-def _columns(report: Report, scene: Scene) -> dict[str, list[Any]]:
+def _columns(report: Report) -> dict[str, list[Any]]:
     """Return what is shown of the calls, by column: thousands of calls make one small file."""
-    counted, _ = report.longest
+    counted, calls = report.longest
     rows = [
         {
             "messages": call.length,
-            "top": top,
-            "cut": cut,
+            "top": counted.cumulative[call.length],
+            "cut": counted.cumulative[call.cut],
             "from": call.cut + 1,
             "tokens": call.tokens,
             "history": call.total_tokens,
@@ -49,6 +48,6 @@ def _columns(report: Report, scene: Scene) -> dict[str, list[Any]]:
             "cost": round(report.money(call.cost), 6),
             "error": call.error or 0,
         }
-        for call, top, cut in zip(scene.calls, scene.top, scene.cut, strict=True)
+        for call in calls
     ]
     return {name: [row[name] for row in rows] for name in rows[0]}

@@ -1,15 +1,17 @@
-"""What a picture of a replay shows, as coordinates: both pictures draw the same."""
+"""What a picture of a replay shows, as coordinates: both pictures draw the same.
+
+Of the longest conversation: x is the call, from 1 on, y the place in the conversation, in tokens.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer._replay.advice import percent
 from langchain_tokenbuffer._replay.simulation import totals_of, untrimmed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from langchain_tokenbuffer._replay.report import Report
     from langchain_tokenbuffer._replay.simulation import Call, CountedTranscript
@@ -18,7 +20,10 @@ BandKind: TypeAlias = Literal["head", "held", "clamped"]
 
 
 class Band(NamedTuple):
-    """Something that stays where it is while calls pass: x in calls, y in tokens."""
+    """Something that stays where it is while calls pass: the head, what is kept, what is clamped.
+
+    From the `first` call to the `last`, between two heights.
+    """
 
     kind: BandKind
     first: int
@@ -27,48 +32,16 @@ class Band(NamedTuple):
     high: int
 
 
-@dataclass(frozen=True)
-class Scene:
-    """One conversation; x is the call, from 1 on, y the place in the conversation, in tokens.
-
-    Attributes:
-        title: What was simulated, without any name of the user's.
-        summary: What it came to.
-        max_tokens: The budget; `None`: nothing was trimmed.
-        calls: The calls.
-        top: For each call, where the conversation ends.
-        cut: For each call, where the window's tail begins.
-        bands: The head, what is kept before the cut, what is clamped.
-    """
-
-    title: str
-    summary: str
-    max_tokens: int | None
-    calls: Sequence[Call]
-    top: list[int]
-    cut: list[int]
-    bands: list[Band]
+def title_of(report: Report) -> str:
+    """Say what was simulated, without any name of the user's."""
+    if report.setting is None:
+        return f"{report.model} · never trimming"
+    max_tokens, trim_to = report.setting
+    return f"{report.model} · max_tokens={max_tokens:,} · trim_to={trim_to:g}"
 
 
-def scene_of(report: Report) -> Scene:
-    """Return the picture of the longest conversation."""
-    counted, calls = report.longest
-    cumulative, setting = counted.cumulative, report.setting
-    how = "never trimming"
-    if setting is not None:
-        how = f"max_tokens={setting.max_tokens:,} · trim_to={setting.trim_to:g}"
-    return Scene(
-        title=f"{report.model} · {how}",
-        summary=_summary(report),
-        max_tokens=setting and setting.max_tokens,
-        calls=calls,
-        top=[cumulative[call.length] for call in calls],
-        cut=[cumulative[call.cut] for call in calls],
-        bands=list(_bands(counted, calls)),
-    )
-
-
-def _summary(report: Report) -> str:
+def summary_of(report: Report) -> str:
+    """Say what it came to."""
     totals = totals_of([report.longest], report.prices)
     never = untrimmed([report.longest[0]], report.prices)
     visible = f"{totals.calls:,} calls: the model sees {percent(totals.share)} of the conversation"
@@ -78,8 +51,9 @@ def _summary(report: Report) -> str:
     return f"{visible}, for {cost} of what never trimming costs"
 
 
-def _bands(counted: CountedTranscript, calls: Sequence[Call]) -> Iterator[Band]:
+def bands_of(report: Report) -> Iterator[Band]:
     """Yield each stay of a message as one band, however many calls it lasts."""
+    counted, calls = report.longest
     since: dict[tuple[BandKind, int, int], int] = {}
     for call in calls:
         now = dict.fromkeys(_areas(counted, call))

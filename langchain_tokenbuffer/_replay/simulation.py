@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
-from langchain_tokenbuffer._window.driver import Reason, WindowDriver
+from langchain_tokenbuffer._window.driver import WindowDriver, WindowReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._replay.transcripts import Transcript
     from langchain_tokenbuffer.counters import TokenCounter
 
-CallReason: TypeAlias = Reason | Literal["over"]
+CallReason: TypeAlias = WindowReason | Literal["over"]
 """Why a window is what it is; `"over"`: not even clamping kept the budget, nothing was sent."""
 
 

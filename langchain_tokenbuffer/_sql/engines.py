@@ -12,7 +12,7 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, TypeVar, TypeVarTuple
 
 import sqlalchemy as sa
 import tenacity
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._sql.schema import Tables
 
-P = ParamSpec("P")
+A = TypeVarTuple("A")
 R = TypeVar("R")
-Operation: TypeAlias = "Callable[Concatenate[sa.Connection, P], R]"
+Operation: TypeAlias = "Callable[[sa.Connection, *A], R]"
 
 IN_DOUBT = "The connection was lost in the commit: it is not known whether that was made."
 """The note on an error if the answer to a commit was lost."""
@@ -95,7 +95,7 @@ class Database:
         """The engine of the sync methods; if none can be made, the error says what to pass."""
         return self.given if self._async is None else _sync_engine(self._async)
 
-    def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def run(self, operation: Operation[*A, R], *args: *A) -> R:
         """Run an operation in a transaction of its own and return its result.
 
         What is transient, such as a lock that was not to be had, is tried again from the start. If
@@ -104,19 +104,19 @@ class Database:
         with _explained() as commits:
             for attempt in tenacity.Retrying(**_RETRIES):
                 with attempt, self.engine.connect() as connection:
-                    result = self._once(connection, commits, operation, *args, **kwargs)
+                    result = self._once(connection, commits, operation, *args)
         return result
 
-    async def arun(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def arun(self, operation: Operation[*A, R], *args: *A) -> R:
         """`run`, without blocking the event loop."""
         if self._async is None or not _in_own_loop(self._async.sync_engine):
-            return await self.in_thread(lambda: self.run(operation, *args, **kwargs))
+            return await self.in_thread(self.run, operation, *args)
         with _explained() as commits:
             async for attempt in tenacity.AsyncRetrying(**_RETRIES):
                 with attempt:
                     async with self._async.connect() as connection:
                         result = await connection.run_sync(
-                            self._once, commits, operation, *args, **kwargs
+                            lambda inner: self._once(inner, commits, operation, *args)
                         )
         return result
 
@@ -124,10 +124,8 @@ class Database:
         self,
         connection: sa.Connection,
         commits: list[sa.Transaction],
-        operation: Operation[P, R],
-        /,
-        *args: P.args,
-        **kwargs: P.kwargs,
+        operation: Operation[*A, R],
+        *args: *A,
     ) -> R:
         engine, tables = connection.engine, self._tables
         if tables is not None and tables not in _prepared.get(engine, ()):
@@ -136,15 +134,15 @@ class Database:
             with _lock:
                 _prepared.setdefault(engine, set()).add(tables)
         with connection.begin() as transaction:
-            result = operation(connection, *args, **kwargs)
+            result = operation(connection, *args)
             commits.append(transaction)
             transaction.commit()
         return result
 
-    async def in_thread(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def in_thread(self, call: Callable[[*A], R], *args: *A) -> R:
         """Call what takes its time in a thread of the engine's own."""
         context = contextvars.copy_context()
-        done = _executor(self.given).submit(context.run, partial(call, *args, **kwargs))
+        done = _executor(self.given).submit(context.run, partial(call, *args))
         return await asyncio.wrap_future(done)
 
     def without_tables(self) -> Database:
@@ -215,7 +213,7 @@ def _sync_engine(engine: AsyncEngine) -> sa.Engine:
     url = engine.url
     driver = _SYNC_DRIVERS.get(engine.dialect.driver)
     advice = "Pass a URL or an Engine: they serve both sync and async calls."
-    if driver is None or (url.get_backend_name() == "sqlite" and _is_in_memory(url)):
+    if driver is None or _is_in_memory(url):
         msg = f"This AsyncEngine serves no sync call and no other event loop. {advice}"
         raise TypeError(msg)
     try:
@@ -231,28 +229,23 @@ def _is_async(connection: object) -> TypeGuard[AsyncEngine]:
 
 
 def _is_in_memory(url: URL) -> bool:
-    database = url.database or ":memory:"
-    return ":memory:" in database or "mode=memory" in database or url.query.get("mode") == "memory"
+    database, mode = url.database or ":memory:", url.query.get("mode")
+    is_named = ":memory:" in database or "mode=memory" in database
+    return url.get_backend_name() == "sqlite" and (is_named or mode == "memory")
 
 
 def _refuse_unsafe(engine: sa.Engine) -> None:
     """Refuse an engine without transactions, or whose threads would not see one database."""
-    levels = (
-        engine.get_execution_options().get("isolation_level"),
-        getattr(engine.dialect, "_on_connect_isolation_level", None),
-    )
-    if "AUTOCOMMIT" in levels:
+    of_engine = engine.get_execution_options().get("isolation_level")
+    of_dialect = getattr(engine.dialect, "_on_connect_isolation_level", None)
+    if "AUTOCOMMIT" in (of_engine, of_dialect):
         msg = (
             "An engine with isolation_level='AUTOCOMMIT' would store half turns. Pass one without, "
             "or the URL."
         )
         raise TypeError(msg)
     forgetful = (pool.SingletonThreadPool, pool.StaticPool, pool.NullPool)
-    if (
-        engine.dialect.name == "sqlite"
-        and _is_in_memory(engine.url)
-        and isinstance(engine.pool, forgetful)
-    ):
+    if _is_in_memory(engine.url) and isinstance(engine.pool, forgetful):
         msg = (
             f"An in-memory SQLite engine on {type(engine.pool).__name__} is not safe here: threads "
             'would see different databases or share one transaction. Pass the URL "sqlite://", '
@@ -313,8 +306,10 @@ if hasattr(os, "register_at_fork"):
 
 _TRANSIENT_STATES = ("08", "40", "53", "55P03", "57P0", "57014")
 """SQLSTATE: connection, rollback (serialization, deadlock), resources, lock, shutdown, timeout."""
-_TRANSIENT_ERRNOS = {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 2006, 2013, 4031}
-"""MySQL: connections, shutdown, packets in transit, lock wait, deadlock, server gone."""
+_TRANSIENT_ERRNOS = frozenset(
+    {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1317, 1969, 2003, 2006, 2013, 4031}
+)
+"""MySQL: connections, shutdown, packets in transit, lock wait, deadlock, timeout, server gone."""
 
 
 def is_transient(error: BaseException) -> bool:

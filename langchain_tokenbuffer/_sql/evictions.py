@@ -42,8 +42,10 @@ def pending(connection: sa.Connection, session: Session, limit: int) -> Batch | 
 def _consumed(connection: sa.Connection, session: Session) -> sa.Row[Any] | None:
     """Return the session's row, up to date; from now on nothing is purged unacknowledged."""
     s = session.tables.sessions.c
-    known: sa.Select[Any] = sa.select(s.id, s.cut, s.epoch, s.acknowledged, s.settings_digest)
-    row = connection.execute(known.where(s.key == session.key)).one_or_none()
+    columns: sa.Select[Any] = sa.select(s.id, s.cut, s.epoch, s.acknowledged, s.settings_digest)
+    # Locked at once: a snapshot from before the lock would not have what others appended meanwhile.
+    known = columns.where(s.key == session.key).with_for_update()
+    row = connection.execute(known).one_or_none()
     if row is None or not (session.is_outdated(row.settings_digest) or row.acknowledged is None):
         return row
     row = session.refresh_if_outdated(connection)

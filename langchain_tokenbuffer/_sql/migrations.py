@@ -62,6 +62,9 @@ def check(connection: sa.Connection, tables: Tables) -> None:
 
 def create(connection: sa.Connection, tables: Tables) -> None:
     """Create what is missing, bring up what is older, refuse newer; safe in many processes."""
+    if connection.dialect.name == "postgresql":
+        # A stricter transaction would not see, having waited, what others have created meanwhile.
+        connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
     version = _version(connection, tables.versions)
     if version is None or version < VERSION:
         with _alone(connection):

@@ -225,10 +225,12 @@ class Session:
             tokens=s.tokens + tokens,
         )
         first = row.next_seq - len(new)
-        if row.is_stored or (imported is None and self._repeats(connection, row.id, first, new)):
+        if row.is_stored:
             raise AlreadyStoredError
         if imported is not None:
             self._advance_import(connection, row, imported)
+        elif self._repeats(connection, row.id, first, new):
+            raise AlreadyStoredError
         is_outdated = self.is_outdated(row.settings_digest)
         fits = not is_outdated and row.append_only and row.tokens <= self.buffer.max_tokens
         marks = {} if fits else self._update_window(connection, row, new)

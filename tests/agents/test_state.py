@@ -28,6 +28,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from pydantic import SecretStr
 
+from langchain_tokenbuffer._agents import state as _state
+from langchain_tokenbuffer._window.driver import WindowDriver
+from langchain_tokenbuffer._window.replay import RULE
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from langchain_tokenbuffer.order import validate
@@ -642,3 +645,37 @@ def test_in_those_processes_something_was_learned_and_evicted() -> None:
     whole = Small(replies=looking(STEPS), allowed=220)
     state = run_agent(whole, evict_from_state=True)
     assert (whole.refusals, len(state["messages"]) < 2 * STEPS) == (1, True)
+
+
+# --- counted once -------------------------------------------------------------------------------
+
+
+def test_a_new_model_object_of_the_same_name_goes_on_with_the_conversation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    middleware, pushed, push = TokenBufferMiddleware(600), [], WindowDriver.push
+
+    def spy(self: WindowDriver, *args: Any) -> list[int]:
+        pushed.append(args)
+        return push(self, *args)
+
+    monkeypatch.setattr(WindowDriver, "push", spy)
+    for _ in range(2):
+        model = ChatOpenAI(model="gpt-4o", api_key=SecretStr("unused"))
+        sent_by(middleware, request(tool_loop(20, 40), model=model))
+    assert len(pushed) == len(tool_loop(20, 40))
+
+
+def test_what_another_rule_has_saved_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    saver = InMemorySaver()
+    model = Scripted(replies=[*looking(2), *looking(0)])
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, evict_from_state=True)
+    tools = [look("word " * 2000)]
+    agent: Any = create_agent(model, tools, middleware=[middleware], checkpointer=saver)
+    agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
+    private = agent.get_state(thread_config()).values["token_buffer"]
+    monkeypatch.setattr(_state, "RULE", RULE + 1)
+    agent.invoke({"messages": [HumanMessage("And?")]}, thread_config())
+    after = agent.get_state(thread_config()).values.get("token_buffer", {})
+    assert private["basis"][1:] == after.get("basis", private["basis"])[1:]
+    assert private["basis"][0] + 1 == after["basis"][0]

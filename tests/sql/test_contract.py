@@ -121,6 +121,14 @@ class TestEveryHistory:
             history.add_message(message)
         assert make().messages == buffer_window(TURNS)
 
+    def test_what_a_generator_yields_is_stored(self, make: Make) -> None:
+        make().add_messages(message for message in turn(1))
+        assert make().messages == turn(1)
+
+    async def test_what_a_generator_yields_is_stored_async(self, make: Make) -> None:
+        await make().aadd_messages(message for message in turn(1))
+        assert await make().aget_messages() == turn(1)
+
     def test_writing_nothing_changes_nothing(self, make: Make) -> None:
         make().add_messages([])
         assert make().messages == []

@@ -275,6 +275,12 @@ def test_a_lost_write_is_logged_with_session_and_count(caplog: pytest.LogCapture
     ]
 
 
+def test_a_lost_generator_is_logged_with_its_count(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR), pytest.raises(ConnectionError):
+        view(OneByOne(failing={1})).add_messages(message for message in turns(1))  # type: ignore[arg-type]
+    assert "Could not store 2 of 2 messages" in caplog.text
+
+
 async def test_a_lost_async_write_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR), pytest.raises(ConnectionError):
         await view(OneByOne(failing={1})).aadd_messages(turns(1))

@@ -15,6 +15,8 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
+from langchain_openai import OpenAI
+from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenBuffer, TokenCounter
 from langchain_tokenbuffer._counting import count_cache
@@ -126,7 +128,25 @@ def test_excerpts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 _parts = st.sampled_from(
-    ["word ", "안녕 ", "🙂", "你好", "a.b ", "\n", "  ", "x" * 40, "12 ", "don't ", "²", "é ", "{}", "1234567", "0 ", "1,", "٣٤ "]
+    [
+        "word ",
+        "안녕 ",
+        "🙂",
+        "你好",
+        "a.b ",
+        "\n",
+        "  ",
+        "x" * 40,
+        "12 ",
+        "don't ",
+        "²",
+        "é ",
+        "{}",
+        "1234567",
+        "0 ",
+        "1,",
+        "٣٤ ",
+    ]
 )
 
 
@@ -140,8 +160,8 @@ def test_the_first_and_last_tokens_are_those_of_the_whole_text(parts: list[str],
     tokenizer = O200K.tokenizer
     assert tokenizer is not None
     ids = tokenizer.encode(text)
-    assert tokenizer.first(text, n)[:n] == ids[:n]
-    assert tokenizer.last(text, n)[-n:] == ids[-n:]
+    assert tokenizer.first(text, n) == ids[:n]
+    assert tokenizer.last(text, n) == ids[-n:]
 
 
 # --- roles and names ----------------------------------------------------------------------------
@@ -296,6 +316,14 @@ def test_a_change_in_place_makes_another_key(
 @pytest.mark.parametrize("make", [make for make, _ in CHANGES.values()], ids=CHANGES)
 def test_equal_messages_have_one_key(make: Callable[[], BaseMessage]) -> None:
     assert O200K.keys([make()]) == O200K.keys([make()])
+
+
+def test_a_completion_models_key_sees_the_id_of_a_call() -> None:
+    counter = TokenCounter(OpenAI(model="gpt-3.5-turbo-instruct", api_key=SecretStr("unused")))
+    message = calling()
+    before = counter.keys([message])
+    message.tool_calls[0]["id"] = "an id of many more tokens"
+    assert counter.keys([message]) != before
 
 
 def test_a_call_cannot_be_taken_for_the_arguments_of_another() -> None:

@@ -18,7 +18,7 @@ from langchain_tokenbuffer._counting import resolve as _resolve
 from langchain_tokenbuffer._counting.providers import provider_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 KEY = SecretStr("unused")
 TEXT = "안녕하세요, 다시 만나서 반가워요."  # costs other numbers with other encodings
@@ -26,12 +26,8 @@ SAID: list[BaseMessage] = [HumanMessage(TEXT)]
 
 
 @pytest.fixture(autouse=True)
-def nothing_was_warned_of() -> Iterator[None]:
-    before = set(_resolve._warned)
-    _resolve._warned.clear()
-    yield
-    _resolve._warned.clear()
-    _resolve._warned.update(before)
+def nothing_was_warned_of() -> None:
+    _resolve._warn_once.cache_clear()
 
 
 def openai_model(name: Any) -> ChatOpenAI:

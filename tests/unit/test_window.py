@@ -158,7 +158,7 @@ def test_push_never_raises_and_returns_each_message_that_leaves_exactly_once(
     left: list[int] = []
     for m in messages:
         left += replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
-    replay._shortage = None  # what is in the window, also when it does not fit
+    replay.shortage = None  # what is in the window, also when it does not fit
     assert sorted(left) == list(replay.window().dropped)
 
 
@@ -218,6 +218,13 @@ def test_a_replay_holds_the_window_and_not_the_conversation(oversize: Oversize) 
 
     # Indices grow by a byte or two; the number of messages held does not.
     assert held_after(400) < 1.3 * held_after(20)
+
+
+def test_a_message_with_an_index_of_its_own_leaves_a_gap_before_it() -> None:
+    replay = Replay(Budget(20))
+    for index, kind in ((3, "human"), (7, "ai")):
+        replay.push(MessageTokens(kind, 5), lambda _: 5, at=index)  # type: ignore[arg-type]
+    assert (replay.kept(), replay.cut, replay.count) == ([3, 7], 3, 8)
 
 
 def test_an_empty_conversation_has_an_empty_window() -> None:
