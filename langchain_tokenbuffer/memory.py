@@ -399,7 +399,7 @@ class _StoreWindow:
             if known > len(messages) or (known and messages[known - 1] is not newest):
                 self._start_over()
             new = messages[len(self._messages) :]
-            is_turn = [*map(id, new)] == [id(message) for message, _, _ in turn]
+            is_turn = len(new) == len(turn) and new[0] is turn[0][0]  # a turn is stored at once
             self._grow(turn if is_turn else self._buffer.read(new))
             if delete:
                 self._delete(self._evictable())
