@@ -230,14 +230,11 @@ _SAMPLES = (
 def _counter_digest(buffer: TokenBuffer) -> str:
     """Return what two counters share only if they count the same.
 
-    Names are not enough where a function counts: the same name may count differently after the next release, so what it
-    makes of a few samples belongs to it. So does the rule: with it what a message is in numbers may change.
+    Names are not enough: what has the same name may count differently after the next release, so what it makes of a few
+    samples belongs to it. So does the rule: with it what a message is in numbers may change.
     """
     counter = buffer.token_counter
-    basis: list[object] = [RULE, counter.describe(), counter.constant]
-    if counter.tokenizer is None:
-        basis += counter.tokens(_SAMPLES, counter.keys(_SAMPLES))
-    return _digest(basis)
+    return _digest([RULE, counter.describe(), counter.constant, *counter.tokens(_SAMPLES)])
 
 
 def _digest(basis: Sequence[object]) -> str:
