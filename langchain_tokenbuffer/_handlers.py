@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -19,49 +20,34 @@ def is_async(function: object) -> bool:
     )
 
 
-def hand_over(handler: OnEvict, messages: list[BaseMessage], refusal: str) -> None:
-    """Call a handler that has to be done when it returns.
+def hand_over(handler: OnEvict | None, messages: list[BaseMessage], refusal: str) -> None:
+    """Call a handler, if there are a handler and messages; it has to be done when it returns.
 
     Raises:
         TypeError: With `refusal`, if it only returned something to await, such as a lambda around
             a coroutine function does.
     """
-    returned = handler(messages)
+    returned = handler(messages) if messages and handler is not None else None
     if inspect.isawaitable(returned):
         if inspect.iscoroutine(returned):
             returned.close()
         raise TypeError(refusal)
 
 
-def sync_handler(handler: OnEvict | None, refusal: str) -> Callable[[list[BaseMessage]], None]:
-    """Return what hands messages over and is done when it returns.
+async def ahand_over(handler: OnEvict | None, messages: list[BaseMessage]) -> None:
+    """`hand_over`, and await what the handler returns, if that can be awaited."""
+    returned = handler(messages) if messages and handler is not None else None
+    if inspect.isawaitable(returned):
+        await returned
 
-    Raises:
-        TypeError: With `refusal`, now if the handler is a coroutine function, and when it is called
-            if it only returns something to await.
-    """
+
+def sync_handler(handler: OnEvict | None, refusal: str) -> Callable[[list[BaseMessage]], None]:
+    """Return what hands over to a handler; a coroutine function is refused at once."""
     if is_async(handler):
         raise TypeError(refusal)
-
-    def deliver(messages: list[BaseMessage]) -> None:
-        if messages and handler is not None:
-            hand_over(handler, messages, refusal)
-
-    return deliver
+    return partial(hand_over, handler, refusal=refusal)
 
 
 def async_handler(handler: OnEvict | None) -> Callable[[list[BaseMessage]], Awaitable[None]]:
-    """Return what hands messages over and awaits the handler if need be."""
-
-    async def deliver(messages: list[BaseMessage]) -> None:
-        if messages and handler is not None:
-            await ahand_over(handler, messages)
-
-    return deliver
-
-
-async def ahand_over(handler: OnEvict, messages: list[BaseMessage]) -> None:
-    """Call a handler and await what it returns, if that can be awaited."""
-    returned = handler(messages)
-    if inspect.isawaitable(returned):
-        await returned
+    """Return what hands over to a handler of either kind."""
+    return partial(ahand_over, handler)

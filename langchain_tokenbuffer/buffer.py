@@ -170,9 +170,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             logger.warning("Left out of the window: %s", error)
 
     def _window(self, conversation: ConversationTokens) -> Window:
-        name = conversation.keys[0] if conversation.keys else None
         billing = Billing(self.budget())
-        with self._drivers.follow(name, billing, conversation) as (driver, whole_tokens):
+        with self._drivers.follow(conversation, billing) as (driver, whole_tokens):
             self.log_dropped(driver.take_drop_errors())
             window = driver.window()
         if window.clamped and whole_tokens is None:

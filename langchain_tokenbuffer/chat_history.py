@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from typing_extensions import override
 
-from langchain_tokenbuffer._run_view import RunView, awrite, write
+from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._window import Oversize
+    from langchain_tokenbuffer._window.budget import Oversize
     from langchain_tokenbuffer.counters import CountedBy
+
+logger = logging.getLogger(__name__)
 
 
 class TokenBufferChatMessageHistory(BaseChatMessageHistory):
@@ -30,9 +34,10 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
     Edge: a view belongs to one run, so `get_session_history` must return a **new** wrapper each
     time (wrapping the same stored history). One instance shared by concurrent runs is safe only
     with `history_messages_key`, and after a run that failed it shows that run's view until the
-    next write. A write never raises for reasons of budget; a write that the history refuses is
-    tried again, then logged at ERROR with session and message count, then raised
-    (`RunnableWithMessageHistory` swallows it).
+    next write. A write never raises for reasons of budget. Each message is written once: a write
+    that fails is logged at ERROR with session and message counts and raised
+    (`RunnableWithMessageHistory` swallows it), and never tried again, since a store that only lost
+    its answer holds the messages.
 
     Args:
         history: Where the messages are: any `BaseChatMessageHistory`.
@@ -81,32 +86,60 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         Raises:
             TokenBudgetError: If what must stay does not fit and `oversize` cannot make it fit.
         """
-        held = self._view.held()
-        if held is not None:
-            return held
-        return self._view.hold(self.buffer.trim(self.history.messages))
+        if (fixed := self._view.fixed()) is not None:
+            return fixed
+        return self._view.fix(self.buffer.trim(self.history.messages))
 
     @override
     async def aget_messages(self) -> list[BaseMessage]:
         """`messages`, with the history's own async reading."""
-        held = self._view.held()
-        if held is not None:
-            return held
-        return self._view.hold(await self.buffer.atrim(await self.history.aget_messages()))
+        if (fixed := self._view.fixed()) is not None:
+            return fixed
+        return self._view.fix(await self.buffer.atrim(await self.history.aget_messages()))
 
     @override
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Write through."""
-        try:
-            write(self.history, messages)
-        finally:
-            self._view.release()
+        with self._writing(messages, "add_messages") as parts:
+            for part in parts:
+                self.history.add_messages(part)
 
     @override
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """`add_messages`, with the history's own async writing."""
+        with self._writing(messages, "add_messages", "aadd_messages") as parts:
+            for part in parts:
+                await self.history.aadd_messages(part)
+
+    @contextmanager
+    def _writing(
+        self, messages: Sequence[BaseMessage], *ways: str
+    ) -> Iterator[Iterator[list[BaseMessage]]]:
+        """Yield what is written at once: all, or single messages if the history does so anyway.
+
+        By itself such a history would not say how far it came.
+        """
+        messages, stored = list(messages), 0  # whatever can be iterated over, once
+        kind, base = type(self.history), BaseChatMessageHistory
+        one_by_one = all(getattr(kind, way) is getattr(base, way) for way in ways)
+
+        def parts() -> Iterator[list[BaseMessage]]:
+            nonlocal stored
+            for part in [[each] for each in messages] if one_by_one else [messages]:
+                yield part
+                stored += len(part)
+
         try:
-            await awrite(self.history, messages)
+            yield parts()
+        except Exception as error:
+            logger.error(  # noqa: TRY400  # the error's kind only: its text may quote the messages
+                "Could not store %d of %d messages of session %r: %s. Not tried again.",
+                len(messages) - stored,
+                len(messages),
+                getattr(self.history, "session_id", None),
+                type(error).__name__,
+            )
+            raise
         finally:
             self._view.release()
 

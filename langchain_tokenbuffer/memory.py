@@ -2,58 +2,72 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from bisect import bisect_left
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import compress
-from operator import is_
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, cast
 
 from langchain_classic.memory.chat_memory import BaseChatMemory
 from langchain_core.chat_history import BaseChatMessageHistory, InMemoryChatMessageHistory
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
-from langchain_core.runnables import RunnableBinding
 from langchain_core.runnables.config import run_in_executor
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PrivateAttr,
     SerializationInfo,
     TypeAdapter,
-    field_serializer,
-    field_validator,
     model_validator,
 )
 from typing_extensions import override
 
+from langchain_tokenbuffer._counting.resolve import unwrapped
 from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
-from langchain_tokenbuffer._window import Oversize
-from langchain_tokenbuffer.buffer import (
-    Lived,
-    Lock,
-    TokenBuffer,
+from langchain_tokenbuffer._window.budget import MessageTokens, Oversize
+from langchain_tokenbuffer._window.driver import WindowDriver
+from langchain_tokenbuffer._window.settings import (
     checked_max_tokens,
     checked_oversize,
     checked_trim_to,
 )
+from langchain_tokenbuffer.buffer import TokenBuffer
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from langchain_tokenbuffer._window import Budget
+    from langchain_tokenbuffer._window.budget import Budget
 
-StartOn: TypeAlias = Literal["human"] | None
-
-_ASYNC_ON_EVICT = (
-    "on_evict is a coroutine function, which asave_context awaits and save_context cannot."
-)
+_ASYNC_ON_EVICT = "on_evict is a coroutine function: asave_context awaits it, save_context cannot."
 _OUTPUT_KEYS = ("answer", "result", "response", "text")
 """Where LangChain's own chains put their reply, when `output` is not among several keys."""
+
+
+def _checked_llm(value: object) -> object:
+    """Return what counts, without what is bound to it; pydantic would refuse a tokenizer."""
+    value = unwrapped(value)
+    try:
+        TokenCounter(value)  # type: ignore[arg-type]  # this is the check
+    except (TypeError, ValueError) as error:
+        msg = f"llm: {error}"
+        raise type(error)(msg) from None
+    return value
+
+
+def _dumped_llm(value: object, info: SerializationInfo) -> object:
+    """Dump a model as the classic class does; of a callable there is only what it is."""
+    if isinstance(value, BaseLanguageModel):
+        # The fields of the declared class alone: a model's own may be many, and secret.
+        adapter: TypeAdapter[Any] = TypeAdapter(BaseLanguageModel)
+        return adapter.dump_python(value, mode="json" if info.mode_is_json() else "python")
+    return value if isinstance(value, str) else TokenCounter(cast("Any", value)).describe()
 
 
 class _OwnStore(InMemoryChatMessageHistory):
@@ -75,9 +89,9 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     Law: what it shows is the window of `TokenBuffer` over the messages of `chat_memory`, sync and
     async alike. In its own in-memory store what leaves the window leaves memory, after `on_evict`
     returned; any other `chat_memory` keeps everything and is only windowed. `save_context` counts
-    before it stores, so a bad input never leaves a half-saved turn. Edge: what fits not even
-    clamped is left out, with one warning that names both numbers; only `oversize="raise"` raises,
-    and then before anything is stored.
+    before it stores, so a bad input never leaves a half-saved turn. Edge: what does not fit even
+    when clamped is left out, with one warning that names both numbers; only `oversize="raise"`
+    raises, and then before anything is stored.
 
     Args:
         llm: What counts: a model, or whatever `TokenBuffer(token_counter=...)` takes.
@@ -113,70 +127,28 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         ```
     """
 
-    model_config = ConfigDict(
-        arbitrary_types_allowed=True, extra="forbid", validate_assignment=True
-    )
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", validate_assignment=True)
 
     chat_memory: BaseChatMessageHistory = Field(default_factory=_OwnStore)
     human_prefix: str = "Human"
     ai_prefix: str = "AI"
-    llm: Any  # `_check_llm` knows what counts; pydantic would refuse a tokenizer
+    llm: Annotated[Any, BeforeValidator(_checked_llm), PlainSerializer(_dumped_llm)]
     memory_key: str = "history"
-    max_token_limit: int = 2000
-    trim_to: float = 1.0
-    start_on: StartOn = "human"
-    oversize: Oversize = "clamp"
+    max_token_limit: Annotated[int, BeforeValidator(partial(checked_max_tokens, name="max_token_limit"))] = 2000
+    trim_to: Annotated[float, BeforeValidator(checked_trim_to)] = 1.0
+    start_on: Literal["human"] | None = "human"
+    oversize: Annotated[Oversize, BeforeValidator(checked_oversize)] = "clamp"
     on_evict: OnEvict | None = Field(default=None, exclude=True)
 
     _cache: _Cache = PrivateAttr(default_factory=lambda: _Cache())  # noqa: PLW0108  # defined below
 
-    @field_validator("llm", mode="before")
-    @classmethod
-    def _check_llm(cls, value: object) -> object:
-        while isinstance(value, RunnableBinding):
-            value = value.bound
-        try:
-            TokenCounter(value)  # type: ignore[arg-type]  # this is the check
-        except (TypeError, ValueError) as error:
-            msg = f"llm: {error}"
-            raise type(error)(msg) from None
-        return value
-
-    @field_validator("max_token_limit", mode="before")
-    @classmethod
-    def _check_max_token_limit(cls, value: object) -> int:
-        return checked_max_tokens(value, "max_token_limit")
-
-    @field_validator("trim_to", mode="before")
-    @classmethod
-    def _check_trim_to(cls, value: object) -> float:
-        return checked_trim_to(value)
-
-    @field_validator("oversize", mode="before")
-    @classmethod
-    def _check_oversize(cls, value: object) -> Oversize:
-        return checked_oversize(value)
-
-    @field_serializer("llm")
-    def _dump_llm(self, value: object, info: SerializationInfo) -> object:
-        """Dump a model as the classic class does; of a callable there is only what it is."""
-        if isinstance(value, BaseLanguageModel):
-            # The fields of the declared class alone: a model's own may be many, and secret.
-            adapter: TypeAdapter[Any] = TypeAdapter(BaseLanguageModel)
-            return adapter.dump_python(value, mode="json" if info.mode_is_json() else "python")
-        if isinstance(value, str):
-            return value
-        return TokenCounter(cast("Any", value)).describe()
-
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.start_on is None and self.oversize != "drop":
-            msg = (
-                f"start_on=None lets single messages leave, which needs oversize='drop'; "
-                f"got oversize={self.oversize!r}"
-            )
+            needs = "start_on=None lets single messages leave, which needs oversize='drop'"
+            msg = f"{needs}; got oversize={self.oversize!r}"
             raise ValueError(msg)
-        if self.on_evict is not None and not self._owns_store:
+        if self.on_evict is not None and self._own_store is None:
             msg = (
                 "on_evict is called for messages that leave the memory's own store, but "
                 f"chat_memory is a {type(self.chat_memory).__name__}, which keeps everything. "
@@ -197,8 +169,6 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             self.model_fields_set.intersection_update(fields_set)
             raise
 
-    # --- what it shows ---
-
     @property
     def memory_variables(self) -> list[str]:
         """The one variable it adds to a chain's inputs."""
@@ -216,11 +186,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
 
     @property
     def buffer_as_messages(self) -> list[BaseMessage]:
-        """The window as a list of messages.
-
-        Raises:
-            TokenBudgetError: With `oversize="raise"`, if what must stay does not fit.
-        """
+        """The window as a list of messages; raises what `load_memory_variables` does."""
         return self._shown(self.chat_memory.messages)
 
     @override
@@ -242,20 +208,18 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         return get_buffer_string(messages, self.human_prefix, self.ai_prefix)
 
     def _shown(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        buffer, following = self._at_work()
+        buffer, store_window = self._buffer_and_window()
         try:
-            shown = following.show() if following else buffer.trim(messages)
+            shown = store_window.show() if store_window else buffer.trim(messages)
         except TokenBudgetError as error:
-            buffer.nothing_fits(error)
+            buffer.raise_or_warn(error)
             return []
-        buffer.has_said = False
+        buffer.warned = False
         return shown
-
-    # --- what it keeps ---
 
     @override
     def save_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
-        """Store one turn; in the memory's own store, let go of what left the window.
+        """Store one turn; in the memory's own store, delete what left the window.
 
         Raises:
             ValueError: If it cannot be told which input or output to store.
@@ -264,39 +228,45 @@ class ConversationTokenBufferMemory(BaseChatMemory):
                 is called, such as a lambda around one, raises after the turn was stored; nothing is
                 deleted.
         """
-        if self.on_evict is not None and is_async(self.on_evict):
+        handler = self.on_evict
+        if handler is not None and is_async(handler):
             msg = f"{_ASYNC_ON_EVICT} Nothing was stored."
             raise TypeError(msg)
         turn = self._turn(inputs, outputs)
-        buffer, following = self._at_work()
-        buffer.check(turn)
+        buffer, store_window = self._buffer_and_window()
+        counted = buffer.read(turn)
         if buffer.oversize == "raise":
             buffer.window([*self.chat_memory.messages, *turn])
         self.chat_memory.add_messages(turn)
-        if following is None:
+        if store_window is None:
             return
-        following.catch_up()
-        with following.letting_go() as gone:
-            if gone and self.on_evict is not None:
+        store_window.catch_up(counted, delete=handler is None)
+        if handler is None:
+            return
+        with store_window.evicting() as evicted:
+            if evicted:
                 msg = f"{_ASYNC_ON_EVICT} The turn was stored, nothing was deleted."
-                hand_over(self.on_evict, gone, msg)
+                hand_over(handler, evicted, msg)
 
     @override
     async def asave_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
         """`save_context`, with the history's own async writing; awaits `on_evict` if need be."""
         turn = self._turn(inputs, outputs)
-        buffer, following = await run_in_executor(None, self._at_work)
-        await run_in_executor(None, buffer.check, turn)
+        buffer, store_window = await run_in_executor(None, self._buffer_and_window)
+        counted = await run_in_executor(None, buffer.read, turn)
         if buffer.oversize == "raise":
             stored = await self.chat_memory.aget_messages()
             await run_in_executor(None, buffer.window, [*stored, *turn])
         await self.chat_memory.aadd_messages(turn)
-        if following is None:
+        if store_window is None:
             return
-        await run_in_executor(None, following.catch_up)
-        with following.letting_go() as gone:
-            if gone and self.on_evict is not None:
-                await ahand_over(self.on_evict, gone)
+        handler = self.on_evict
+        await run_in_executor(None, store_window.catch_up, counted, delete=handler is None)
+        if handler is None:
+            return
+        with store_window.evicting() as evicted:
+            if evicted:
+                await ahand_over(handler, evicted)
 
     def _turn(self, inputs: dict[str, Any], outputs: dict[str, str]) -> list[BaseMessage]:
         question, reply = self._get_input_output(inputs, outputs)
@@ -309,211 +279,218 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             outputs = next(({key: outputs[key]} for key in _OUTPUT_KEYS if key in outputs), outputs)
         return super()._get_input_output(inputs, outputs)
 
-    # --- how ---
-
     @property
-    def _owns_store(self) -> bool:
-        """Whether nobody passed a `chat_memory`: then what leaves the window may be deleted."""
-        return isinstance(self.chat_memory, _OwnStore) and (
-            "chat_memory" not in self.model_fields_set
-        )
+    def _own_store(self) -> _OwnStore | None:
+        """The store, if nobody passed it: then what leaves the window may be deleted from it."""
+        if isinstance(self.chat_memory, _OwnStore) and "chat_memory" not in self.model_fields_set:
+            return self.chat_memory
+        return None
 
-    def _at_work(self) -> tuple[_Buffer, _Following | None]:
+    def _buffer_and_window(self) -> tuple[_Buffer, _StoreWindow | None]:
         """Return what counts, and what follows the own store, for the present settings."""
-        cache = self._cache
+        settings = id(self.llm), self.max_token_limit, self.trim_to, self.oversize, self.start_on
+        store = self._own_store
+        # Hot: asked for by name, pydantic looks a private attribute up in Python.
+        cache: _Cache = self.__pydantic_private__["_cache"]  # type: ignore[index]
         with cache.lock:
-            buffer, following = cache.buffer, cache.following
-            if buffer is None or not buffer.is_of(self):
-                buffer = cache.buffer = _Buffer(self)
-            if not self._owns_store:
-                return buffer, None
-            store = cast("_OwnStore", self.chat_memory)
-            if following is None or following.buffer is not buffer or following.store is not store:
-                following = cache.following = _Following(buffer, store, cache.lock)
-            return buffer, following
+            if cache.buffer is None or cache.buffer.settings != settings:
+                cache.buffer, cache.store_window = _Buffer(self, settings), None
+            if store is None:
+                return cache.buffer, None
+            if cache.store_window is None or cache.store_window.store is not store:
+                cache.store_window = _StoreWindow(cache.buffer, store, cache.lock)
+            return cache.buffer, cache.store_window
+
+
+class _Counted(NamedTuple):
+    """Counted messages, with the key and the numbers of each."""
+
+    messages: list[BaseMessage]
+    keys: list[int]
+    numbers: list[MessageTokens]
 
 
 class _Buffer(TokenBuffer):
-    """The buffer of a memory: it leaves out what fits not even clamped, and says so once."""
+    """The buffer of a memory: leaves out what does not fit even when clamped, and warns once.
 
-    def __init__(self, memory: ConversationTokenBufferMemory) -> None:
+    Attributes:
+        settings: The memory's, when it was made.
+        warned: Whether it has warned since the memory last showed a window.
+    """
+
+    def __init__(self, memory: ConversationTokenBufferMemory, settings: tuple[object, ...]) -> None:
         super().__init__(
             memory.max_token_limit,
             token_counter=memory.llm,
             trim_to=memory.trim_to,
             oversize=memory.oversize,
         )
-        self._llm = memory.llm
+        self.settings = settings
+        self.warned = False
+        self._llm = memory.llm  # held, since the settings have its id
         self._turns = memory.start_on == "human"
-        self.has_said = False
 
-    def is_of(self, memory: ConversationTokenBufferMemory) -> bool:
-        return (
-            self._llm is memory.llm
-            and self.max_tokens == memory.max_token_limit
-            and self.trim_to == memory.trim_to
-            and self.oversize == memory.oversize
-            and self._turns == (memory.start_on == "human")
-        )
-
-    def check(self, messages: Sequence[BaseMessage]) -> None:
-        """Count, so that what cannot be counted is not stored."""
-        counter = self.token_counter
-        counter.tokens(messages, counter.keys(messages))
-        if not counter.additive:
-            counter(messages)
+    def read(self, messages: list[BaseMessage]) -> _Counted:
+        """Return messages in numbers. What it cannot count is not to be stored."""
+        if not self.token_counter.additive:
+            self.token_counter(messages)
+        meter = self.meter
+        keys = meter.keys(messages)
+        return _Counted(messages, keys, meter.numbers(messages, keys))
 
     @override
     def budget(self) -> Budget:
-        return replace(super().budget(), turns=self._turns, else_drop=True)
+        return replace(super().budget(), turns=self._turns, drop_if_unclampable=True)
 
     @override
-    def left_out(self, why: TokenBudgetError) -> None:
-        if not self._turns:
-            return  # an empty window is what was asked for
-        self.has_said = True
-        if self.oversize == "drop":
-            super().left_out(why)
-        else:
-            warnings.warn(f"Left out of the window: {why}", stacklevel=2)
+    def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
+        if errors and self._turns:  # without turns an empty window is what was asked for
+            self.warned = True
+            if self.oversize == "drop":
+                super().log_dropped(errors)
+                return
+            for error in errors:
+                warnings.warn(f"Left out of the window: {error}", stacklevel=2)
 
-    def nothing_fits(self, why: TokenBudgetError) -> None:
-        """Raise if that was asked for, else say it, unless the same was said a moment ago."""
+    def raise_or_warn(self, error: TokenBudgetError) -> None:
+        """Raise if that was asked for; else warn, unless it did since the last window."""
         if self.oversize == "raise":
-            raise why
-        if not self.has_said:
-            self.left_out(why)
+            raise error
+        if not self.warned:
+            self.log_dropped([error])
 
 
 class _Cache:
     """What a memory has worked out so far; elsewhere and in copies it is worked out anew."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = threading.RLock()
         self.buffer: _Buffer | None = None
-        self.following: _Following | None = None
+        self.store_window: _StoreWindow | None = None
 
     def __reduce__(self) -> tuple[type[_Cache], tuple[()]]:
         return _Cache, ()
 
 
-class _Following:
-    """The window over the memory's own store, followed turn by turn without looking back.
+class _StoreWindow:
+    """The window over the memory's own store, from which messages are deleted.
 
-    `_seen` is the store as it was seen last. Of each message in it, `_indices` has the index it
-    came with, which it keeps when others before it are deleted, and `_keys` its key.
+    Law: catching up and deleting are O(new messages), at any limit. A message keeps the index that
+    it came with when others before it are deleted. A store that was changed in another way is
+    followed anew.
     """
 
-    def __init__(self, buffer: _Buffer, store: _OwnStore, lock: Lock) -> None:
-        self.buffer = buffer
+    def __init__(self, buffer: _Buffer, store: _OwnStore, lock: threading.RLock) -> None:
+        self._buffer = buffer
         self.store = store
         self._lock = lock
-        self._in_hand: set[int] = set()  # ids of the messages `on_evict` is busy with
+        self._being_evicted: set[int] = set()  # ids of the messages `on_evict` is busy with
         self._start_over()
 
     def _start_over(self) -> None:
-        self._lived = Lived(self.buffer)
-        self._count = 0
-        self._seen: list[BaseMessage] = []
-        self._indices: list[int] = []
-        self._keys: list[int] = []
-        self._left: set[int] = set()  # indices of what left the window and is still in the store
+        self._driver = WindowDriver(self._buffer.budget())
+        # By index, in order, the store as it was seen last:
+        self._messages: dict[int, BaseMessage] = {}
+        self._keys: dict[int, int] = {}
+        self._to_evict: set[int] = set()  # of these, what left the window
 
     def show(self) -> list[BaseMessage]:
-        """Return the window; here every message is looked at, so every change is seen."""
+        """Return the window. O(store): every message is looked at, so every change is seen."""
         with self._lock:
-            messages = list(self.store.messages)
-            if not self.buffer.token_counter.additive:
-                return self.buffer.trim(messages)
-            keys = self.buffer.keys(messages)
-            if keys[: len(self._keys)] != self._keys:
+            buffer, messages = self._buffer, list(self.store.messages)
+            if not buffer.token_counter.additive:
+                return buffer.trim(messages)
+            meter = buffer.meter
+            if meter.keys(messages[: len(self._keys)]) != list(self._keys.values()):
                 self._start_over()
-            self._grow(messages[len(self._keys) :])
-            self._seen = messages
-            kept, clamped = self._lived.replay.kept()
-            return [
-                self.buffer.clamped(message, clamped[index]) if index in clamped else message
-                for index, message in zip(kept, map(self._look, kept), strict=True)
-            ]
+            # Equal messages may have taken the places of those seen before.
+            self._messages = dict(zip(self._messages, messages, strict=False))
+            self._grow(buffer.read(messages[len(self._messages) :]))
+            kept, clamped = self._driver.kept(), self._driver.clamped()
+            return meter.show(self._messages, kept, clamped)
 
-    def catch_up(self) -> None:
-        """Live through what the store got since; start over if it was changed otherwise."""
+    def catch_up(self, turn: _Counted, *, delete: bool) -> None:
+        """Follow what was stored since, as a rule a turn; delete what leaves, if that is all."""
         with self._lock:
-            messages = self.store.messages
-            known = len(self._seen)
-            if known > len(messages) or (known and messages[known - 1] is not self._seen[-1]):
+            messages, known = self.store.messages, len(self._messages)
+            newest = next(reversed(self._messages.values()), None)
+            if known > len(messages) or (known and messages[known - 1] is not newest):
                 self._start_over()
-            self._grow(messages[len(self._seen) :])
+            new = messages[len(self._messages) :]
+            is_turn = [*map(id, new)] == [*map(id, turn.messages)]
+            self._grow(turn if is_turn else self._buffer.read(new))
+            if delete:
+                self._delete(self._evictable())
 
     @contextmanager
-    def letting_go(self) -> Iterator[list[BaseMessage]]:
-        """Hand out what left the window, and delete it from the store unless that raises.
+    def evicting(self) -> Iterator[list[BaseMessage]]:
+        """Lend what left the window, and delete it from the store unless that raises.
 
-        What is in one hand already, of another thread or task, is not handed out again.
+        Skips messages that another thread or task is already evicting.
         """
         with self._lock:
-            left = [self._look(index) for index in sorted(self._left)]
-            gone = [message for message in left if id(message) not in self._in_hand]
-            ids = set(map(id, gone))
-            self._in_hand |= ids
+            evicted = self._evictable()
+            self._being_evicted.update(map(id, evicted))
         try:
-            yield gone
+            yield evicted
             with self._lock:
-                self._left = {i for i in self._left if id(self._look(i)) not in ids}
-                _remove(gone, self.store.messages)
-                _remove(gone, self._seen, self._indices, self._keys)
+                self._delete(evicted)
         finally:
             with self._lock:
-                self._in_hand -= ids
+                self._being_evicted.difference_update(map(id, evicted))
 
-    def _look(self, index: int) -> BaseMessage:
-        return self._seen[bisect_left(self._indices, index)]
+    def _evictable(self) -> list[BaseMessage]:
+        left = [self._messages[index] for index in sorted(self._to_evict)]
+        return [message for message in left if id(message) not in self._being_evicted]
 
-    def _grow(self, messages: Sequence[BaseMessage]) -> None:
-        if not messages:
-            return
-        keys = self.buffer.keys(messages)
-        self._seen += messages
-        self._indices += range(self._count, self._count + len(messages))
-        self._keys += keys
-        self._count += len(messages)
-        try:
-            if self.buffer.token_counter.additive:
-                self._left.update(self._lived.push(self.buffer, messages, keys, self._look))
+    def _delete(self, evicted: list[BaseMessage]) -> None:
+        """Delete these very objects. O(the places up to the last of them).
+
+        By identity and not by place: a handler may have changed the store. What others append
+        meanwhile stays, since only the part up to the last of them is replaced.
+        """
+        messages, wanted = self.store.messages, Counter(map(id, evicted))
+        stays: list[BaseMessage] = []
+        for index in [each for each in self._to_evict if id(self._messages[each]) in wanted]:
+            self._to_evict.remove(index)
+            del self._messages[index], self._keys[index]
+        for message in messages:
+            if not wanted:
+                break
+            if id(message) not in wanted:
+                stays.append(message)
+            elif wanted[id(message)] == 1:
+                del wanted[id(message)]
             else:
-                self._left = {self._indices[position] for position in self._dropped()}
+                wanted[id(message)] -= 1  # one message, stored twice
+        messages[: len(stays) + len(evicted) - wanted.total()] = stays
+
+    def _grow(self, new: _Counted) -> None:
+        driver, additive = self._driver, self._buffer.token_counter.additive
+        try:
+            for message, key, numbers in zip(new.messages, new.keys, new.numbers, strict=True):
+                index = driver.count
+                self._messages[index], self._keys[index] = message, key
+                if additive:
+                    self._to_evict.update(driver.push(numbers, self._min_tokens))
+                else:
+                    driver.skip_to(index + 1)
+            if not additive:
+                self._to_evict = self._dropped()
+            self._buffer.log_dropped(driver.take_drop_errors())
         except BaseException:
-            self._start_over()  # lived through by half: a counter or a warning has raised
+            self._start_over()  # followed by half: a counter or a warning has raised
             raise
 
-    def _dropped(self) -> Sequence[int]:
-        """Return the places that are not in the window, by a counter that is not additive."""
+    def _min_tokens(self, index: int) -> int:
+        return self._buffer.meter.min_tokens(self._messages[index])
+
+    def _dropped(self) -> set[int]:
+        """Return what is not in the window, by a counter that is not additive."""
+        indices = list(self._messages)
         try:
-            return self.buffer.window(self._seen).dropped
+            window = self._buffer.window(list(self._messages.values()))
         except TokenBudgetError as error:
-            self.buffer.nothing_fits(error)
-            return range(len(self._seen))
-
-
-def _remove(gone: Sequence[BaseMessage], messages: list[BaseMessage], *beside: list[int]) -> None:
-    """Remove these very objects from a list, and what has the same places in the lists beside.
-
-    By identity and not by place: a handler may have changed the list. What others append
-    meanwhile stays, since only the part up to the last of them is replaced.
-    """
-    lists: tuple[list[Any], ...] = (messages, *beside)
-    if all(map(is_, gone, messages)):
-        for each in lists:
-            del each[: len(gone)]
-        return
-    wanted, missing = Counter(map(id, gone)), len(gone)
-    stays: list[bool] = []
-    for message in messages:
-        if not missing:
-            break
-        is_gone = wanted[id(message)] > 0
-        wanted[id(message)] -= is_gone
-        missing -= is_gone
-        stays.append(not is_gone)
-    for each in lists:
-        each[: len(stays)] = list(compress(each, stays))
+            self._buffer.raise_or_warn(error)
+            return set(indices)
+        return {indices[position] for position in window.dropped}

@@ -52,9 +52,9 @@ class TokenBufferState(AgentState[Any]):
     """The agent's state, and what must not be lost with a process. Plain JSON types only.
 
     `limits`: model name to the `max_tokens` an overflow taught; `thinned`: ids of the messages
-    whose thinking that made stale. Where reported usage is believed, `anchored`: the message from
+    whose thinking that made stale. Where reported usage is used, `anchored`: the message from
     which on replies answer requests under the same `basis`, and the anchor before it. With
-    `evict_from_state` also what the deleted messages would have told: more `thinned` ids, and the
+    `evict_from_state` also what the deleted messages would have taught: more `thinned` ids, and the
     `sizes` of clamped messages (id to size and fingerprint of the conversation up to it), which
     hold under the same `basis`.
     """
@@ -110,7 +110,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
     report is the anchor: it is the truth up to its reply, only what follows is estimated, at the
     rate by which reports have grown and never below its count. A report counts from its message on
     and never before, so the window stays a function of the messages. Where counting is exact
-    (OpenAI) reports only correct what tools were counted to, upwards. Not believed are reports of
+    (OpenAI) reports only correct what tools were counted to, upwards. Ignored are reports of
     another model, of requests with other tools or another budget, and those that cannot be this
     window's bill, less than half or more than twice its count; a reply without usage changes
     nothing. Agents that share messages but not their private state cannot tell each other's reports

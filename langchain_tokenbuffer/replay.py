@@ -1,4 +1,4 @@
-"""A transcript through a budget: `python -m langchain_tokenbuffer replay FILE`.
+"""A transcript under a budget: `python -m langchain_tokenbuffer replay FILE`.
 
 Shows, for every model call of your own conversations, what a budget would have sent, what left and
 why, what the prompt cache could serve and what the input cost; and which budget to take. Nothing
@@ -21,22 +21,24 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from langchain_tokenbuffer._counting.providers import PROVIDERS, provider_named
 from langchain_tokenbuffer._replay.advice import SPEND, TRIM_TOS, advise
 from langchain_tokenbuffer._replay.files import read
-from langchain_tokenbuffer._replay.measuring import (
-    Measured,
+from langchain_tokenbuffer._replay.model_names import context_of, counter_of
+from langchain_tokenbuffer._replay.report import Report, as_json
+from langchain_tokenbuffer._replay.simulation import (
+    CountedTranscript,
     Prices,
     Setting,
-    totals_of,
+    calls_of,
     untrimmed,
 )
-from langchain_tokenbuffer._replay.naming import context_of, counter_of
-from langchain_tokenbuffer._replay.report import Report, as_json, replayed
 from langchain_tokenbuffer._replay.transcripts import EXPECTED, UnreadableError
 from langchain_tokenbuffer.errors import TokenBufferError
 
@@ -45,8 +47,7 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._replay.transcripts import Transcript
 
-_PRESETS = {"openai": (0.1, 1.0), "anthropic": (0.1, 1.25)}
-"""What a token costs that the cache serves, and one that goes into it, as shares of the input's."""
+_CACHE_PRICES = {row.name: row.cache_prices for row in PROVIDERS if row.cache_prices is not None}
 _TRIM_TO = 0.6
 _NEEDS_EXTRA = (
     'the table and PNG pictures need an extra: pip install "langchain-tokenbuffer[replay]" '
@@ -64,25 +65,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         outputs = _outputs(options)
     except ImportError as error:
-        return _refused(f"{_NEEDS_EXTRA} ({error})")
+        return _fail(f"{_NEEDS_EXTRA} ({error})")
     try:
         report = _report(options)
-        for put_out in outputs:
-            put_out(report)
+        for output in outputs:
+            output(report)
     except (OSError, TokenBufferError, ValueError) as error:
-        return _refused(f"{options.file}: {error}")
+        return _fail(f"{options.file}: {error}")
     return 1 if report.totals.over else 0
 
 
 def _outputs(options: argparse.Namespace) -> list[Callable[[Report], None]]:
-    """Return what to do with a report; before there is one, so that a missing extra tells early."""
-    outputs: list[Callable[[Report], None]] = []
-    if options.json:
-        outputs.append(_print_json)
-    else:
+    """Return what to do with a report: before there is one, so that an extra is missed early."""
+    outputs: list[Callable[[Report], None]] = [_print_json]
+    if not options.json:
         from langchain_tokenbuffer._replay.table import show  # noqa: PLC0415  # the extra's
 
-        outputs.append(partial(show, everything=options.all))
+        outputs = [partial(show, everything=options.all)]
     if options.plot is not None:
         if options.plot.suffix == ".html":
             from langchain_tokenbuffer._replay.page import write  # noqa: PLC0415  # if asked for
@@ -96,7 +95,7 @@ def _print_json(report: Report) -> None:
     print(json.dumps(as_json(report), ensure_ascii=False))  # noqa: T201  # a command
 
 
-def _refused(why: str) -> int:
+def _fail(why: str) -> int:
     print(f"langchain-tokenbuffer: {why}", file=sys.stderr)  # noqa: T201
     return 2
 
@@ -115,81 +114,57 @@ def _parser() -> argparse.ArgumentParser:
         version=f"langchain-tokenbuffer {version('langchain-tokenbuffer')}",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_replay(
-        commands.add_parser(
-            "replay",
-            help="a transcript through a budget: what is sent, what leaves, what it costs",
-            description=(
-                "Replay a transcript through a token budget, call by call, offline. Without "
-                "--max-tokens many budgets are tried and one is recommended."
-            ),
-            epilog=(
-                f"FILE holds {EXPECTED}; also the SQLite file of LangGraph's checkpoints. "
-                "Exit codes: 0 fine; 1 some call could not be kept within the budget; 2 wrong "
-                "usage, or a file that cannot be read. The keys of --json are described in "
-                "`pydoc langchain_tokenbuffer.replay`."
-            ),
-        )
+    replay = commands.add_parser(
+        "replay",
+        help="a transcript through a budget: what is sent, what leaves, what it costs",
+        description=(
+            "Replay a transcript through a token budget, call by call, offline. Without "
+            "--max-tokens many budgets are tried and one is recommended."
+        ),
+        epilog=(
+            f"FILE holds {EXPECTED}; also the SQLite file of LangGraph's checkpoints. "
+            "Exit codes: 0 fine; 1 some call could not be kept within the budget; 2 wrong "
+            "usage, or a file that cannot be read. The keys of --json are described in "
+            "`pydoc langchain_tokenbuffer.replay`."
+        ),
     )
+    _add_settings(replay.add_argument)
+    prices = replay.add_argument_group("prices of input tokens, as ratios or per million tokens")
+    _add_prices(prices.add_argument)
     return parser
 
 
-def _add_replay(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
+def _add_settings(add: Callable[..., object]) -> None:
+    number, share = {"type": _TOKENS, "metavar": "N"}, {"type": _SHARE, "metavar": "SHARE"}
+    model = "a model, an encoding such as o200k_base, or a tokenizer.json (default: gpt-4o)"
+    budget = "the budget of a request; without it, try many and recommend one"
+    low = f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)"
+    spend = "recommend what costs at most this share of never trimming (default: %(default)s)"
+    context = "how many tokens the model takes (default: what its installed package says)"
     add("file", metavar="FILE", help="the transcript; - reads standard input")
-    add(
-        "--model",
-        default="gpt-4o",
-        metavar="NAME",
-        help="a model, an encoding such as o200k_base, or a tokenizer.json (default: gpt-4o)",
-    )
-    add(
-        "--max-tokens",
-        type=_TOKENS,
-        metavar="N",
-        help="the budget of a request; without it, try many and recommend one",
-    )
-    add(
-        "--trim-to",
-        type=_SHARE,
-        metavar="SHARE",
-        help=f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)",
-    )
+    add("--model", default="gpt-4o", metavar="NAME", help=model)
+    add("--max-tokens", **number, help=budget)
+    add("--trim-to", **share, help=low)
     add("--sweep", action="store_true", help="try many budgets also beside --max-tokens")
-    add(
-        "--spend",
-        type=_SHARE,
-        default=SPEND,
-        metavar="SHARE",
-        help="recommend what costs at most this share of never trimming (default: %(default)s)",
-    )
-    add(
-        "--context",
-        type=_TOKENS,
-        metavar="N",
-        help="how many tokens the model takes (default: what its installed package says)",
-    )
+    add("--spend", **share, default=SPEND, help=spend)
+    add("--context", **number, help=context)
     add("--conversation", metavar="NAME", help="only this one of the file, by name or number")
     add("--plot", type=_picture, metavar="OUT", help="draw the window to OUT.png or OUT.html")
     add("--all", action="store_true", help="show calls before which nothing happened, too")
     add("--json", action="store_true", help="print one JSON object instead of tables")
-    prices = parser.add_argument_group("prices of input tokens, as ratios or per million tokens")
-    prices.add_argument(
-        "--prices",
-        choices=sorted(_PRESETS),
-        help="cached and written tokens as shares of the input price: openai 0.1 and 1, "
-        "anthropic 0.1 and 1.25 (default: anthropic for Claude models, else openai)",
+
+
+def _add_prices(add: Callable[..., object]) -> None:
+    presets = (
+        "cached and written tokens as shares of the input price: openai 0.1 and 1, "
+        "anthropic 0.1 and 1.25 (default: anthropic for Claude models, else openai)"
     )
-    prices.add_argument("--price-input", type=_PRICE, metavar="P", help="money per million tokens")
-    prices.add_argument("--price-cached", type=_PRICE, metavar="P", help="one the cache serves")
-    prices.add_argument("--price-write", type=_PRICE, metavar="P", help="one that goes into it")
-    prices.add_argument(
-        "--cache-floor",
-        type=_FLOOR,
-        default=Prices.floor,
-        metavar="N",
-        help="tokens from which on a prefix is cached (default: 1024)",
-    )
+    floor = "tokens from which on a prefix is cached (default: 1024)"
+    add("--prices", choices=sorted(_CACHE_PRICES), help=presets)
+    add("--price-input", type=_PRICE, metavar="P", help="money per million tokens")
+    add("--price-cached", type=_PRICE, metavar="P", help="one the cache serves")
+    add("--price-write", type=_PRICE, metavar="P", help="one that goes into it")
+    add("--cache-floor", type=_FLOOR, default=Prices.floor, metavar="N", help=floor)
 
 
 def _number(
@@ -198,14 +173,11 @@ def _number(
     """Return a reader of arguments that says what is accepted."""
 
     def value(text: str) -> float:
-        try:
-            found = kind(text)
-        except ValueError:
-            found = -1
-        if not is_right(found):
-            msg = f"must be {what}, got {text!r}"
-            raise argparse.ArgumentTypeError(msg)
-        return found
+        with suppress(ValueError):
+            if is_right(found := kind(text)):
+                return found
+        msg = f"must be {what}, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
 
     return value
 
@@ -226,8 +198,8 @@ _PRICE = _number(float, "a number of at least 0", lambda found: 0 <= found < flo
 
 def _prices(options: argparse.Namespace) -> Prices:
     full = 1.0 if options.price_input is None else options.price_input
-    provider = "anthropic" if "claude" in options.model.lower() else "openai"
-    cached, write = _PRESETS[options.prices or provider]
+    provider = options.prices or provider_named(options.model).name
+    cached, write = _CACHE_PRICES.get(provider, _CACHE_PRICES["openai"])
     return Prices(
         input=full,
         cached=cached * full if options.price_cached is None else options.price_cached,
@@ -240,37 +212,40 @@ def _prices(options: argparse.Namespace) -> Prices:
 
 
 def _report(options: argparse.Namespace) -> Report:
-    transcripts = _chosen(read(options.file), options.conversation)
-    counter = counter_of(options.model)
-    prices = _prices(options)
-    measured = [Measured(transcript, counter) for transcript in transcripts]
-    measured = [each for each in measured if each.ends]
-    if not measured:
-        msg = "messages that call no model"
-        raise UnreadableError(msg)
-    context = options.context or context_of(options.model)
-    advice, setting = None, None
+    counted, counted_by = _counted(options)
+    prices, context = _prices(options), options.context or context_of(options.model)
+    never, advice, setting = untrimmed(counted, prices), None, None
     if options.max_tokens is not None:
         setting = Setting(options.max_tokens, options.trim_to or _TRIM_TO)
     if options.sweep or setting is None:
         trim_tos = (options.trim_to,) if options.trim_to else TRIM_TOS
-        advice = advise(measured, prices, context=context, trim_tos=trim_tos, spend=options.spend)
+        advice = advise(counted, prices, context=context, trim_tos=trim_tos, spend=options.spend)
         setting = setting or advice.setting
-    never = untrimmed(measured, prices)
-    calls = replayed(measured, setting, prices, never)
+    simulated = setting or Setting(2 * never.peak + 1, 1.0)  # which nothing passes
     return Report(
         file=options.file,
         model=options.model,
-        counted=counter.describe(),
+        counted_by=counted_by,
         context=context,
         prices=prices,
         in_money=options.price_input is not None,
         setting=setting,
-        played=calls,
-        totals=totals_of(calls, prices),
+        simulated=[(each, list(calls_of(each, simulated, prices))) for each in counted],
         never=never,
         advice=advice,
     )
+
+
+def _counted(options: argparse.Namespace) -> tuple[list[CountedTranscript], str]:
+    """Return the file's conversations that call a model, and what counted them."""
+    transcripts = _chosen(read(options.file), options.conversation)
+    counter = counter_of(options.model)
+    counted = [CountedTranscript(transcript, counter) for transcript in transcripts]
+    counted = [each for each in counted if each.call_indices]
+    if not counted:
+        msg = "messages that call no model"
+        raise UnreadableError(msg)
+    return counted, counter.describe()
 
 
 def _chosen(found: list[Transcript], wanted: str | None) -> list[Transcript]:

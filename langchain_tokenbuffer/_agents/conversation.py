@@ -13,7 +13,7 @@ from langchain_tokenbuffer._messages.thinking import without_thinking
 from langchain_tokenbuffer._window.conversation import ConversationTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -54,10 +54,12 @@ class AgentConversation(ConversationTokens):
             clamped: Index to tokens of what an earlier call clamped.
         """
         self._clamped = clamped
+        later = self.messages[reported_from:]
         self._reports = {
             index: report
-            for index, message in enumerate(self.messages[reported_from:], reported_from)
-            if (report := self._report_of(message)) is not None
+            for index, message in enumerate(later, reported_from)
+            if message.__dict__.get("usage_metadata") is not None  # hot: most have none
+            and (report := self._report_of(message)) is not None
         }
         for index in {*self._reports, *clamped}:  # it is followed as another message would be
             extra = self._reports.get(index), clamped.get(index)
@@ -83,18 +85,16 @@ class AgentConversation(ConversationTokens):
         """The id of each message."""
         return [message.id for message in self.messages]
 
-    def units(self) -> Iterator[range]:
-        """Yield the indices of each unit: what leaves the state as a whole."""
+    def units(self) -> list[range]:
+        """Return the indices of each unit: what leaves the state as a whole."""
         starts = [i for i, kind in enumerate(self.kinds) if not i or kind in ("ai", "human")]
-        yield from map(range, starts, [*starts[1:], len(self.messages)])
+        return list(map(range, starts, [*starts[1:], len(self.messages)]))
 
     def thinned(self, index: int) -> BaseMessage | None:
         """Return a message without its thinking; `None` if it may keep it, or has none."""
         return without_thinking(self.messages[index]) if self._binds_thinking else None
 
-    def fingerprints(
-        self, ids: Collection[str | None], without: Collection[str | None] = ()
-    ) -> dict[str, str]:
+    def fingerprints(self, ids: Collection[str], without: Collection[str | None] = ()) -> dict[str, str]:
         """Return, for messages with these ids, a fingerprint of the conversation up to them.
 
         The same in every process, unlike a hash.

@@ -10,7 +10,7 @@ from langchain.agents.middleware.types import ModelRequest
 
 from langchain_tokenbuffer._agents.conversation import AgentConversation
 from langchain_tokenbuffer._counting.reported_usage import report_by
-from langchain_tokenbuffer._window.budget import Budget
+from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import MessageMeter
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ Request: TypeAlias = ModelRequest[Any]
 
 _PROFILE_SHARE = 0.95
 """Of a profile's `max_input_tokens`; the rest is for what a provider adds and nobody can count."""
-_ROUNDED_TO = 64
-"""The fixed part is rounded up to this fraction of `max_tokens`, so that a clock in the system
-prompt or one tool more does not move the cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +66,7 @@ class RequestFacts:
 
     def budget(self, max_tokens: int) -> Budget:
         """Return the budget of a window; the fixed part is rounded up."""
-        step = max(1, max_tokens // _ROUNDED_TO)
-        slack = -self.fixed % step
+        slack = slack_of(max_tokens, self.fixed)
         return Budget(
             max_tokens,
             trim_to=self.settings.trim_to,
@@ -114,8 +110,7 @@ class RequestReader:
             model=model.name or model.kind,
             # The user's own counter is what the user wants counted. A model that is counted
             # exactly leaves its tools to be reported.
-            uses_reports=counter.additive
-            and (counter.is_estimate or (settings.token_counter is None and beside)),
+            uses_reports=counter.additive and (counter.is_estimate or (settings.token_counter is None and beside)),
             read=partial(
                 AgentConversation,
                 meter=MessageMeter(counter, settings.pin),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 
-from langchain_tokenbuffer._agents.recent import Recent
+from langchain_tokenbuffer._agents.keyed import Keyed
 
 if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
     from langchain_tokenbuffer._agents.facts import Request
     from langchain_tokenbuffer.counters import TokenCounter, Tool
 
@@ -17,40 +20,37 @@ _TOOL_CHOICE_TOKENS = 10
 _FREE_CHOICES = (None, "auto", "any", "required")
 
 
+class FixedPart(NamedTuple):
+    """What is counted beside the messages, and by what."""
+
+    counter: TokenCounter
+    system: list[BaseMessage]
+    tools: list[Any]
+    response_format: Any
+    chooses_tool: bool
+
+
 class FixedPartCounter:
     """Counts the fixed part of requests, in tokens; once for the same objects."""
 
     def __init__(self) -> None:
-        self._recent: Recent[object, tuple[object, int]] = Recent()
+        self._tokens = lru_cache(maxsize=32)(_tokens)
 
     def __call__(self, request: Request, counter: TokenCounter) -> int:
-        system = [] if request.system_message is None else [request.system_message]
-        tools, wanted = request.tools, request.response_format
-        # A dict may be changed in place, so it is known by what it says; others by identity, which
-        # is theirs alone as long as they are held.
-        key = (
-            id(counter),
-            *counter.keys(system),
-            *(repr(tool) if isinstance(tool, dict) else id(tool) for tool in tools),
-            id(wanted),
-            _is_chosen(request),
-        )
-        held = (counter, *tools, wanted)
-        return self._recent.get_or_make(key, lambda: (held, _count(request, counter)))[1]
+        system: list[BaseMessage] = [request.system_message] if request.system_message else []
+        tools, wanted = [*request.tools], request.response_format
+        chooses = request.tool_choice not in _FREE_CHOICES
+        # A dict may be changed in place, so it is known by what it says; others by identity.
+        known = tuple(repr(tool) if isinstance(tool, dict) else id(tool) for tool in tools)
+        key = (id(counter), *counter.keys(system), known, id(wanted), chooses)
+        return self._tokens(Keyed(key, FixedPart(counter, system, tools, wanted, chooses)))
 
 
-def _count(request: Request, counter: TokenCounter) -> int:
-    system = [] if request.system_message is None else [request.system_message]
-    wholes = (
-        counter.count(system, tools=[*request.tools, *more], response_format=schema)
-        for more, schema in _formats(request.response_format)
-    )
+def _tokens(keyed: Keyed[FixedPart]) -> int:
+    counter, system, tools, wanted, chooses = keyed.value
+    wholes = (counter.count(system, tools=[*tools, *more], response_format=schema) for more, schema in _formats(wanted))
     # Also as the counter counts the messages alone: a reasoning model's bill is one less.
-    return max(counter(system), *wholes) + _is_chosen(request) * _TOOL_CHOICE_TOKENS
-
-
-def _is_chosen(request: Request) -> bool:
-    return request.tool_choice not in _FREE_CHOICES
+    return max(counter(system), *wholes) + chooses * _TOOL_CHOICE_TOKENS
 
 
 def _formats(wanted: Any) -> list[tuple[list[Tool], dict[str, Any] | None]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from langchain_core.language_models import BaseLanguageModel
 
-from langchain_tokenbuffer._agents.recent import Recent
+from langchain_tokenbuffer._agents.keyed import Keyed
 from langchain_tokenbuffer._counting.providers import provider_of
 from langchain_tokenbuffer._counting.resolve import fallback_models, served_name, unwrapped
 from langchain_tokenbuffer.counters import TokenCounter
@@ -60,8 +60,11 @@ class ModelReader:
     """Tells what is known of a model; read once for the same object."""
 
     def __init__(self) -> None:
-        self._recent: Recent[int, tuple[object, ModelFacts]] = Recent()
+        self._read = lru_cache(maxsize=32)(_read)
 
     def __call__(self, model: object) -> ModelFacts:
-        # By identity, which is its own as long as it is held.
-        return self._recent.get_or_make(id(model), lambda: (model, ModelFacts(model)))[1]
+        return self._read(Keyed(id(model), model))
+
+
+def _read(model: Keyed[object]) -> ModelFacts:
+    return ModelFacts(model.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from langchain_tokenbuffer._agents.state import Overflowed
 from langchain_tokenbuffer._counting.overflow import overflow_of
@@ -11,7 +11,7 @@ from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from langchain_tokenbuffer._agents.conversation import AgentConversation
@@ -25,13 +25,10 @@ _OVERFLOW_SHARE = 0.8
 """Of what a provider refused as too long, what is tried instead."""
 
 
-class Follow(Protocol):
-    """Lends a driver that has followed a conversation, and what its window costs as a whole."""
-
-    def __call__(
-        self, name: Hashable, billing: Billing, conversation: ConversationTokens
-    ) -> AbstractContextManager[tuple[WindowDriver, int | None]]:
-        """Follow the conversation; see `DriverCache.follow`."""
+Follow: TypeAlias = (
+    "Callable[[ConversationTokens, Billing, str], AbstractContextManager[tuple[WindowDriver, int | None]]]"
+)
+"""`DriverCache.follow`: lends a driver that has followed a conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +67,7 @@ class CallPlan:
         return is_reported or (self.facts.counter.additive and not has_copies)
 
 
-def plan_call(
-    facts: RequestFacts, state: ThreadState, conversation: AgentConversation, follow: Follow
-) -> CallPlan:
+def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConversation, follow: Follow) -> CallPlan:
     """Decide what a call is sent.
 
     Args:
@@ -85,15 +80,15 @@ def plan_call(
         TokenBudgetError: If what must stay does not fit and `oversize` cannot make it fit.
     """
     conversation.use_earlier(state.reported_from(conversation), state.clamped_tokens(conversation))
-    name = (facts.model, conversation.ids[0] or conversation.keys[0]) if conversation.ids else None
-    with follow(name, state.billing(conversation), conversation) as (driver, whole_tokens):
+    billing = state.billing(conversation)
+    with follow(conversation, billing, facts.model) as (driver, whole_tokens):
         kept = driver.kept()
         # A new limit is another budget: all thinking so far is bound to windows of the old one.
         stale_before = driver.running_from if state.overflowed else driver.stale_before
         thinned = tuple(
             index
             for index in kept
-            if (index < stale_before or conversation.ids[index] in state.thinned)
+            if (index < stale_before or conversation.messages[index].id in state.thinned)
             and conversation.thinned(index) is not None
         )
         call = driver.call(thinned)

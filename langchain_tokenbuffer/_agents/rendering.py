@@ -54,14 +54,13 @@ class RenderedCall:
         }
         return self.plan.call.reusable_tokens(saved)
 
-    def with_updates(
-        self, response: ModelResponse[Any]
-    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+    def with_updates(self, response: ModelResponse[Any]) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Return the response, with what changes in the agent's state."""
         update: dict[str, Any] = {}
         if self.evicted:
             update["messages"] = [RemoveMessage(id=str(each.id)) for each in self.evicted]
-        private = self.plan.state.save(self.plan, self.evicted)
+        plan = self.plan
+        private = plan.state.save(plan.conversation, plan.call, plan.thinned, self.evicted)
         if private is not None:
             update["token_buffer"] = private
         if not update:
@@ -103,13 +102,13 @@ def _evictable(plan: CallPlan, stored: AgentConversation) -> list[BaseMessage]:
     whole = _whole_units_left(plan)
     evicted: list[range] = []
     turn_stays = False  # a step that stays needs the human message of its turn
-    for unit in reversed(list(stored.units() if whole else ())):
+    for unit in reversed(stored.units() if whole else []):
         is_question = stored.kinds[unit.start] == "human"
-        stays = (is_question and turn_stays) or any(stored.ids[i] not in whole for i in unit)
+        stays = (is_question and turn_stays) or not whole.issuperset(stored.ids[unit.start : unit.stop])
         turn_stays = (stays or turn_stays) and not is_question
         if not stays:
             evicted.append(unit)
-    return [stored.messages[i] for unit in reversed(evicted) for i in unit]
+    return [message for unit in reversed(evicted) for message in stored.messages[unit.start : unit.stop]]
 
 
 def _whole_units_left(plan: CallPlan) -> set[str | None]:

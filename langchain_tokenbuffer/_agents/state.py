@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
-    from langchain_tokenbuffer._agents.plan import CallPlan
+    from langchain_tokenbuffer._window.driver import CallWindow
 
 
 class Overflowed(NamedTuple):
@@ -41,9 +41,7 @@ class ThreadState:
         thinned: Ids of the messages whose thinking is left out for good.
     """
 
-    def __init__(
-        self, raw: dict[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None
-    ) -> None:
+    def __init__(self, raw: dict[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None) -> None:
         self.raw = raw
         self.overflowed = overflowed
         self._facts = facts
@@ -55,9 +53,7 @@ class ThreadState:
         self.thinned: set[str] = set(raw.get("thinned", ()))
 
     @classmethod
-    def load(
-        cls, state: Mapping[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None
-    ) -> ThreadState:
+    def load(cls, state: Mapping[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None) -> ThreadState:
         """Read the agent's state."""
         return cls(state.get("token_buffer") or {}, facts, overflowed)
 
@@ -123,51 +119,73 @@ class ThreadState:
 
     # --- what is to be known ---
 
-    def save(self, plan: CallPlan, evicted: Sequence[BaseMessage]) -> dict[str, Any] | None:
-        """Return the private state after a call; `None` if it stays as it is."""
-        evicts = self._facts.settings.evict_from_state
-        learned = self.overflowed is not None
-        left = {message.id for message in evicted}
-        saved: dict[str, Any] = {"limits": self._limits} if self._limits else {}
-        # Also by a model whose reports are not used: what is forgotten would be used again.
-        if self._facts.uses_reports or "anchored" in self.raw:
-            # Without what is evicted, old reports would be of other windows than they are.
-            saved |= self._saved_anchor(plan, left, anew=evicts or learned)
-        if evicts:
-            saved |= self._saved_sizes(plan, left)
-        if evicts or learned or self.thinned:
-            thinned = [plan.conversation.ids[index] for index in plan.thinned]
-            saved |= {"thinned": thinned} if thinned else {}
-        return None if saved == self.raw else saved
-
-    def _saved_anchor(self, plan: CallPlan, left: set[str | None], *, anew: bool) -> dict[str, Any]:
-        """Return under which settings replies reported their usage, and from which one on.
+    def save(
+        self,
+        conversation: AgentConversation,
+        call: CallWindow,
+        thinned: Sequence[int],
+        evicted: Sequence[BaseMessage],
+    ) -> dict[str, Any] | None:
+        """Return the private state after a call; `None` if it stays as it is.
 
         Args:
-            plan: The call.
-            left: Ids of what later calls do not see.
-            anew: Whether replays cannot find this anchor themselves from now on.
+            conversation: All messages of the request.
+            call: The window that was sent.
+            thinned: The messages whose thinking was left out.
+            evicted: What later calls do not see.
         """
-        basis, anchor = self.settings_key, plan.call.anchor
-        anchored = self.raw.get("anchored") if self.raw.get("basis") == basis else None
-        if anchored is not None and not anew:
-            return {"basis": basis, "anchored": anchored}
-        # What is not known yet is taken to be as it is now, from the beginning on.
-        ids = plan.conversation.ids
-        is_later = bool(ids) and (anew or "anchored" in self.raw)
-        newest = ids[-1] if is_later else None
-        if newest is None or anchor is NO_ANCHOR:
-            return {"basis": basis, "anchored": [newest, None, None]}
-        unreported = ids[plan.call.first_unreported :]
-        first = next((each for each in unreported if each not in left), None)
-        return {"basis": basis, "anchored": [newest, list(anchor), first]}
+        evicts = self._facts.settings.evict_from_state
+        # Later replays cannot find out themselves what deleted messages, or a limit, would teach.
+        anew = evicts or self.overflowed is not None
+        left = {message.id for message in evicted}
+        names = [conversation.messages[index].id for index in thinned]
+        saved = {
+            "limits": self._limits,
+            **self._saved_anchor(conversation.messages, call, left, anew=anew),
+            **(self._saved_sizes(conversation, call, left) if evicts else {}),
+            "thinned": names if anew or self.thinned else None,
+        }
+        saved = {name: value for name, value in saved.items() if value}
+        return None if saved == self.raw else saved
 
-    def _saved_sizes(self, plan: CallPlan, left: set[str | None]) -> dict[str, Any]:
+    def _saved_anchor(
+        self,
+        messages: Sequence[BaseMessage],
+        call: CallWindow,
+        left: set[str | None],
+        *,
+        anew: bool,
+    ) -> dict[str, Any]:
+        """Return under which settings replies reported their usage, and from which one on.
+
+        `anew`: replays cannot find this anchor themselves from now on.
+        """
+        # Also by a model whose reports are not used: what is forgotten would be used again.
+        if not (self._facts.uses_reports or "anchored" in self.raw):
+            return {}
+        basis, anchored = self.settings_key, self.raw.get("anchored")
+        if anchored is None or anew or self.raw["basis"] != basis:
+            # What is not known yet is taken to be as it is now, from the beginning on.
+            is_later = messages and (anew or anchored is not None)
+            newest = messages[-1].id if is_later else None
+            anchored = [newest, None, None] if newest is None else [newest, *_anchor_of(messages, call, left)]
+        return {"basis": basis, "anchored": anchored}
+
+    def _saved_sizes(self, conversation: AgentConversation, call: CallWindow, left: set[str | None]) -> dict[str, Any]:
         """Return what the evicted messages would teach a replay that no longer sees them."""
-        ids = plan.conversation.ids
-        sizes = {ids[index]: tokens for index, tokens in plan.call.clamped.items() if ids[index]}
+        messages = conversation.messages
+        named = {messages[index].id: tokens for index, tokens in call.clamped.items()}
+        sizes = {name: tokens for name, tokens in named.items() if name}
         if not sizes:
             return {}
-        marks = plan.conversation.fingerprints(sizes, without=left)
-        marked = {each: [tokens, marks[each]] for each, tokens in sizes.items() if each}
+        marks = conversation.fingerprints(sizes, without=left)
+        marked = {name: [tokens, marks[name]] for name, tokens in sizes.items()}
         return {"basis": self.settings_key, "sizes": marked}
+
+
+def _anchor_of(messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None]) -> list[Any]:
+    """Return the anchor a call came to, and the id of the first message it says nothing of."""
+    if call.anchor is NO_ANCHOR:
+        return [None, None]
+    later = (each.id for each in messages[call.first_unreported :])
+    return [list(call.anchor), next((each for each in later if each not in left), None)]

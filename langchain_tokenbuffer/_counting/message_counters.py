@@ -282,8 +282,10 @@ def _dicts(value: object) -> list[dict[str, Any]]:
 
 def _calls(message: BaseMessage, *, as_written: bool) -> list[tuple[str, str]]:
     """Return name and arguments text of each call, as a model wrote or as LangChain sends them."""
-    fields = message.__dict__
-    listed = [*_dicts(fields.get("tool_calls")), *_dicts(fields.get("invalid_tool_calls"))]
+    get = message.__dict__.get
+    if not (get("tool_calls") or get("invalid_tool_calls") or get("additional_kwargs")):
+        return []  # hot: most messages make no call
+    listed = [*_dicts(get("tool_calls")), *_dicts(get("invalid_tool_calls"))]
     calls = [(call.get("name"), call.get("args")) for call in listed]
     extra = _extra(message)
     if extra and not calls:

@@ -1,1 +1,1 @@
-"""The replay's rooms: files, transcripts, messages, calls, the sweep, table, picture, page."""
+"""The parts of the `replay` command: files, simulation, advice, report, table and pictures."""

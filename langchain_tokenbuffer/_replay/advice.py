@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import product, starmap
 from typing import TYPE_CHECKING
 
-from langchain_tokenbuffer._replay.measuring import Setting, calls_of, totals_of, untrimmed
+from langchain_tokenbuffer._replay.simulation import Setting, calls_of, totals_of, untrimmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from langchain_tokenbuffer._replay.measuring import Measured, Prices, Totals
+    from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices, Totals
 
 TRIM_TOS = (0.4, 0.5, 0.6, 0.8, 1.0)
 BUDGETS = 9
@@ -33,12 +33,12 @@ WORTH = 1 / 4
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepResult:
     """A setting, what it comes to, and its cost as a share of never trimming's."""
 
     setting: Setting
     totals: Totals
-    cost: float
+    cost_share: float
     on_frontier: bool = False
 
 
@@ -49,18 +49,18 @@ class Advice:
     Attributes:
         setting: What to take; `None`: do not trim.
         sentence: The same in words, with its numbers.
-        points: Every setting tried, in order.
+        results: Every setting tried, in order.
         never: What never trimming comes to.
     """
 
     setting: Setting | None
     sentence: str
-    points: tuple[Point, ...]
+    results: tuple[SweepResult, ...]
     never: Totals
 
 
 def advise(
-    measured: Sequence[Measured],
+    transcripts: Sequence[CountedTranscript],
     prices: Prices,
     *,
     context: int | None = None,
@@ -70,80 +70,86 @@ def advise(
     """Try settings on conversations and say which to take.
 
     Args:
-        measured: The conversations.
+        transcripts: The conversations.
         prices: What tokens cost.
         context: What the model takes, in tokens.
         trim_tos: The low-water marks to try.
         spend: What the setting to take may cost, as a share of what never trimming costs.
     """
-    never = untrimmed(measured, prices)
-    points = []
-    for setting in starmap(Setting, product(_budgets(measured, prices, context), trim_tos)):
-        played = ((each, calls_of(each, setting, prices)) for each in measured)
-        totals = totals_of(played, prices)
-        points.append(Point(setting, totals, totals.cost / (never.cost or 1)))
-    frontier = _frontier(points)
-    usable = context is None or never.peak <= USABLE * context
-    comfortable = context is None or never.peak <= COMFORTABLE * context
-    frontier = [each for each in frontier if each.cost < 1 or not usable]
-    tried = tuple(replace(each, on_frontier=each in frontier) for each in points)
-    best = _best(frontier, spend, must=not comfortable)
+    never = untrimmed(transcripts, prices)
+    settings = starmap(Setting, product(_budgets(transcripts, prices, context), trim_tos))
+    results = [_result(setting, transcripts, prices, never) for setting in settings]
+    filled = never.peak / context if context else 0.0
+    frontier = [each for each in _frontier(results) if each.cost_share < 1 or filled > USABLE]
+    best = _best(frontier, spend, must=filled > COMFORTABLE)
     if best is not None:
-        said = _to_take(best, frontier, spend)
-        said = said if usable else _OUTGROWN.format(never.peak, context) + said
-        return Advice(best.setting, said, tried, never)
-    said = _not_to_trim(never, tried, spend, context)
-    said = said if usable else _TOO_SMALL.format(never.peak, context)
-    return Advice(None, said, tried, never)
+        before = _OUTGROWN if filled > USABLE else ""
+        sentence = before.format(never.peak, context) + _to_take(best, frontier, spend)
+    elif filled > USABLE:
+        sentence = _TOO_SMALL.format(never.peak, context)
+    else:
+        sentence = _not_to_trim(never, context, _why_not(results, frontier, spend))
+    tried = tuple(replace(each, on_frontier=each in frontier) for each in results)
+    return Advice(best.setting if best else None, sentence, tried, never)
 
 
-def _budgets(measured: Iterable[Measured], prices: Prices, context: int | None) -> list[int]:
+def _result(
+    setting: Setting, transcripts: Sequence[CountedTranscript], prices: Prices, never: Totals
+) -> SweepResult:
+    simulated = ((counted, calls_of(counted, setting, prices)) for counted in transcripts)
+    totals = totals_of(simulated, prices)
+    return SweepResult(setting, totals, totals.cost / (never.cost or 1))
+
+
+def _budgets(
+    transcripts: Iterable[CountedTranscript], prices: Prices, context: int | None
+) -> list[int]:
     """Return round budgets, evenly spaced as ratios.
 
     None that no cache would serve, unless the model takes no others.
     """
-    sizes = [(each.longest, each.fixed + each.head) for each in measured]
-    longest, beside = (max(size) for size in zip(*sizes, strict=True))
+    longest = max(each.longest for each in transcripts)
+    beside = max(each.fixed + each.head_tokens for each in transcripts)
     top = longest if context is None else min(longest, USABLE * context)
     least = max(prices.floor, 1) if prices.floor < top or top == longest else 1
     low = max(longest / _WIDEST, 1.5 * beside, least)
     steps = (low * (top / low) ** (n / BUDGETS) for n in range(BUDGETS))
-    return sorted({max(_round(step), least) for step in steps}) if low < top else []
+    return sorted({max(_rounded(step), least) for step in steps}) if low < top else []
 
 
-def _round(value: float) -> int:
+def _rounded(value: float) -> int:
     """Round to two digits, down."""
     unit: int = 10 ** max(0, len(str(int(value))) - 2)
     return int(value) // unit * unit
 
 
-def _frontier(points: Iterable[Point]) -> list[Point]:
+def _frontier(results: Iterable[SweepResult]) -> list[SweepResult]:
     """Return the settings that no other beats, cheapest first.
 
     One that could not keep the budget is no choice, one that shortens messages only where none
     does without.
     """
-    sent = [point for point in points if not point.totals.over]
-    least = min((point.totals.clamped for point in sent), default=0)
-    frontier: list[Point] = []
-    for point in sorted(sent, key=lambda point: (point.cost, -point.totals.share)):
-        dearer = frontier and point.totals.share <= frontier[-1].totals.share
-        if point.totals.clamped == least and not dearer:
-            frontier.append(point)
+    sent = [result for result in results if not result.totals.over]
+    least = min((result.totals.clamped for result in sent), default=0)
+    frontier: list[SweepResult] = []
+    for result in sorted(sent, key=lambda result: (result.cost_share, -result.totals.share)):
+        dearer = frontier and result.totals.share <= frontier[-1].totals.share
+        if result.totals.clamped == least and not dearer:
+            frontier.append(result)
     return frontier
 
 
-def _best(frontier: Sequence[Point], spend: float, *, must: bool) -> Point | None:
+def _best(frontier: Sequence[SweepResult], spend: float, *, must: bool) -> SweepResult | None:
     """Return what sees the most for the money; `None` if nothing is worth it.
 
     Where the conversation outgrows the model something has to be taken.
     """
-    paid = [point for point in frontier if point.cost <= spend]
+    paid = [result for result in frontier if result.cost_share <= spend]
     if paid and (must or paid[-1].totals.share >= WORTH):
         return paid[-1]
     if not (must and frontier):
         return None
-    return next((point for point in reversed(frontier) if point.cost <= 1), frontier[0])
+    return next((result for result in reversed(frontier) if result.cost_share <= 1), frontier[0])
 
 
 # --- in words -------------------------------------------------------------------------------------
@@ -154,44 +160,46 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _to_take(best: Point, frontier: Sequence[Point], spend: float) -> str:
-    totals, place = best.totals, frontier.index(best)
-    said = (
-        f"Take max_tokens={best.setting.max_tokens}, trim_to={best.setting.trim_to:g}: "
-        f"the model sees {percent(totals.share)} of the conversation for {percent(best.cost)} of "
-        "what never trimming costs"
-    )
-    if best.cost <= spend:
-        said += f", the most of all settings that cost at most {percent(spend)}"
-    if place + 1 < len(frontier):
-        more = frontier[place + 1]
-        said += (
+def _to_take(best: SweepResult, frontier: Sequence[SweepResult], spend: float) -> str:
+    (max_tokens, trim_to), cost = best.setting, percent(best.cost_share)
+    most, dearer = "", ""
+    if best.cost_share <= spend:
+        most = f", the most of all settings that cost at most {percent(spend)}"
+    for more in frontier[frontier.index(best) + 1 :][:1]:
+        dearer = (
             f". The next dearer, {more.setting.max_tokens} and {more.setting.trim_to:g}, shows "
-            f"{percent(more.totals.share)} for {percent(more.cost)}"
+            f"{percent(more.totals.share)} for {percent(more.cost_share)}"
         )
-    return f"{said}."
+    return (
+        f"Take max_tokens={max_tokens}, trim_to={trim_to:g}: the model sees "
+        f"{percent(best.totals.share)} of the conversation for {cost} of what never trimming costs"
+        f"{most}{dearer}."
+    )
 
 
-def _not_to_trim(never: Totals, points: Sequence[Point], spend: float, context: int | None) -> str:
+def _not_to_trim(never: Totals, context: int | None, why: str) -> str:
     room = f" of the model's {context:,}" if context else ""
-    said = f"Do not trim: the longest request takes {never.peak:,}{room} tokens"
-    frontier = [point for point in points if point.on_frontier]
-    shown = [point.totals.share for point in frontier if point.cost <= spend]
-    if not points:
-        return f"{said}."
-    if shown:
-        most = f"{percent(max(shown))} of the conversation"
-        return f"{said}, and for {percent(spend)} of the cost the model would see only {most}."
+    return f"Do not trim: the longest request takes {never.peak:,}{room} tokens{why}."
+
+
+def _why_not(results: Sequence[SweepResult], frontier: Sequence[SweepResult], spend: float) -> str:
+    """Say why no setting is worth it."""
+    visible = [result.totals.share for result in frontier if result.cost_share <= spend]
+    if not results:
+        return ""
+    if visible:
+        most = f"{percent(max(visible))} of the conversation"
+        return f", and for {percent(spend)} of the cost the model would see only {most}"
     if frontier:
-        cheapest = min(frontier, key=lambda point: point.cost)
+        cheapest = frontier[0]
         whole = "" if cheapest.totals.clamped else " that keeps messages whole"
         return (
-            f"{said}, and the cheapest setting{whole}, max_tokens={cheapest.setting.max_tokens}, "
-            f"still costs {percent(cheapest.cost)} and shows {percent(cheapest.totals.share)}."
+            f", and the cheapest setting{whole}, max_tokens={cheapest.setting.max_tokens}, "
+            f"still costs {percent(cheapest.cost_share)} and shows {percent(cheapest.totals.share)}"
         )
-    if any(point.cost < 1 and not point.totals.over for point in points):
-        return f"{said}, and every setting that costs less shortens messages."
-    return f"{said}, and never trimming is cheapest."
+    if any(result.cost_share < 1 and not result.totals.over for result in results):
+        return ", and every setting that costs less shortens messages"
+    return ", and never trimming is cheapest"
 
 
 _OUTGROWN = "The longest request would take {:,} tokens, and the model takes {:,}. "

@@ -1,4 +1,4 @@
-"""Messages out of plain data: OpenAI's and Anthropic's dicts, and the dumps LangChain makes.
+"""Messages from plain data: OpenAI's and Anthropic's dicts, and the dumps LangChain makes.
 
 Nothing is loaded or unpickled: a dump names a class, and the name is looked up in a short table.
 """
@@ -17,6 +17,8 @@ from langchain_core.messages import (
     convert_to_messages,
     messages_from_dict,
 )
+
+from langchain_tokenbuffer._messages.blocks import block_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,10 +58,12 @@ def messages_of(raw: Any) -> list[BaseMessage]:
     if dumped is None:
         return _of_role(raw)
     kind, data = dumped
-    content = data.get("content")
-    return messages_from_dict(
-        [{"type": kind, "data": {**data, "content": "" if content is None else content}}]
-    )
+    return messages_from_dict([{"type": kind, "data": {**data, "content": _content(data)}}])
+
+
+def _content(raw: dict[str, Any]) -> Any:
+    content = raw.get("content")
+    return "" if content is None else content
 
 
 def _dumped(raw: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
@@ -72,32 +76,33 @@ def _dumped(raw: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
         return None
     kind, data = str(raw.get("type")), raw
     if kind == "constructor":
-        id_, data = raw.get("id"), raw.get("kwargs", {})
-        kind = _CLASSES.get(str(id_[-1]), "") if isinstance(id_, list) and id_ else ""
+        path, data = raw.get("id"), raw.get("kwargs", {})
+        kind = _CLASSES.get(str(path[-1]), "") if isinstance(path, list) and path else ""
     elif isinstance(raw.get("data"), dict):
         data = raw["data"]
     kind = _CLASSES.get(kind, kind)  # a chunk's type is the name of its class
     if kind not in _CLASSES.values() or not isinstance(data, dict):
         return None
-    known = "content" in data or "tool_calls" in data
-    return (kind, {**data, "type": kind}) if known else None
+    return (kind, {**data, "type": kind}) if {"content", "tool_calls"} & data.keys() else None
 
 
 def _of_role(raw: dict[str, Any]) -> list[BaseMessage]:
-    content = raw.get("content")
-    blocks = content if isinstance(content, list) else []
-    results = [each for each in blocks if _is_block(each, "tool_result")]
-    if results:
-        others = [each for each in blocks if not _is_block(each, "tool_result")]
-        said = _of_role({**raw, "content": others}) if others else []
-        return [*map(_result, results), *said]
-    raw = {**raw, "content": "" if content is None else content}
-    calls, broken = _calls(raw.pop("tool_calls", None) or [])
-    calls += [
-        {"name": use.get("name"), "args": use.get("input") or {}, "id": use.get("id")}
-        for use in blocks
-        if not calls and _is_block(use, "tool_use")
+    blocks = raw["content"] if isinstance(raw.get("content"), list) else []
+    results = [block for block in blocks if block_type(block).role == "result"]
+    if not results:
+        return _plain(raw, blocks)
+    messages: list[BaseMessage] = [
+        ToolMessage(_content(each), tool_call_id=each.get("tool_use_id") or "") for each in results
     ]
+    others = [block for block in blocks if block_type(block).role != "result"]
+    return messages + (_plain({**raw, "content": others}, others) if others else [])
+
+
+def _plain(raw: dict[str, Any], blocks: list[Any]) -> list[BaseMessage]:
+    """Return the message of a dict that holds no results, with the calls among its blocks."""
+    raw = {**raw, "content": _content(raw)}
+    calls, broken = _calls(raw.pop("tool_calls", None) or [])
+    calls = calls or _calls_in(blocks)
     if raw["role"] in ("assistant", "ai"):
         raw["tool_calls"] = calls
     elif raw["role"] == "tool":
@@ -109,15 +114,13 @@ def _of_role(raw: dict[str, Any]) -> list[BaseMessage]:
     return messages
 
 
-def _is_block(value: object, kind: str) -> bool:
-    return isinstance(value, dict) and value.get("type") == kind
-
-
-def _result(block: dict[str, Any]) -> BaseMessage:
-    content = block.get("content")
-    return ToolMessage(
-        content="" if content is None else content, tool_call_id=block.get("tool_use_id") or ""
-    )
+def _calls_in(blocks: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the calls among the blocks of one of Anthropic's messages."""
+    return [
+        {"name": block.get("name"), "args": block.get("input") or {}, "id": block.get("id")}
+        for block in blocks
+        if isinstance(block, dict) and block.get("type") == "tool_use"
+    ]
 
 
 def _calls(raw: Sequence[Any]) -> tuple[list[dict[str, Any]], list[InvalidToolCall]]:
@@ -138,8 +141,8 @@ def _calls(raw: Sequence[Any]) -> tuple[list[dict[str, Any]], list[InvalidToolCa
         if isinstance(args, dict):
             calls.append({"name": name, "args": args, "id": id_, "type": "tool_call"})
         else:
-            said = None if args is None else str(args)
+            text = None if args is None else str(args)
             broken.append(
-                InvalidToolCall(type="invalid_tool_call", name=name, args=said, id=id_, error=None)
+                InvalidToolCall(type="invalid_tool_call", name=name, args=text, id=id_, error=None)
             )
     return calls, broken

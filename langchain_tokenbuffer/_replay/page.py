@@ -6,24 +6,21 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_tokenbuffer._replay.scene import Scene, scene_of
+from langchain_tokenbuffer._replay.scene import bands_of, summary_of, title_of
 
 if TYPE_CHECKING:
-    from langchain_tokenbuffer._replay.measuring import Measured
     from langchain_tokenbuffer._replay.report import Report
 
 
 def write(report: Report, path: Path) -> None:
     """Draw the longest conversation to an HTML file, with what each call was; no message's text."""
-    scene = scene_of(report)
-    measured, _ = report.played[report.biggest]
     data = {
-        "title": scene.title,
-        "summary": scene.summary,
-        "max_tokens": scene.max_tokens,
+        "title": title_of(report),
+        "summary": summary_of(report),
+        "max_tokens": report.setting and report.setting.max_tokens,
         "unit": "" if report.in_money else " tokens at the input price",
-        "calls": _columns(report, scene, measured),
-        "bands": scene.bands,
+        "calls": _columns(report),
+        "bands": list(bands_of(report)),
     }
     # A name of the user's could close the script it stands in.
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
@@ -31,22 +28,26 @@ def write(report: Report, path: Path) -> None:
     path.write_text(template.replace("__DATA__", text), encoding="utf-8")
 
 
-def _columns(report: Report, scene: Scene, measured: Measured) -> dict[str, list[Any]]:
+def _columns(report: Report) -> dict[str, list[Any]]:
     """Return what is shown of the calls, by column: thousands of calls make one small file."""
-    calls = scene.calls
-    return {
-        "messages": [call.at for call in calls],
-        "top": scene.top,
-        "cut": scene.cut,
-        "from": [call.cut + 1 for call in calls],
-        "tokens": [call.tokens for call in calls],
-        "history": [call.history for call in calls],
-        "reason": [call.reason for call in calls],
-        "dropped": [call.dropped for call in calls],
-        "left": [len(call.left) for call in calls],
-        "left_tokens": [measured.tokens_of(call.left) for call in calls],
-        "clamped": [len(call.clamped) for call in calls],
-        "reusable": [call.reusable for call in calls],
-        "cost": [round(report.money(call.cost), 6) for call in calls],
-        "error": [call.error or 0 for call in calls],
-    }
+    counted, calls = report.longest
+    rows = [
+        {
+            "messages": call.length,
+            "top": counted.cumulative[call.length],
+            "cut": counted.cumulative[call.cut],
+            "from": call.cut + 1,
+            "tokens": call.tokens,
+            "history": call.total_tokens,
+            "reason": call.reason,
+            "dropped": call.dropped,
+            "left": len(call.left),
+            "left_tokens": counted.tokens_of(call.left),
+            "clamped": len(call.clamped),
+            "reusable": call.reusable,
+            "cost": round(report.money(call.cost), 6),
+            "error": call.error or 0,
+        }
+        for call in calls
+    ]
+    return {name: [row[name] for row in rows] for name in rows[0]}

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from langchain_tokenbuffer._replay.measuring import Setting, Totals, calls_of, totals_of
+from langchain_tokenbuffer._replay.simulation import totals_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from langchain_tokenbuffer._replay.advice import Advice, Point
-    from langchain_tokenbuffer._replay.measuring import Call, Measured, Prices
+    from langchain_tokenbuffer._replay.advice import Advice, SweepResult
+    from langchain_tokenbuffer._replay.simulation import (
+        Call,
+        CountedTranscript,
+        Prices,
+        Setting,
+        Totals,
+    )
 
 FORMAT = 1
 """Counts up when a key of the JSON changes its meaning or goes; new keys may come any time."""
@@ -24,46 +31,40 @@ class Report:
     Attributes:
         file: Where the transcripts came from.
         model: The name given.
-        counted: What counted, and how exact that is.
+        counted_by: What counted, and how exact that is.
         context: What the model takes, in tokens, where it is known.
         prices: What a token costs.
         in_money: Whether prices are money per million tokens, else they are ratios.
-        setting: What was replayed; `None`: nothing was trimmed.
-        played: The conversations and their calls.
-        totals: What these come to.
+        setting: What was simulated; `None`: nothing was trimmed.
+        simulated: The conversations and their calls.
         never: What never trimming comes to.
         advice: The sweep, if there was one.
     """
 
     file: str
     model: str
-    counted: str
+    counted_by: str
     context: int | None
     prices: Prices
     in_money: bool
     setting: Setting | None
-    played: Sequence[tuple[Measured, Sequence[Call]]]
-    totals: Totals
+    simulated: Sequence[tuple[CountedTranscript, Sequence[Call]]]
     never: Totals
     advice: Advice | None
+
+    @cached_property
+    def totals(self) -> Totals:
+        """What all calls come to."""
+        return totals_of(self.simulated, self.prices)
+
+    @property
+    def longest(self) -> tuple[CountedTranscript, Sequence[Call]]:
+        """The conversation with the most tokens: the one to draw."""
+        return max(self.simulated, key=lambda each: each[0].cumulative[-1])
 
     def money(self, cost: float) -> float:
         """Return a cost in money, or in tokens at the input price."""
         return cost / 1e6 if self.in_money else cost
-
-    @property
-    def biggest(self) -> int:
-        """The place of the conversation that says most: the one to draw."""
-        sizes = [measured.upto[-1] for measured, _ in self.played]
-        return sizes.index(max(sizes))
-
-
-def replayed(
-    measured: Sequence[Measured], setting: Setting | None, prices: Prices, never: Totals
-) -> list[tuple[Measured, list[Call]]]:
-    """Replay conversations; without a setting under a budget that nothing can pass."""
-    setting = setting or Setting(2 * never.peak + 1, 1.0)
-    return [(each, calls_of(each, setting, prices)) for each in measured]
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -73,51 +74,49 @@ def as_json(report: Report) -> dict[str, Any]:
         "format": FORMAT,
         "file": report.file,
         "model": report.model,
-        "counted": report.counted,
+        "counted": report.counted_by,
         "context": report.context,
         "prices": {**asdict(report.prices), "in_money": report.in_money},
         "setting": _setting(report.setting),
-        "conversations": [
-            _conversation(report, measured, calls) for measured, calls in report.played
-        ],
+        "conversations": [_conversation(report, *each) for each in report.simulated],
         "totals": _totals(report, report.totals),
         "never_trimming": _totals(report, report.never),
-        "advice": None
-        if advice is None
-        else {"setting": _setting(advice.setting), "sentence": advice.sentence},
-        "sweep": None if advice is None else [_point(report, each) for each in advice.points],
+        "advice": advice and {"setting": _setting(advice.setting), "sentence": advice.sentence},
+        "sweep": advice and [_result(report, result) for result in advice.results],
     }
 
 
 def _setting(setting: Setting | None) -> dict[str, Any] | None:
-    return None if setting is None else setting._asdict()
+    return setting and setting._asdict()
 
 
-def _conversation(report: Report, measured: Measured, calls: Sequence[Call]) -> dict[str, Any]:
+def _conversation(
+    report: Report, counted: CountedTranscript, calls: Sequence[Call]
+) -> dict[str, Any]:
     return {
-        "name": measured.name,
-        "messages": len(measured.sized),
-        "tools": len(measured.transcript.tools),
-        "fixed_tokens": measured.fixed,
+        "name": counted.transcript.name,
+        "messages": len(counted.messages),
+        "tools": len(counted.transcript.tools),
+        "fixed_tokens": counted.fixed,
         "calls": [_call(report, call) for call in calls],
-        "totals": _totals(report, totals_of([(measured, calls)], report.prices)),
+        "totals": _totals(report, totals_of([(counted, calls)], report.prices)),
     }
 
 
 def _call(report: Report, call: Call) -> dict[str, Any]:
     return {
         "number": call.number,
-        "messages": call.at,
+        "messages": call.length,
         "tokens": call.tokens,
-        "history_tokens": call.history,
+        "history_tokens": call.total_tokens,
         "reason": call.reason,
         "cut": call.cut,
-        "held": list(call.held),
+        "held": list(call.kept_before_cut),
         "dropped": call.dropped,
         "left": list(call.left),
-        "clamped": [{"message": index, "tokens": size} for index, size in call.clamped],
+        "clamped": [{"message": i, "tokens": tokens} for i, tokens in call.clamped.items()],
         "reusable_tokens": call.reusable,
-        "cached_tokens": report.prices.served(call.reusable),
+        "cached_tokens": report.prices.cached_tokens(call.reusable),
         "cost": report.money(call.cost),
         "error": call.error,
     }
@@ -128,7 +127,7 @@ def _totals(report: Report, totals: Totals) -> dict[str, Any]:
         "calls": totals.calls,
         "tokens": totals.tokens,
         "largest_call": totals.peak,
-        "cached_tokens": totals.served,
+        "cached_tokens": totals.cached,
         "share_seen": round(totals.share, 6),
         "cost": report.money(totals.cost),
         "moved": totals.moved,
@@ -137,14 +136,12 @@ def _totals(report: Report, totals: Totals) -> dict[str, Any]:
     }
 
 
-def _point(report: Report, point: Point) -> dict[str, Any]:
+def _result(report: Report, result: SweepResult) -> dict[str, Any]:
+    totals = _totals(report, result.totals)
     return {
-        **point.setting._asdict(),
-        "share_seen": round(point.totals.share, 6),
-        "cost": report.money(point.totals.cost),
-        "cost_share": round(point.cost, 6),
-        "moved": point.totals.moved,
-        "clamped": point.totals.clamped,
-        "over": point.totals.over,
-        "on_frontier": point.on_frontier,
+        **result.setting._asdict(),
+        **{key: totals[key] for key in ("share_seen", "cost")},
+        "cost_share": round(result.cost_share, 6),
+        **{key: totals[key] for key in ("moved", "clamped", "over")},
+        "on_frontier": result.on_frontier,
     }

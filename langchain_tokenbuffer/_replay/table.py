@@ -10,23 +10,25 @@ from rich.table import Table
 from rich.text import Text
 
 from langchain_tokenbuffer._replay.advice import percent
-from langchain_tokenbuffer._replay.measuring import totals_of
+from langchain_tokenbuffer._replay.simulation import totals_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from langchain_tokenbuffer._replay.advice import Advice, Point
-    from langchain_tokenbuffer._replay.measuring import Call, Measured, Totals
+    from langchain_tokenbuffer._replay.advice import Advice, SweepResult
     from langchain_tokenbuffer._replay.report import Report
+    from langchain_tokenbuffer._replay.simulation import Call
 
 _STYLES = {"fits": "dim", "held": "", "moved": "yellow", "clamped": "magenta", "over": "bold red"}
+_CALL_COLUMNS = ("call", "sees", "tokens", "of", "cut", "why", "left", "reusable", "cost")
+_LIST_COLUMNS = ("conversation", "messages", "calls", "largest", "sees", "moved", "clamped", "over")
 _SWEEP_LEGEND = (
     "In percent; bold: nothing shows more for less, *: shortens messages, -: does not hold."
 )
 _CALLS_LEGEND = "sees: messages of all; left: messages (their tokens); clamped: how many."
 _NUMBERS = 66
 """What the columns beside the name take, in characters."""
-_FEW = 12
+_MAX_LISTED = 12
 """Conversations that are listed without `--all`."""
 
 
@@ -38,44 +40,46 @@ def show(report: Report, *, everything: bool) -> None:
         everything: Whether calls before which nothing happened are shown too.
     """
     console = Console(highlight=False, markup=False, emoji=False)  # names are the user's
-    console.print(_opening(report), soft_wrap=True)
+    console.print(_header(report), soft_wrap=True)
     if report.advice is not None:
-        if report.advice.points:
+        if report.advice.results:
             console.print(_sweep(report.advice))
             console.print(_SWEEP_LEGEND, style="dim", soft_wrap=True)
         console.print(Text(report.advice.sentence, style="bold"), soft_wrap=True)
-    if len(report.played) == 1:
-        (measured, calls), *_ = report.played
-        console.print(_calls(report, measured, calls, everything=everything))
+    if len(report.simulated) == 1:
+        console.print(_calls(report, everything=everything))
         console.print(_CALLS_LEGEND, style="dim", soft_wrap=True)
-        _tell_errors(console, calls)
     else:
         console.print(_conversations(report, console.width, everything=everything))
-        for _, calls in report.played:
-            _tell_errors(console, calls)
-    console.print(_closing(report), soft_wrap=True)
+    for _, calls in report.simulated:
+        for call in calls:
+            if call.error is not None:
+                error = Text(f"Call {call.number}: {call.error}", style="red")
+                console.print(error, soft_wrap=True)
+    console.print(_summary(report), soft_wrap=True)
 
 
-def _opening(report: Report) -> str:
-    messages = sum(len(measured.sized) for measured, _ in report.played)
-    count = len(report.played)
-    tools = max(len(measured.transcript.tools) for measured, _ in report.played)
-    fixed = max(measured.fixed for measured, _ in report.played)
-    said = f"{_several(count, 'conversation')}, {_several(messages, 'message')}, "
-    said += f"{_several(report.totals.calls, 'model call')}"
+def _header(report: Report) -> str:
+    transcripts, prices = [counted for counted, _ in report.simulated], report.prices
+    parts = [
+        _plural(len(transcripts), "conversation"),
+        _plural(sum(len(counted.messages) for counted in transcripts), "message"),
+        _plural(report.totals.calls, "model call"),
+    ]
+    tools = max(len(counted.transcript.tools) for counted in transcripts)
     if tools:
-        said += f", {_several(tools, 'tool')} ({fixed:,} tokens)"
-    prices = report.prices
+        fixed = max(counted.fixed for counted in transcripts)
+        parts.append(f"{_plural(tools, 'tool')} ({fixed:,} tokens)")
     write = f", written to the cache {prices.write:g}" if prices.write != prices.input else ""
     unit = " per million tokens" if report.in_money else ""
     return (
-        f"{report.file}: {said}.\nCounted as {report.counted}.\n"
+        f"{report.file}: {', '.join(parts)}.\nCounted as {report.counted_by}.\n"
         f"Prices: input {prices.input:g}, cached {prices.cached:g}{write}{unit}; "
         f"cached from {prices.floor:,} tokens on."
     )
 
 
-def _several(count: int, thing: str) -> str:
+def _plural(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
@@ -86,90 +90,78 @@ def _sweep(advice: Advice) -> Table:
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
     )
-    marks = sorted({point.setting.trim_to for point in advice.points})
+    by_setting = {(*result.setting,): result for result in advice.results}
+    marks = sorted({trim_to for _, trim_to in by_setting})
     table.add_column("max_tokens \\ trim_to", justify="right")
     for mark in marks:
         table.add_column(f"{mark:g} ", justify="right", no_wrap=True)
-    by_setting = {point.setting: point for point in advice.points}
-    for budget in sorted({point.setting.max_tokens for point in advice.points}):
-        row = [_cell(by_setting[budget, mark], advice) for mark in marks]  # type: ignore[index]
+    for budget in sorted({max_tokens for max_tokens, _ in by_setting}):
+        row = [_cell(by_setting[budget, mark], advice) for mark in marks]
         table.add_row(f"{budget:,}", *row)
     return table
 
 
-def _cell(point: Point, advice: Advice) -> Text:
-    if point.totals.over:
+def _cell(result: SweepResult, advice: Advice) -> Text:
+    totals = result.totals
+    if totals.over:
         return Text("-", style="dim")
-    shown = f"{100 * point.totals.share:.0f}, {100 * point.cost:.0f}"
-    if point.totals.clamped:
-        return Text(f"{shown}*", style="dim")
-    if point.setting == advice.setting:
-        return Text(f"> {shown} ", style="bold reverse")
-    return Text(f"{shown} ", style="bold" if point.on_frontier else "")
+    text = f"{100 * totals.share:.0f}, {100 * result.cost_share:.0f}"
+    if totals.clamped:
+        return Text(f"{text}*", style="dim")
+    if result.setting == advice.setting:
+        return Text(f"> {text} ", style="bold reverse")
+    return Text(f"{text} ", style="bold" if result.on_frontier else "")
 
 
-def _calls(report: Report, measured: Measured, calls: Sequence[Call], *, everything: bool) -> Table:
-    table = Table(title=_title(report), box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for name in ("call", "sees", "tokens", "of", "cut"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("why", no_wrap=True)
-    for name in ("left", "reusable", "cost"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in _rows(calls, everything=everything):
-        if isinstance(row, int):
-            table.add_row("…", f"{_several(row, 'call')}", style="dim")
+def _calls(report: Report, *, everything: bool) -> Table:
+    """A row for each call of the only conversation at which something happened."""
+    ((counted, calls),) = report.simulated
+    table = _table(report, _CALL_COLUMNS)
+    for call in _eventful(calls, everything=everything):
+        if isinstance(call, int):
+            table.add_row("…", _plural(call, "call"), style="dim")
             continue
-        clamped = f" {len(row.clamped)}" if row.reason == "clamped" else ""
+        clamped = f" {len(call.clamped)}" if call.reason == "clamped" else ""
+        left = f"{len(call.left):,} ({counted.tokens_of(call.left):,})"
         table.add_row(
-            f"{row.number:,}",
-            f"{row.at - row.dropped:,}/{row.at:,}",
-            f"{row.tokens:,}",
-            f"{row.history:,}",
-            f"{row.cut:,}",
-            f"{row.reason}{clamped}",
-            _left(measured, row),
-            f"{row.reusable:,}",
-            _cost(report, row.cost),
-            style=_STYLES[row.reason],
+            f"{call.number:,}",
+            f"{call.length - call.dropped:,}/{call.length:,}",
+            f"{call.tokens:,}",
+            f"{call.total_tokens:,}",
+            f"{call.cut:,}",
+            f"{call.reason}{clamped}",
+            left if call.left else "",
+            f"{call.reusable:,}",
+            _cost(report, call.cost),
+            style=_STYLES[call.reason],
         )
     return table
 
 
-def _rows(calls: Sequence[Call], *, everything: bool) -> Iterator[Call | int]:
+def _eventful(calls: Sequence[Call], *, everything: bool) -> Iterator[Call | int]:
     """Yield the calls at which something happened, and how many lie between them."""
-    skipped = 0
-    for place, call in enumerate(calls):
-        before = calls[place - 1] if place else None
-        at_an_end = place in (0, len(calls) - 1)
-        happened = call.reason in ("moved", "clamped", "over")
-        changed = before is not None and before.reason == "over"
-        if everything or at_an_end or happened or changed:
-            if skipped:
-                yield skipped
-            skipped = 0
-            yield call
-        else:
+    skipped, after_error = 0, True  # the first one is always shown
+    for call in calls:
+        is_quiet = call.reason in ("fits", "held") and not after_error
+        if is_quiet and call is not calls[-1] and not everything:
             skipped += 1
-
-
-def _left(measured: Measured, call: Call) -> str:
-    if not call.left:
-        return ""
-    return f"{len(call.left):,} ({measured.tokens_of(call.left):,})"
+            continue
+        if skipped:
+            yield skipped
+        skipped, after_error = 0, call.error is not None
+        yield call
 
 
 def _conversations(report: Report, width: int, *, everything: bool) -> Table:
-    table = Table(title=_title(report), box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    table.add_column("conversation", no_wrap=True)
-    room = max(10, width - _NUMBERS)
-    for name in ("messages", "calls", "largest", "sees", "moved", "clamped", "over", "cost"):
-        table.add_column(name, justify="right", no_wrap=True)
-    ordered = sorted(report.played, key=lambda each: -each[0].upto[-1])
-    for measured, calls in ordered if everything else ordered[:_FEW]:
-        totals = totals_of([(measured, calls)], report.prices)
+    """A row for each conversation, the longest first."""
+    table = _table(report, (*_LIST_COLUMNS, "cost"))
+    ordered = sorted(report.simulated, key=lambda each: -each[0].cumulative[-1])
+    listed = ordered if everything else ordered[:_MAX_LISTED]
+    for counted, calls in listed:
+        totals = totals_of([(counted, calls)], report.prices)
         table.add_row(
-            Text(_fitting(measured.name, room)),
-            f"{len(measured.sized):,}",
+            Text(_shortened(counted.transcript.name, max(10, width - _NUMBERS))),
+            f"{len(counted.messages):,}",
             f"{totals.calls:,}",
             f"{totals.peak:,}",
             percent(totals.share),
@@ -178,49 +170,41 @@ def _conversations(report: Report, width: int, *, everything: bool) -> Table:
             f"{totals.over:,}",
             _cost(report, totals.cost),
         )
-    if not everything and len(ordered) > _FEW:
-        table.caption = f"the largest {_FEW} of {len(ordered)}; --all shows every one"
+    if len(listed) < len(ordered):
+        table.caption = f"the largest {_MAX_LISTED} of {len(ordered)}; --all shows every one"
     return table
 
 
-def _fitting(name: str, room: int) -> str:
+def _table(report: Report, columns: Sequence[str]) -> Table:
+    title = "Never trimming"
+    if report.setting is not None:
+        title = f"max_tokens={report.setting.max_tokens}, trim_to={report.setting.trim_to:g}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for name in columns:
+        is_text = name in ("why", "conversation")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
+    return table
+
+
+def _shortened(name: str, width: int) -> str:
     """Leave out how a long name begins: names that are alike tend to end differently."""
-    return name if len(name) <= room else f"…{name[1 - room :]}"
-
-
-def _title(report: Report) -> str:
-    if report.setting is None:
-        return "Never trimming"
-    return f"max_tokens={report.setting.max_tokens}, trim_to={report.setting.trim_to:g}"
-
-
-def _tell_errors(console: Console, calls: Sequence[Call]) -> None:
-    for call in calls:
-        if call.error is not None:
-            console.print(Text(f"Call {call.number}: {call.error}", style="red"), soft_wrap=True)
+    return name if len(name) <= width else f"…{name[1 - width :]}"
 
 
 def _cost(report: Report, cost: float) -> str:
-    money = report.money(cost)
-    return f"{money:,.5f}" if report.in_money else f"{money:,.0f}"
+    return f"{report.money(cost):,.{5 if report.in_money else 0}f}"
 
 
-def _closing(report: Report) -> str:
+def _summary(report: Report) -> str:
     totals, never = report.totals, report.never
-    said = (
-        f"In all {_several(totals.calls, 'call')}: {totals.tokens:,} tokens sent, the largest "
-        f"{totals.peak:,}; {percent(totals.served / (totals.tokens or 1))} of them from the cache; "
-        f"the model sees {percent(totals.share)} of the conversation.\n"
-    )
     unit = "" if report.in_money else " tokens at the input price"
-    said += (
+    calls, over = _plural(totals.calls, "call"), ""
+    if totals.over:
+        over = f"\n{_plural(totals.over, 'call')} could not be kept within the budget."
+    return (
+        f"In all {calls}: {totals.tokens:,} tokens sent, the largest {totals.peak:,}; "
+        f"{percent(totals.cached / (totals.tokens or 1))} of them from the cache; "
+        f"the model sees {percent(totals.share)} of the conversation.\n"
         f"Cost {_cost(report, totals.cost)}{unit}, {percent(totals.cost / (never.cost or 1))} of "
-        f"never trimming ({_cost(report, never.cost)}, up to {never.peak:,} tokens a call)."
+        f"never trimming ({_cost(report, never.cost)}, up to {never.peak:,} tokens a call).{over}"
     )
-    return said + _over(totals)
-
-
-def _over(totals: Totals) -> str:
-    if not totals.over:
-        return ""
-    return f"\n{_several(totals.over, 'call')} could not be kept within the budget."

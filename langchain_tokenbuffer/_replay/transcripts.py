@@ -1,4 +1,4 @@
-"""Transcripts out of JSON values, in the shapes people have them.
+"""Transcripts from JSON values, in the shapes people have them.
 
 OpenAI's and Anthropic's requests and logs of them, LangChain's dumps, LangSmith's runs, LangGraph's
 states and checkpoints.
@@ -7,7 +7,7 @@ states and checkpoints.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import accumulate, chain, repeat
 from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._replay.messages import is_message, messages_of
@@ -92,10 +92,9 @@ def _in_dict(value: dict[str, Any], name: str) -> Iterator[Transcript]:
         yield Transcript(name, _built([value]))
     else:
         # A state, a checkpoint, a tuple around one; a prompt value that LangChain dumped.
-        inner = (value.get(key) for key in ("values", "channel_values", "checkpoint", "kwargs"))
-        for each in inner:
-            if isinstance(each, dict):
-                yield from _in_dict(each, name)
+        for key in ("values", "channel_values", "checkpoint", "kwargs"):
+            if isinstance(value.get(key), dict):
+                yield from _in_dict(value[key], name)
                 return
 
 
@@ -104,19 +103,19 @@ def _in_dict(value: dict[str, Any], name: str) -> Iterator[Transcript]:
 
 def _exchanges(asked: dict[str, Any], answer: Any, name: str) -> Iterator[Transcript]:
     """Yield what was asked with what was answered: several where requests went out in a batch."""
-    given = asked["messages"]
-    batches = given if _is_list_of(given, lambda each: isinstance(each, list)) else [given]
+    batches = asked["messages"]
+    if not _is_list_of(batches, lambda each: isinstance(each, list)):
+        batches = [batches]
     system = asked.get("system")  # Anthropic's stands beside the messages
     head = [{"role": "system", "content": system}] if system else []
-    tools = _tools(asked)
     replies = chain(_replies(answer), repeat([]))
     for number, (batch, reply) in enumerate(zip(batches, replies, strict=False), 1):
         messages, new = _built([*head, *batch]), _built(reply)
         # A graph answers with its whole state, a model with what is new.
-        last = _said(messages[-1]) if messages else None
-        whole = any(_said(message) == last for message in new)
-        said = new if whole else [*messages, *new]
-        yield Transcript(name if len(batches) == 1 else f"{name} {number}", said, tools)
+        last = _identity(messages[-1]) if messages else None
+        if all(_identity(message) != last for message in new):
+            new = [*messages, *new]
+        yield Transcript(name if len(batches) == 1 else f"{name} {number}", new, _tools(asked))
 
 
 def _replies(answer: Any) -> list[list[Any]]:
@@ -152,11 +151,8 @@ def _tools(value: dict[str, Any]) -> tuple[dict[str, Any], ...]:
 
 
 def _is_run(value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and "inputs" in value
-        and bool({"run_type", "outputs"} & value.keys())
-    )
+    keys = value.keys() if isinstance(value, dict) else set()
+    return "inputs" in keys and bool(keys & {"run_type", "outputs"})
 
 
 def _in_runs(runs: Sequence[Any], name: str) -> Iterator[Transcript]:
@@ -198,19 +194,18 @@ def _asked(inputs: Any) -> dict[str, Any] | None:
 def _longest(found: Sequence[Transcript]) -> list[Transcript]:
     """Leave out what is empty, and what is the beginning of another."""
     beginnings: set[int] = set()
-    stay: list[tuple[int, Transcript]] = []
-    by_length = sorted(enumerate(found), key=lambda each: -len(each[1].messages))
-    for place, each in by_length:
-        marks = [0]
-        for message in each.messages:
-            marks.append(hash((marks[-1], _said(message))))
-        if each.messages and marks[-1] not in beginnings:
-            beginnings.update(marks)
-            stay.append((place, each))
-    return [each for _, each in sorted(stay, key=lambda pair: pair[0])]
+    stay: list[int] = []
+    for place in sorted(range(len(found)), key=lambda place: -len(found[place].messages)):
+        identities = map(_identity, found[place].messages)
+        hashes = [*accumulate(identities, lambda before, each: hash((before, each)), initial=0)]
+        if hashes[-1] not in beginnings:
+            beginnings.update(hashes)
+            stay.append(place)
+    return [found[place] for place in sorted(stay) if found[place].messages]
 
 
-def _said(message: BaseMessage) -> tuple[str, str, str]:
+def _identity(message: BaseMessage) -> tuple[str, str, str]:
+    """Return what two messages have in common that are the same."""
     calls = getattr(message, "tool_calls", None) or []
     return (message.type, repr(message.content), repr([(c["name"], c["args"]) for c in calls]))
 
@@ -235,7 +230,7 @@ def _is_list_of(value: object, test: Any) -> bool:
 
 
 def _described(value: object) -> str:
-    """Name what was found by its shape: its content is nobody's business."""
+    """Name what was found by its shape: never quote message content."""
     if _is_list_of(value if isinstance(value, list) else [value], _is_run):
         return "runs that carry no messages"
     if isinstance(value, dict):

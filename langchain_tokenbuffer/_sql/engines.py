@@ -11,20 +11,15 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, TypeVar, TypeVarTuple
 
 import sqlalchemy as sa
+import tenacity
 from sqlalchemy import exc, pool
 from sqlalchemy.engine import URL, make_url
-from tenacity import (
-    AsyncRetrying,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_random_exponential,
-)
 
-from langchain_tokenbuffer._sql import schema as sql_schema
+from langchain_tokenbuffer._sql import migrations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,8 +28,12 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._sql.schema import Tables
 
-T = TypeVar("T")
+A = TypeVarTuple("A")
 R = TypeVar("R")
+Operation: TypeAlias = "Callable[[sa.Connection, *A], R]"
+
+IN_DOUBT = "The connection was lost in the commit: it is not known whether that was made."
+"""The note on an error if the answer to a commit was lost."""
 
 _WAIT = 30
 """Seconds a SQLite connection waits for another's write."""
@@ -60,8 +59,8 @@ _loops: weakref.WeakKeyDictionary[sa.Engine, weakref.ref[asyncio.AbstractEventLo
 _inherited: list[pool.Pool] = []
 
 
-class RacedError(Exception):
-    """Another process was first; the next try will see what it did."""
+class ConcurrentCreateError(Exception):
+    """Another process has created the same just now; the next try sees it."""
 
 
 class Database:
@@ -69,128 +68,118 @@ class Database:
 
     Made of a file path, a URL or an `Engine`, everything runs in threads. Made of an
     `AsyncEngine`, async calls run in the loop that engine belongs to: the first one it is used in.
-    In any other loop, and in no loop, they run in threads over an `Engine` of its URL.
+    In any other loop, and in no loop, they run in threads over an `Engine` of its URL. Before the
+    first operation the tables, if any are given, are created and brought up if `creates`, and
+    checked in any case.
     """
 
-    def __init__(self, connection: object, tables: Tables, *, creates: bool) -> None:
-        self.tables = tables
-        self._creates = creates
-        self._async: AsyncEngine | None = None
-        self._engine: sa.Engine | None = None
-        if isinstance(connection, sa.Engine):
-            _refuse_unsafe(connection)
-            _prepare_sqlite(connection)
-            self._engine = connection
-        elif isinstance(connection, (str, URL, os.PathLike)):
-            self._engine = _shared(_url_of(connection))
-        elif _is_async(connection):
-            _refuse_unsafe(connection.sync_engine)
-            _prepare_sqlite(connection.sync_engine)
-            self._async = connection
-        else:
+    def __init__(self, connection: object, tables: Tables | None, *, creates: bool) -> None:
+        self._tables = tables
+        self._prepare = migrations.create if creates else migrations.check
+        if isinstance(connection, (str, URL, os.PathLike)):
+            connection = _shared(_url_of(connection))
+        self._async = connection if _is_async(connection) else None
+        given = connection if self._async is None else self._async.sync_engine
+        if not isinstance(given, sa.Engine):
             msg = (
                 "connection must be a path of a SQLite file, a URL, an Engine or an AsyncEngine, "
-                f"got {type(connection).__name__}"
+                f"got {type(given).__name__}"
             )
             raise TypeError(msg)
+        _refuse_unsafe(given)
+        _prepare_sqlite(given)
+        self.given = given
 
-    @property
-    def dialect(self) -> str:
-        """The database's name, to show."""
-        engine = self._async or self._engine
-        return engine.dialect.name if engine is not None else ""
-
-    @property
+    @cached_property
     def engine(self) -> sa.Engine:
-        """The engine of the sync methods.
+        """The engine of the sync methods; if none can be made, the error says what to pass."""
+        return self.given if self._async is None else _sync_engine(self._async)
 
-        Raises:
-            TypeError: If there is none and none can be made; it says what to pass.
+    def run(self, operation: Operation[*A, R], *args: *A) -> R:
+        """Run an operation in a transaction of its own and return its result.
+
+        What is transient, such as a lock that was not to be had, is tried again from the start. If
+        one of the tries may have been committed all the same, a note on the error says `IN_DOUBT`.
         """
-        if self._engine is None and self._async is not None:
-            self._engine = _twin(self._async)
-        assert self._engine is not None  # noqa: S101  # one of the two is given
-        return self._engine
+        with _explained() as commits:
+            for attempt in tenacity.Retrying(**_RETRIES):
+                with attempt, self.engine.connect() as connection:
+                    result = self._once(connection, commits, operation, *args)
+        return result
 
-    def run(
-        self,
-        operation: Callable[[sa.Connection], R],
-        finish: Callable[[R], T],
-        in_doubt: Callable[[], None] = lambda: None,
-    ) -> T:
-        """Run the operation in a transaction and return what `finish` makes of its result.
-
-        Args:
-            operation: Tried again after what may pass, such as a lock that was not to be had.
-            finish: Needs no connection.
-            in_doubt: Called if a try ended without a word on whether it was committed.
-        """
-        engine = self.engine
-        for attempt in Retrying(**_RETRIES):
-            with attempt, _hidden():
-                if self._is_unprepared(engine):
-                    with engine.begin() as connection:
-                        sql_schema.create(connection, self.tables)
-                    self._is_prepared(engine)
-                with engine.connect() as connection, connection.begin() as transaction:
-                    result = operation(connection)
-                    with _committing(in_doubt):
-                        transaction.commit()
-        return finish(result)
-
-    async def arun(
-        self,
-        operation: Callable[[sa.Connection], R],
-        finish: Callable[[R], T],
-        in_doubt: Callable[[], None] = lambda: None,
-    ) -> T:
+    async def arun(self, operation: Operation[*A, R], *args: *A) -> R:
         """`run`, without blocking the event loop."""
-        if self._async is None or not _is_home(self._async.sync_engine):
-            return await self.in_thread(lambda: self.run(operation, finish, in_doubt))
-        engine = self._async
-        async for attempt in AsyncRetrying(**_RETRIES):
-            with attempt, _hidden():
-                if self._is_unprepared(engine.sync_engine):
-                    async with engine.begin() as connection:
-                        await connection.run_sync(sql_schema.create, self.tables)
-                    self._is_prepared(engine.sync_engine)
-                async with engine.connect() as connection, connection.begin() as transaction:
-                    result = await connection.run_sync(operation)
-                    with _committing(in_doubt):
-                        await transaction.commit()
-        return await self.in_thread(lambda: finish(result))
+        if self._async is None or not _in_own_loop(self._async.sync_engine):
+            return await self.in_thread(self.run, operation, *args)
+        with _explained() as commits:
+            async for attempt in tenacity.AsyncRetrying(**_RETRIES):
+                with attempt:
+                    async with self._async.connect() as connection:
+                        result = await connection.run_sync(
+                            lambda inner: self._once(inner, commits, operation, *args)
+                        )
+        return result
 
-    async def in_thread(self, call: Callable[[], T]) -> T:
-        """Run a call that takes its time in a thread of the engine's own."""
-        engine = self._async.sync_engine if self._async is not None else self.engine
+    def _once(
+        self,
+        connection: sa.Connection,
+        commits: list[sa.Transaction],
+        operation: Operation[*A, R],
+        *args: *A,
+    ) -> R:
+        engine, tables = connection.engine, self._tables
+        if tables is not None and tables not in _prepared.get(engine, ()):
+            with connection.begin():
+                self._prepare(connection, tables)
+            with _lock:
+                _prepared.setdefault(engine, set()).add(tables)
+        with connection.begin() as transaction:
+            result = operation(connection, *args)
+            commits.append(transaction)
+            transaction.commit()
+        return result
+
+    async def in_thread(self, call: Callable[[*A], R], *args: *A) -> R:
+        """Call what takes its time in a thread of the engine's own."""
         context = contextvars.copy_context()
-        return await asyncio.wrap_future(_executor(engine).submit(context.run, call))
+        done = _executor(self.given).submit(context.run, partial(call, *args))
+        return await asyncio.wrap_future(done)
 
-    def _is_unprepared(self, engine: sa.Engine) -> bool:
-        return self._creates and self.tables not in _prepared.get(engine, ())
-
-    def _is_prepared(self, engine: sa.Engine) -> None:
-        with _lock:
-            _prepared.setdefault(engine, set()).add(self.tables)
+    def without_tables(self) -> Database:
+        """Return the same database, whose tables need not be there."""
+        return Database(self._async or self.given, None, creates=False)
 
 
-# --- engines ------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def _explained() -> Iterator[list[sa.Transaction]]:
+    """Yield what collects the commits that are tried; say on an error if one may have been made.
+
+    Parameters, which are messages, are kept out of what it says, also on others' engines.
+    """
+    commits: list[sa.Transaction] = []
+    try:
+        yield commits
+    except BaseException as error:
+        if commits:
+            error.add_note(IN_DOUBT)
+        if isinstance(error, exc.StatementError):
+            error.hide_parameters = True
+        raise
 
 
 def _url_of(connection: str | URL | os.PathLike[str]) -> URL:
     """Return the URL; a string without `://` is the path of a SQLite file."""
-    if isinstance(connection, URL):
-        url = connection
-    elif isinstance(connection, str) and "://" in connection:
-        try:
-            url = make_url(connection)
-        except exc.ArgumentError:
-            # SQLAlchemy quotes the string, password and all.
-            msg = "connection is no URL that SQLAlchemy can read"
-            raise ValueError(msg) from None
-    else:
+    if isinstance(connection, os.PathLike) or (
+        isinstance(connection, str) and "://" not in connection
+    ):
         path = os.path.abspath(os.fspath(connection))  # noqa: PTH100  # not resolved: links stay
         return URL.create("sqlite", database=path)
+    try:
+        url = make_url(connection)
+    except exc.ArgumentError:
+        # SQLAlchemy quotes the string, password and all.
+        msg = "connection is no URL that SQLAlchemy can read"
+        raise ValueError(msg) from None
     driver = url.drivername.partition("+")[2]
     if driver in _SYNC_DRIVERS:
         url = url.set(drivername=_SYNC_DRIVERS[driver]).difference_update_query(_ASYNCPG_ONLY)
@@ -200,10 +189,9 @@ def _url_of(connection: str | URL | os.PathLike[str]) -> URL:
 def _shared(url: URL) -> sa.Engine:
     """Return the process's engine for a URL."""
     with _lock:
-        engine = _engines.get(url)
-        if engine is None:
-            engine = _engines[url] = _made(url)
-        return engine
+        if url not in _engines:
+            _engines[url] = _made(url)
+        return _engines[url]
 
 
 def _made(url: URL) -> sa.Engine:
@@ -220,12 +208,12 @@ def _made(url: URL) -> sa.Engine:
     return engine
 
 
-def _twin(engine: AsyncEngine) -> sa.Engine:
-    """Return the engine of an AsyncEngine's URL for threads."""
+def _sync_engine(engine: AsyncEngine) -> sa.Engine:
+    """Return the engine for threads of an AsyncEngine's URL."""
     url = engine.url
     driver = _SYNC_DRIVERS.get(engine.dialect.driver)
     advice = "Pass a URL or an Engine: they serve both sync and async calls."
-    if driver is None or (url.get_backend_name() == "sqlite" and _is_in_memory(url)):
+    if driver is None or _is_in_memory(url):
         msg = f"This AsyncEngine serves no sync call and no other event loop. {advice}"
         raise TypeError(msg)
     try:
@@ -241,28 +229,23 @@ def _is_async(connection: object) -> TypeGuard[AsyncEngine]:
 
 
 def _is_in_memory(url: URL) -> bool:
-    database = url.database or ":memory:"
-    return ":memory:" in database or "mode=memory" in database or url.query.get("mode") == "memory"
+    database, mode = url.database or ":memory:", url.query.get("mode")
+    is_named = ":memory:" in database or "mode=memory" in database
+    return url.get_backend_name() == "sqlite" and (is_named or mode == "memory")
 
 
 def _refuse_unsafe(engine: sa.Engine) -> None:
     """Refuse an engine without transactions, or whose threads would not see one database."""
-    levels = (
-        engine.get_execution_options().get("isolation_level"),
-        getattr(engine.dialect, "_on_connect_isolation_level", None),
-    )
-    if "AUTOCOMMIT" in levels:
+    of_engine = engine.get_execution_options().get("isolation_level")
+    of_dialect = getattr(engine.dialect, "_on_connect_isolation_level", None)
+    if "AUTOCOMMIT" in (of_engine, of_dialect):
         msg = (
             "An engine with isolation_level='AUTOCOMMIT' would store half turns. Pass one without, "
             "or the URL."
         )
         raise TypeError(msg)
     forgetful = (pool.SingletonThreadPool, pool.StaticPool, pool.NullPool)
-    if (
-        engine.dialect.name == "sqlite"
-        and _is_in_memory(engine.url)
-        and isinstance(engine.pool, forgetful)
-    ):
+    if _is_in_memory(engine.url) and isinstance(engine.pool, forgetful):
         msg = (
             f"An in-memory SQLite engine on {type(engine.pool).__name__} is not safe here: threads "
             'would see different databases or share one transaction. Pass the URL "sqlite://", '
@@ -280,7 +263,7 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
 def _on_connect(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={_WAIT * 1000}")
-    # Another process may be switching just now, or the file be read-only: both can be lived with.
+    # Another process may be switching just now; a file that is read-only keeps its mode.
     for _ in range(50):
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -295,16 +278,15 @@ def _on_connect(connection: Any, _record: object) -> None:
 def _executor(engine: sa.Engine) -> ThreadPoolExecutor:
     """Return the engine's threads: no more than its pool, or they would wait for each other."""
     with _lock:
-        executor = _executors.get(engine)
-        if executor is None:
+        if engine not in _executors:
             size = engine.pool.size() if isinstance(engine.pool, pool.QueuePool) else 0
-            executor = ThreadPoolExecutor(size or _THREADS, thread_name_prefix="tokenbuffer-sql")
-            _executors[engine] = executor
-        return executor
+            threads = ThreadPoolExecutor(size or _THREADS, thread_name_prefix="tokenbuffer-sql")
+            _executors[engine] = threads
+        return _executors[engine]
 
 
-def _is_home(engine: sa.Engine) -> bool:
-    """Tell whether this is the loop an AsyncEngine belongs to: its connections know no other."""
+def _in_own_loop(engine: sa.Engine) -> bool:
+    """Tell whether this is the loop an AsyncEngine belongs to: its connections work in no other."""
     loop = asyncio.get_running_loop()
     with _lock:
         return _loops.setdefault(engine, weakref.ref(loop))() is loop
@@ -322,62 +304,39 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-# --- trying again -------------------------------------------------------------------------------
-
-_PASSING_STATES = ("08", "40", "53", "55P03", "57P0", "57014")
+_TRANSIENT_STATES = ("08", "40", "53", "55P03", "57P0", "57014")
 """SQLSTATE: connection, rollback (serialization, deadlock), resources, lock, shutdown, timeout."""
-_PASSING_ERRNOS = frozenset(
-    {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 2006, 2013, 4031}
+_TRANSIENT_ERRNOS = frozenset(
+    {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1317, 1969, 2003, 2006, 2013, 4031}
 )
-"""MySQL: connections, shutdown, packets in transit, lock wait, deadlock, server gone."""
+"""MySQL: connections, shutdown, packets in transit, lock wait, deadlock, timeout, server gone."""
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Tell whether trying again may help."""
-    if isinstance(error, (RacedError, exc.TimeoutError)):
-        return True
-    if not isinstance(error, exc.DBAPIError):
-        return False
-    return error.connection_invalidated or _is_passing(error)
+    if isinstance(error, exc.DBAPIError):
+        return error.connection_invalidated or _has_transient_code(error)
+    return isinstance(error, (ConcurrentCreateError, exc.TimeoutError))
 
 
-def _is_passing(error: exc.DBAPIError) -> bool:
+def _has_transient_code(error: exc.DBAPIError) -> bool:
     original: Any = error.orig
     state = getattr(original, "sqlstate", None)
     if isinstance(state, str):
-        return state.startswith(_PASSING_STATES)
+        return state.startswith(_TRANSIENT_STATES)
     name = getattr(original, "sqlite_errorname", None)
     if name is not None:
         return str(name).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
     number = original.args[0] if getattr(original, "args", ()) else None
     if isinstance(number, int):
-        return number in _PASSING_ERRNOS
+        return number in _TRANSIENT_ERRNOS
     # Without a code the server was not reached.
     return isinstance(error, (exc.OperationalError, exc.InterfaceError))
 
 
 _RETRIES: dict[str, Any] = {
-    "stop": stop_after_attempt(8),
-    "wait": wait_random_exponential(multiplier=0.05, max=2),
-    "retry": retry_if_exception(may_pass),
+    "stop": tenacity.stop_after_attempt(8),
+    "wait": tenacity.wait_random_exponential(multiplier=0.05, max=2),
+    "retry": tenacity.retry_if_exception(is_transient),
     "reraise": True,
 }
-
-
-@contextlib.contextmanager
-def _hidden() -> Iterator[None]:
-    """Keep parameters, which are messages, out of what an error says; also on others' engines."""
-    try:
-        yield
-    except exc.StatementError as error:
-        error.hide_parameters = True
-        raise
-
-
-@contextlib.contextmanager
-def _committing(in_doubt: Callable[[], None]) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        in_doubt()
-        raise

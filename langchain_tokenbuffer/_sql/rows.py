@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langchain_core.messages import messages_from_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._window import Sized
+    from langchain_tokenbuffer._window.budget import MessageTokens
 
 logger = logging.getLogger(__name__)
 
@@ -25,19 +25,29 @@ _SPLIT = re.compile("[\\ud800-\\udbff][\\udc00-\\udfff]")
 _AS_BYTES = "base64:"
 
 
-class Stored(NamedTuple):
+class StoredRow(NamedTuple):
     """A message as it was read, with its place."""
 
     seq: int
     payload: str
 
 
-class New(NamedTuple):
+class NewMessage(NamedTuple):
     """A message that is to be stored: in numbers, as text, and itself."""
 
-    sized: Sized
+    numbers: MessageTokens
     payload: str
     message: BaseMessage
+
+
+def columns_of(numbers: MessageTokens) -> dict[str, str | int]:
+    """Return the columns that hold a message in numbers."""
+    return {
+        "kind": numbers.kind,
+        "calls": numbers.calls,
+        "pinned": int(numbers.pinned),
+        "tokens": numbers.tokens,
+    }
 
 
 def key_of(session_id: str) -> str:
@@ -52,7 +62,9 @@ def encode(message: BaseMessage) -> str:
     names its type.
     """
     data = message.model_dump(warnings=False)
-    if data.get("artifact") is not None and not _is_plain(data["artifact"]):
+    try:
+        json.dumps(data.get("artifact"))
+    except (TypeError, ValueError, RecursionError):
         logger.warning("An artifact of type %s was not stored", type(data["artifact"]).__name__)
         data["artifact"] = None
     return _text({"type": message.type, "data": data})
@@ -66,26 +78,16 @@ def decode(text: str) -> BaseMessage:
     return messages_from_dict([json.loads(text)])[0]
 
 
-def read(rows: Sequence[Stored], session_id: str) -> Iterator[tuple[int, BaseMessage]]:
-    """Yield the messages of rows; one that cannot be read is named and left out."""
+def decode_rows(
+    rows: Iterable[StoredRow], session_id: str, what: str = "Message"
+) -> Iterator[tuple[int, BaseMessage]]:
+    """Yield the messages of rows with their places; one that cannot be read is logged, left out."""
     for seq, payload in rows:
         try:
             yield seq, decode(payload)
         except Exception as error:  # noqa: BLE001  # whatever it is, the others can be read
-            logger.error(  # noqa: TRY400  # a traceback would quote the message
-                "Message %d of session %r cannot be read: %s",
-                seq,
-                session_id,
-                type(error).__name__,
-            )
-
-
-def _is_plain(value: object) -> bool:
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True
+            kind = type(error).__name__  # a traceback would quote the message
+            logger.error("%s %d of session %r cannot be read: %s", what, seq, session_id, kind)  # noqa: TRY400
 
 
 def _text(value: dict[str, Any]) -> str:
@@ -98,7 +100,7 @@ def _text(value: dict[str, Any]) -> str:
 
 
 def _other(value: Any) -> object:
-    """Say what JSON has no word for: a turn must not be lost for a date in its metadata."""
+    """Return what JSON can hold instead: a turn must not be lost for a date in its metadata."""
     logger.warning("A value of type %s is stored as its text", type(value).__name__)
     if isinstance(value, (bytes, bytearray)):
         return base64.b64encode(value).decode()

@@ -1,10 +1,12 @@
-"""The tables of the SQL history, and how they come to be.
+"""The tables of the SQL history.
 
 | table | one row for | columns |
 | --- | --- | --- |
-| `<prefix>_sessions` | a session | `id` (primary key), `key` (unique: SHA-256 of the session id's bytes), `name` (the id as JSON), `metadata`, `imported` (how far imports came), `next_seq`, `cut`, `tokens` (the window's running total), `steady`, `settings`, `seen`, `state` (what the window came to), `epoch`, `acknowledged`, `created_at`, `updated_at` |
+| `<prefix>_sessions` | a session | `id` (primary key), `key` (unique: SHA-256 of the session id's bytes), `name` (the id as JSON), `metadata`, `imported` (how far imports came), `next_seq`, `cut`, `tokens` (the window's running total), `append_only` (the next message, if it fits, changes only that total), `settings_digest` (what the window was computed with), `display` (what a reader of it needs beside the rows), `state` (what its driver needs to go on), `epoch` (counts windows computed anew), `acknowledged`, `created_at`, `updated_at` |
 | `<prefix>_messages` | a message | `session_id`, `seq` (together the primary key), `append_key` (unique within the session; of an append's last message), `created_at`, `kind`, `calls`, `pinned`, `tokens`, `counter` (what counted them), `mark`, `payload` (the message as ASCII JSON) |
 | `<prefix>_schema` | the tables | `version` |
+
+A release that changes anything here adds a step to `migrations`.
 
 A message is in the window if its `seq` is at least the session's `cut`, unless its `mark` says
 otherwise. Marks are few, so theirs is a partial index where the database has such. Times are UTC.
@@ -14,28 +16,14 @@ Texts are ASCII, so no character set of a database loses anything.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
-from sqlalchemy.schema import CreateIndex, CreateTable
-
-from langchain_tokenbuffer.errors import TokenBufferError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-VERSION = 1
-"""Of the tables; a release that changes them counts it up and says how to migrate."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
-_LOCK = 7_230_264_951_342_017
-"""Of everyone who creates tables: a number of our own, the same in every release."""
-
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts only INTEGER up
 _TEXT = sa.Text().with_variant(mysql.LONGTEXT, "mysql", "mariadb")
 _TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
@@ -44,9 +32,9 @@ _TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 class Mark(IntEnum):
     """Where a message is, if not where the cut says."""
 
-    STAYS = 1  # in the window, though before the cut
+    KEPT = 1  # in the window, though before the cut
     LEFT = 2  # not in the window, wherever the cut is; not acknowledged yet
-    ACKNOWLEDGED = 3  # the same, acknowledged
+    ACKNOWLEDGED = 3  # not in the window, wherever the cut is; acknowledged
 
 
 @dataclass(frozen=True)
@@ -59,12 +47,7 @@ class Tables:
 
 
 def checked_name(value: object, name: str) -> str:
-    """Return a name that is safe in SQL.
-
-    Raises:
-        TypeError: If it is not a string.
-        ValueError: If it is anything but letters, digits and underscores, or too long.
-    """
+    """Return a name that is safe in SQL."""
     if not isinstance(value, str):
         msg = f"{name} must be a string, got {value!r} ({type(value).__name__})"
         raise TypeError(msg)
@@ -75,10 +58,18 @@ def checked_name(value: object, name: str) -> str:
 
 
 @cache
-def tables(prefix: str, schema: str | None) -> Tables:
-    """Describe the tables; the names are checked."""
-    metadata = sa.MetaData(schema=schema)
-    sessions = sa.Table(
+def tables(prefix: str, schema: str | None = None) -> Tables:
+    """Describe the tables of a prefix in a database schema; names that are not safe are refused."""
+    checked_name(prefix, "prefix")
+    metadata = sa.MetaData(schema=None if schema is None else checked_name(schema, "schema"))
+    sessions = _sessions(prefix, metadata)
+    version = sa.Column("version", sa.Integer, primary_key=True, autoincrement=False)
+    versions = sa.Table(f"{prefix}_schema", metadata, version)
+    return Tables(sessions, _messages(prefix, metadata, sessions), versions)
+
+
+def _sessions(prefix: str, metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
         f"{prefix}_sessions",
         metadata,
         sa.Column("id", _NUMBER, primary_key=True, autoincrement=True),
@@ -89,9 +80,9 @@ def tables(prefix: str, schema: str | None) -> Tables:
         sa.Column("next_seq", sa.BigInteger, nullable=False),
         sa.Column("cut", sa.BigInteger, nullable=False),
         sa.Column("tokens", sa.BigInteger, nullable=False),
-        sa.Column("steady", sa.SmallInteger, nullable=False),
-        sa.Column("settings", sa.CHAR(32), nullable=False),
-        sa.Column("seen", _TEXT, nullable=False),
+        sa.Column("append_only", sa.SmallInteger, nullable=False),
+        sa.Column("settings_digest", sa.CHAR(32), nullable=False),
+        sa.Column("display", _TEXT, nullable=False),
         sa.Column("state", _TEXT),
         sa.Column("epoch", sa.BigInteger, nullable=False),
         sa.Column("acknowledged", sa.BigInteger),
@@ -99,6 +90,9 @@ def tables(prefix: str, schema: str | None) -> Tables:
         sa.Column("updated_at", _TIME, nullable=False),
         sqlite_autoincrement=True,  # the id of a deleted session must not come again
     )
+
+
+def _messages(prefix: str, metadata: sa.MetaData, sessions: sa.Table) -> sa.Table:
     messages = sa.Table(
         f"{prefix}_messages",
         metadata,
@@ -117,79 +111,6 @@ def tables(prefix: str, schema: str | None) -> Tables:
         sa.UniqueConstraint("session_id", "append_key", name=f"{prefix}_appends"),
     )
     marked = messages.c.mark.is_not(None)
-    sa.Index(
-        f"{prefix}_marks",
-        messages.c.session_id,
-        messages.c.mark,
-        messages.c.seq,
-        sqlite_where=marked,
-        postgresql_where=marked,
-    )
-    versions = sa.Table(
-        f"{prefix}_schema",
-        metadata,
-        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
-    )
-    return Tables(sessions, messages, versions)
-
-
-def create(connection: sa.Connection, tables: Tables) -> None:
-    """Create what is missing; does nothing where all is there, also in many processes at once.
-
-    Raises:
-        TokenBufferError: If the tables were made by a release that is newer than this one.
-    """
-    version = _version(connection, tables.versions)
-    if version is None:
-        with _alone(connection):
-            _create(connection, tables)
-        version = _version(connection, tables.versions)
-    if version != VERSION:
-        msg = (
-            f"The tables {tables.messages.fullname!r} have version {version}; this release of "
-            f"langchain-tokenbuffer knows version {VERSION}. Upgrade it, or use another prefix."
-        )
-        raise TokenBufferError(msg)
-
-
-def _version(connection: sa.Connection, versions: sa.Table) -> int | None:
-    """Return the version, which is stored last; on SQLite some of the tables may come before."""
-    if not sa.inspect(connection).has_table(versions.name, schema=versions.schema):
-        return None
-    version = connection.scalar(sa.select(sa.func.max(versions.c.version)))
-    return None if version is None else int(version)
-
-
-def _create(connection: sa.Connection, tables: Tables) -> None:
-    for table in (tables.sessions, tables.messages, tables.versions):
-        connection.execute(CreateTable(table, if_not_exists=True))
-        indexes = sa.inspect(connection).get_indexes(table.name, table.schema)
-        known = {each["name"] for each in indexes}
-        for index in table.indexes:
-            if index.name not in known:  # MySQL has no IF NOT EXISTS for an index
-                may = connection.dialect.name in ("sqlite", "postgresql")
-                connection.execute(CreateIndex(index, if_not_exists=may))
-    versions = tables.versions
-    none = ~sa.exists(sa.select(versions.c.version))
-    new = sa.select(sa.literal(VERSION)).where(none)
-    connection.execute(sa.insert(versions).from_select(["version"], new))
-
-
-@contextmanager
-def _alone(connection: sa.Connection) -> Iterator[None]:
-    """Wait until no other process is creating tables.
-
-    PostgreSQL's IF NOT EXISTS looks and creates in two steps, so half of a race fails without a
-    lock. SQLite has one writer at a time.
-    """
-    dialect = connection.dialect.name
-    if dialect == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    is_mysql = dialect in ("mysql", "mariadb")
-    if is_mysql:
-        connection.execute(sa.select(sa.func.get_lock(str(_LOCK), 60)))
-    try:
-        yield
-    finally:
-        if is_mysql:
-            connection.execute(sa.select(sa.func.release_lock(str(_LOCK))))
+    mark = (messages.c.session_id, messages.c.mark, messages.c.seq)
+    sa.Index(f"{prefix}_marks", *mark, sqlite_where=marked, postgresql_where=marked)
+    return messages

@@ -1,52 +1,49 @@
 """One session of the SQL history: what is done to it, each operation once, over a `Connection`.
 
 Every operation that changes a session begins with the UPDATE of its row. That is the lock, on
-every database, and what takes sequence numbers. An append costs the new messages, and the window
-only when that moves (see `window`).
+every database, and what takes sequence numbers. An append is O(new messages), and O(window) only
+when the window changes otherwise (see `window`).
 """
 
 from __future__ import annotations
 
 import json
+import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
+from langchain_core.messages import BaseMessage
 from sqlalchemy import exc
 
-from langchain_tokenbuffer._sql.engines import RacedError
-from langchain_tokenbuffer._sql.rows import New, Stored, key_of, read
+from langchain_tokenbuffer._sql.engines import IN_DOUBT, ConcurrentCreateError
+from langchain_tokenbuffer._sql.rows import (
+    NewMessage,
+    StoredRow,
+    columns_of,
+    decode_rows,
+    encode,
+    key_of,
+)
 from langchain_tokenbuffer._sql.schema import Mark, Tables
-from langchain_tokenbuffer._sql.window import PAGE, Move, Settings, seen_of
+from langchain_tokenbuffer._sql.window import PAGE, Settings, WindowUpdate, display_of
 from langchain_tokenbuffer.errors import TokenBudgetError
 from langchain_tokenbuffer.order import repair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from langchain_core.messages import BaseMessage
-
-    from langchain_tokenbuffer.buffer import TokenBuffer
+logger = logging.getLogger(__name__)
 
 
-class Seen(NamedTuple):
-    """What reading the window found; `settings` tells under which it was computed."""
+class StoredWindow(NamedTuple):
+    """A window as it was read."""
 
-    settings: str
-    rows: list[Stored]
-    sizes: dict[int, int]
-    shortage: dict[str, Any] | None
-
-
-class Batch(NamedTuple):
-    """What left the window and was not acknowledged, and what acknowledging it needs to know."""
-
-    session: int
-    epoch: int
-    rows: list[Stored]
-    marked: list[int]
-    passed: int | None
+    settings: str  # the digest of what it was computed with
+    rows: list[StoredRow]  # its messages, in order
+    display: dict[str, Any]  # what is clamped, and what to raise instead; see `display_of`
 
 
 class Imported(NamedTuple):
@@ -62,82 +59,84 @@ class AlreadyStoredError(Exception):
 
 
 class AlreadyImportedError(Exception):
-    """An import came further than this append begins."""
-
-    def __init__(self, upto: int) -> None:
-        super().__init__(upto)
-        self.upto = upto
+    """An import came further than this append begins; the argument says how far."""
 
 
 class Session:
     """One session under one buffer's settings."""
 
-    def __init__(self, tables: Tables, session_id: str, buffer: TokenBuffer) -> None:
+    def __init__(self, tables: Tables, session_id: str, settings: Settings) -> None:
+        self.tables = tables
+        self.session_id = session_id
+        self.key = key_of(session_id)  # what it is found by
+        self.settings = settings
+        self.buffer = settings.buffer
         self._s = tables.sessions.c
         self._m = tables.messages.c
-        self._tables = tables
-        self.session_id = session_id
-        self._key = key_of(session_id)
-        self._name = json.dumps(session_id)
-        self.buffer = buffer
-        self.settings = Settings(buffer)
 
-    # --- reading ---
-
-    def seen(self, connection: sa.Connection) -> Seen | None:
-        """Read the window: one statement, so one state of the session, that costs the window."""
+    def read_window(self, connection: sa.Connection) -> StoredWindow | None:
+        """Read the window: one statement, so one state of the session. O(window)."""
         s, m, own = self._s, self._m, self._own
-        seq = sa.literal(-1).label("seq")
-        session = sa.select(seq, s.seen.label("payload"), s.settings).where(s.key == self._key)
+        kept = m.mark == sa.literal_column(str(int(Mark.KEPT)))
+        place = sa.literal(-1).label("seq")
+        about = sa.select(place, s.display.label("payload"), s.settings_digest)
         row = sa.select(m.seq, m.payload, sa.literal("").label("settings"))
-        tail = row.where(
-            m.session_id == own(s.id),
-            m.seq >= own(s.cut),
-            m.seq < own(s.next_seq),
-            sa.or_(m.mark.is_(None), m.mark == sa.literal_column(str(int(Mark.STAYS)))),
+        mine = row.where(m.session_id == own(s.id))
+        before_cut = mine.where(kept, m.seq < own(s.cut))
+        tail = mine.where(
+            m.seq >= own(s.cut), m.seq < own(s.next_seq), sa.or_(m.mark.is_(None), kept)
         )
-        held = row.where(
-            m.session_id == own(s.id),
-            m.mark == sa.literal_column(str(int(Mark.STAYS))),
-            m.seq < own(s.cut),
-        )
-        found = connection.execute(sa.union_all(session, held, tail)).all()
-        rows = [Stored(place, payload) for place, payload, _ in found if place >= 0]
-        for place, payload, settings in found:
-            if place < 0:
-                said = json.loads(payload)
-                sizes = {int(index): size for index, size in said["sizes"].items()}
-                return Seen(settings, sorted(rows), sizes, said["shortage"])
-        return None
+        window = sa.union_all(about.where(s.key == self.key), before_cut, tail)
+        found = sorted(map(tuple, connection.execute(window)))
+        if not found:
+            return None
+        (_, display, settings), *rows = found
+        stored = [StoredRow(seq, payload) for seq, payload, _ in rows]
+        return StoredWindow(settings, stored, json.loads(display))
 
-    def show(self, seen: Seen | None) -> list[BaseMessage]:
+    def refresh_window(self, connection: sa.Connection) -> StoredWindow | None:
+        """Compute the window anew if it is outdated; read it."""
+        self.refresh_if_outdated(connection)
+        return self.read_window(connection)
+
+    def is_outdated(self, settings: str) -> bool:
+        """Tell whether a window was computed with other settings or by another rule."""
+        return settings != self.settings.digest
+
+    def show(self, window: StoredWindow | None) -> list[BaseMessage]:
         """Return the messages of a window.
 
         Raises:
             TokenBudgetError: If what must stay does not fit.
         """
-        if seen is None:
+        if window is None:
             return []
-        buffer = self.buffer
-        if not buffer.token_counter.additive:
-            return buffer.trim([message for _, message in read(seen.rows, self.session_id)])
-        if seen.shortage is not None:
-            raise TokenBudgetError(**seen.shortage)
+        found = decode_rows(window.rows, self.session_id)
+        if not self.buffer.token_counter.additive:
+            return self.buffer.trim([message for _, message in found])
+        if (shortage := window.display["shortage"]) is not None:
+            raise TokenBudgetError(**shortage)
+        clamped = {int(seq): tokens for seq, tokens in window.display["sizes"].items()}
+        meter = self.buffer.meter
         messages = [
-            buffer.clamped(message, seen.sizes[seq]) if seq in seen.sizes else message
-            for seq, message in read(seen.rows, self.session_id)
+            meter.clamped(message, clamped[seq]) if seq in clamped else message
+            for seq, message in found
         ]
-        if len(messages) < len(seen.rows):  # one that is missing must not poison the rest
-            messages = buffer.trim(repair(messages)[0])
+        if len(messages) < len(window.rows):  # one that is missing must not poison the rest
+            messages = self.buffer.trim(repair(messages)[0])
         return messages
 
-    def page(self, connection: sa.Connection, after: int, size: int) -> list[Stored]:
+    def read_page(self, connection: sa.Connection, after: int, size: int) -> list[StoredRow]:
         """Read the messages behind a sequence number, oldest first."""
         m = self._m
         rows = sa.select(m.seq, m.payload).where(
             m.session_id == self._own(self._s.id), m.seq > after
         )
-        return [Stored(*row) for row in connection.execute(rows.order_by(m.seq).limit(size))]
+        return [StoredRow(*row) for row in connection.execute(rows.order_by(m.seq).limit(size))]
+
+    def messages_of(self, rows: Sequence[StoredRow]) -> list[BaseMessage]:
+        """Return the messages of rows, without those that cannot be read."""
+        return [message for _, message in decode_rows(rows, self.session_id)]
 
     def _own(self, column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
         """Return what the session's row says, as part of a statement on its messages.
@@ -145,92 +144,123 @@ class Session:
         Not a join: PostgreSQL expects a third of a session behind a cut that it is joined with,
         and between two numbers a two-hundredth, for which it uses the index.
         """
-        return sa.select(column).where(self._s.key == self._key).scalar_subquery()
+        return sa.select(column).where(self._s.key == self.key).scalar_subquery()
 
     def metadata(self, connection: sa.Connection) -> dict[str, Any]:
         """Read what the session carries beside its messages."""
-        text = connection.scalar(sa.select(self._s.metadata).where(self._s.key == self._key))
-        return dict(json.loads(text)) if text else {}
+        return self._read_json(connection, self._s.metadata)
 
     def imported(self, connection: sa.Connection, source: str) -> int | None:
         """Read how far the import from a source came."""
-        text = connection.scalar(sa.select(self._s.imported).where(self._s.key == self._key))
-        return json.loads(text).get(source) if text else None
+        return self._read_json(connection, self._s.imported).get(source)
+
+    def _read_json(self, connection: sa.Connection, column: sa.Column[Any]) -> dict[str, Any]:
+        text = connection.scalar(sa.select(column).where(self._s.key == self.key))
+        return dict(json.loads(text)) if text else {}
 
     # --- appending ---
+
+    def new_messages(self, messages: Sequence[BaseMessage]) -> list[NewMessage]:
+        """Count and encode messages, before anything is locked."""
+        for message in messages:
+            if not isinstance(message, BaseMessage):
+                msg = f"messages must be messages, got {type(message).__name__}"
+                raise TypeError(msg)
+        _ = self.settings.digest
+        meter = self.buffer.meter
+        numbers = meter.numbers(messages, meter.keys(messages))
+        return [
+            NewMessage(each, encode(message), message)
+            for each, message in zip(numbers, messages, strict=True)
+        ]
+
+    @contextmanager
+    def logging_loss(self, messages: Sequence[BaseMessage]) -> Iterator[None]:
+        """Log messages that could not be stored, without their texts; pass over a repeat."""
+        try:
+            yield
+        except AlreadyStoredError:
+            return
+        except AlreadyImportedError:
+            raise
+        except Exception as error:
+            in_doubt = IN_DOUBT in getattr(error, "__notes__", ())
+            fate = "it is not known whether they were" if in_doubt else "none of them was"
+            error.add_note(
+                f"Appending {len(messages)} messages to session {self.session_id!r}: {fate} stored."
+            )
+            # The error's kind only: its text may quote the messages.
+            logger.error(  # noqa: TRY400
+                "Could not store %d messages of session %r (%s stored): %s",
+                len(messages),
+                self.session_id,
+                fate,
+                type(error).__name__,
+            )
+            raise
 
     def append(
         self,
         connection: sa.Connection,
-        new: Sequence[New],
+        new: Sequence[NewMessage],
         key: str,
         imported: Imported | None = None,
     ) -> None:
-        """Store messages, all or none, and move the window.
+        """Store messages, all or none, and update the window; `key` is what a repeat is known by.
 
         Raises:
             AlreadyStoredError: If they are stored.
             AlreadyImportedError: If the import came further.
         """
-        s, m = self._s, self._m
-        cost = sum(each.sized.cost for each in new)
-        stored_as = sa.exists(
-            sa.select(m.seq).where(m.session_id == s.id, m.append_key == sa.literal(key))
-        )
-        row = self._lock(
-            connection,
-            (s.imported, stored_as.label("is_stored")),
-            next_seq=s.next_seq + len(new),
-            tokens=s.tokens + cost,
-        )
-        if row is None:
-            self._begin(connection)
-            self.append(connection, new, key, imported)
+        if not new:
             return
+        s, m = self._s, self._m
+        stored = sa.select(m.seq).where(m.session_id == s.id, m.append_key == sa.literal(key))
+        tokens = sum(each.numbers.tokens for each in new)
+        row = self._lock_or_begin(
+            connection,
+            s.imported,
+            sa.exists(stored).label("is_stored"),
+            next_seq=s.next_seq + len(new),
+            tokens=s.tokens + tokens,
+        )
         first = row.next_seq - len(new)
-        if row.is_stored or (imported is None and self._repeats(connection, row.id, first, new)):
+        if row.is_stored:
             raise AlreadyStoredError
         if imported is not None:
-            positions = json.loads(row.imported) if row.imported else {}
-            if positions.get(imported.source, -1) > imported.after:
-                raise AlreadyImportedError(positions[imported.source])
-            positions[imported.source] = imported.upto
-            self._update(connection, row.id, imported=json.dumps(positions))
-        marks: dict[int, int] = {}
-        is_same = row.settings == self.settings.digest
-        if not (is_same and row.steady and row.tokens <= self.buffer.max_tokens):
-            marks = self._move(connection, row).through(new)
-        connection.execute(
-            sa.insert(self._tables.messages), self._rows(row.id, first, new, key, marks)
-        )
-
-    def _rows(
-        self, session: int, first: int, new: Sequence[New], key: str, marks: Mapping[int, int]
-    ) -> list[dict[str, Any]]:
-        now = _now()
-        # The key is on the last one: that is what stays in the window longest.
-        keys = [None] * (len(new) - 1) + [key]
-        return [
+            self._advance_import(connection, row, imported)
+        elif self._repeats(connection, row.id, first, new):
+            raise AlreadyStoredError
+        is_outdated = self.is_outdated(row.settings_digest)
+        fits = not is_outdated and row.append_only and row.tokens <= self.buffer.max_tokens
+        marks = {} if fits else self._update_window(connection, row, new)
+        all_have = {"session_id": row.id, "created_at": _now(), "counter": self.settings.counter}
+        rows = [
             {
-                "session_id": session,
+                **all_have,
+                **columns_of(each.numbers),
                 "seq": seq,
-                "append_key": append_key,
-                "created_at": now,
-                "kind": sized.kind,
-                "calls": sized.calls,
-                "pinned": int(sized.pinned),
-                "tokens": sized.cost,
-                "counter": self.settings.counter,
+                "append_key": None,
                 "mark": marks.get(seq),
-                "payload": payload,
+                "payload": each.payload,
             }
-            for seq, append_key, (sized, payload, _) in zip(
-                range(first, first + len(new)), keys, new, strict=True
-            )
+            for seq, each in enumerate(new, first)
         ]
+        # The key is on the last one: that is what stays in the window longest.
+        rows[-1]["append_key"] = key
+        connection.execute(sa.insert(self.tables.messages), rows)
+
+    def _advance_import(
+        self, connection: sa.Connection, row: sa.Row[Any], imported: Imported
+    ) -> None:
+        positions = json.loads(row.imported) if row.imported else {}
+        if positions.get(imported.source, -1) > imported.after:
+            raise AlreadyImportedError(positions[imported.source])
+        positions[imported.source] = imported.upto
+        self.update(connection, row.id, imported=json.dumps(positions))
 
     def _repeats(
-        self, connection: sa.Connection, session: int, first: int, new: Sequence[New]
+        self, connection: sa.Connection, session: int, first: int, new: Sequence[NewMessage]
     ) -> bool:
         """Tell whether the messages all carry ids and are the session's last ones already."""
         if not all(each.message.id for each in new):
@@ -244,167 +274,92 @@ class Session:
         return list(last) == [each.payload for each in new]
 
     def _lock(
-        self, connection: sa.Connection, columns: Sequence[Any] = (), **values: Any
+        self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any
     ) -> sa.Row[Any] | None:
         """Take the session: the UPDATE is the lock. Return its row, or None if there is none."""
         s = self._s
-        mine = s.key == self._key
+        mine = s.key == self.key
         values = values or {"next_seq": s.next_seq}
-        update = sa.update(self._tables.sessions).where(mine)
+        update = sa.update(self.tables.sessions).where(mine)
         taken = connection.execute(update.values(updated_at=_now(), **values))
         if not taken.rowcount:
             return None
-        row = sa.select(
-            s.id, s.next_seq, s.cut, s.tokens, s.steady, s.settings, s.epoch, s.acknowledged
-        )
-        return connection.execute(row.add_columns(*columns).where(mine)).one()
+        row = (s.id, s.next_seq, s.cut, s.tokens, s.append_only, s.settings_digest)
+        select: sa.Select[Any] = sa.select(*row, s.epoch, s.acknowledged, *columns)
+        return connection.execute(select.where(mine)).one()
 
-    def _begin(self, connection: sa.Connection) -> None:
-        """Make the session."""
-        now = _now()
-        try:
-            connection.execute(
-                sa.insert(self._tables.sessions).values(
-                    key=self._key,
-                    name=self._name,
-                    next_seq=0,
-                    cut=0,
-                    tokens=self.buffer.budget().fixed,
-                    steady=0,
-                    settings=self.settings.digest,
-                    seen=seen_of(None),
-                    epoch=0,
-                    created_at=now,
-                    updated_at=now,
-                )
-            )
-        except exc.IntegrityError as error:
-            raise RacedError from error
-
-    def _update(self, connection: sa.Connection, session: int, **values: Any) -> None:
-        update = sa.update(self._tables.sessions).where(self._s.id == session)
-        connection.execute(update.values(**values))
-
-    def _move(self, connection: sa.Connection, row: sa.Row[Any]) -> Move:
-        return Move(connection, self._tables, self.settings, self.session_id, row)
-
-    def settle(self, connection: sa.Connection) -> sa.Row[Any] | None:
-        """Take the session; compute its window anew if the settings are others by now."""
-        row = self._lock(connection)
-        if row is not None and row.settings != self.settings.digest:
-            self._move(connection, row).through(())
-            row = self._lock(connection)
+    def _lock_or_begin(
+        self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any
+    ) -> sa.Row[Any]:
+        """`_lock`, and make the session if there is none."""
+        row = self._lock(connection, *columns, **values)
+        if row is None:
+            now = _now()
+            begun = {"next_seq": 0, "cut": 0, "epoch": 0, "created_at": now, "updated_at": now}
+            new = {"key": self.key, "name": json.dumps(self.session_id), **begun}
+            insert = sa.insert(self.tables.sessions).values(**new, **self._empty_window())
+            try:
+                connection.execute(insert)
+            except exc.IntegrityError as error:
+                raise ConcurrentCreateError from error
+            row = self._lock(connection, *columns, **values)
+        assert row is not None  # noqa: S101  # it was made in this transaction
         return row
 
-    # --- what left ---
+    def _empty_window(self) -> dict[str, Any]:
+        return {
+            "tokens": self.buffer.budget().fixed,
+            "append_only": 0,
+            "settings_digest": self.settings.digest,
+            "display": display_of(None),
+        }
 
-    def left(self, connection: sa.Connection, limit: int) -> Batch | None:
-        """Read what left the window and was not acknowledged, oldest first."""
-        s, m = self._s, self._m
-        known: sa.Select[Any] = sa.select(s.id, s.cut, s.epoch, s.acknowledged, s.settings)
-        row: sa.Row[Any] | None = connection.execute(known.where(s.key == self._key)).one_or_none()
-        if row is None:
-            return None
-        if row.settings != self.settings.digest or row.acknowledged is None:
-            row = self.settle(connection)
-            if row is None:
-                return None
-            if row.acknowledged is None:  # from now on nothing is purged before it was handed over
-                self._update(connection, row.id, acknowledged=-1)
-        select = sa.select(m.seq, m.payload).where(m.session_id == row.id)
-        select = select.order_by(m.seq).limit(limit)
-        after = -1 if row.acknowledged is None else row.acknowledged
-        passed = connection.execute(
-            select.where(m.mark.is_(None), m.seq > after, m.seq < row.cut)
-        ).all()
-        marked = connection.execute(select.where(m.mark == int(Mark.LEFT))).all()
-        marks = {each.seq for each in marked}
-        rows = sorted(Stored(*each) for each in (*passed, *marked))[:limit]
-        if not rows:
-            return None
-        return Batch(
-            row.id,
-            row.epoch,
-            rows,
-            marked=[each.seq for each in rows if each.seq in marks],
-            passed=max((each.seq for each in rows if each.seq not in marks), default=None),
-        )
+    def update(self, connection: sa.Connection, session: int, **values: Any) -> None:
+        """Change columns of a session's row."""
+        update = sa.update(self.tables.sessions).where(self._s.id == session)
+        connection.execute(update.values(**values))
 
-    def acknowledge(self, connection: sa.Connection, batch: Batch) -> None:
-        """Do not hand a batch over again, unless the window was computed anew meanwhile."""
-        s, m = self._s, self._m
-        passed = -1 if batch.passed is None else batch.passed
-        further = sa.case((s.acknowledged < passed, passed), else_=s.acknowledged)
-        taken = connection.execute(
-            sa.update(self._tables.sessions)
-            .where(s.id == batch.session, s.epoch == batch.epoch)
-            .values(acknowledged=further)
-        )
-        if not taken.rowcount or not batch.marked:
-            return
-        reached = connection.scalar(sa.select(s.acknowledged).where(s.id == batch.session))
-        update = sa.update(self._tables.messages)
-        for seqs in _pages(batch.marked):
-            these = (m.session_id == batch.session, m.mark == int(Mark.LEFT), m.seq.in_(seqs))
-            mark = sa.case((m.seq <= reached, None), else_=int(Mark.ACKNOWLEDGED))
-            connection.execute(update.where(*these).values(mark=mark))
+    def _update_window(
+        self, connection: sa.Connection, row: sa.Row[Any], new: Sequence[NewMessage] = ()
+    ) -> dict[int, int]:
+        update = WindowUpdate(connection, self.tables, self.settings, self.session_id, row)
+        return update.apply(new)
 
-    # --- letting go ---
-
-    def purge(self, connection: sa.Connection, before: int | datetime, limit: int) -> int:
-        """Delete the oldest messages that left the window; return how many."""
-        row = self.settle(connection)
-        if row is None:
-            return 0
-        m = self._m
-        if isinstance(before, datetime):  # clocks differ, so up to the first one that is younger
-            younger = sa.select(m.seq).where(m.session_id == row.id, m.created_at >= before)
-            first = connection.scalar(younger.order_by(m.seq).limit(1))
-            before = row.cut if first is None else first
-        old = [m.session_id == row.id, m.seq < min(before, row.cut)]
-        if row.acknowledged is None:
-            old.append(sa.or_(m.mark.is_(None), m.mark != int(Mark.STAYS)))
-        else:
-            handed = sa.and_(m.mark.is_(None), m.seq <= row.acknowledged)
-            old.append(sa.or_(handed, m.mark == int(Mark.ACKNOWLEDGED)))
-        seqs = connection.scalars(sa.select(m.seq).where(*old).order_by(m.seq).limit(limit)).all()
-        if seqs:
-            delete = sa.delete(self._tables.messages)
-            connection.execute(delete.where(m.session_id == row.id, m.seq.in_(seqs)))
-        return len(seqs)
+    def refresh_if_outdated(self, connection: sa.Connection) -> sa.Row[Any] | None:
+        """Take the session; compute its window anew if that is outdated. Return its row."""
+        row = self._lock(connection)
+        if row is not None and self.is_outdated(row.settings_digest):
+            self._update_window(connection, row)
+            row = self._lock(connection)
+        return row
 
     def clear(self, connection: sa.Connection) -> None:
         """Delete the messages; the session stays, and its sequence goes on."""
         row = self._lock(connection)
         if row is None:
             return
-        connection.execute(sa.delete(self._tables.messages).where(self._m.session_id == row.id))
-        self._update(
+        connection.execute(sa.delete(self.tables.messages).where(self._m.session_id == row.id))
+        self.update(
             connection,
             row.id,
             cut=row.next_seq,
-            tokens=self.buffer.budget().fixed,
-            steady=0,
-            settings=self.settings.digest,
-            seen=seen_of(None),
             state=None,
             epoch=row.epoch + 1,
             acknowledged=None if row.acknowledged is None else row.next_seq - 1,
+            **self._empty_window(),
         )
 
     def delete(self, connection: sa.Connection) -> None:
         """Delete the session and its messages."""
         row = self._lock(connection)
         if row is not None:
-            messages, sessions = self._tables.messages, self._tables.sessions
+            messages, sessions = self.tables.messages, self.tables.sessions
             connection.execute(sa.delete(messages).where(self._m.session_id == row.id))
             connection.execute(sa.delete(sessions).where(self._s.id == row.id))
 
     def set_metadata(self, connection: sa.Connection, text: str) -> None:
         """Keep this with the session, and make the session if need be."""
-        if self._lock(connection, metadata=text) is None:
-            self._begin(connection)
-            self._lock(connection, metadata=text)
+        self._lock_or_begin(connection, metadata=text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,32 +383,25 @@ class SessionInfo:
     metadata: dict[str, Any]
 
 
-def list_sessions(
-    connection: sa.Connection, tables: Tables, after: int
-) -> tuple[list[SessionInfo], int | None]:
-    """Read a page of sessions behind one, and where the next page begins."""
+def list_sessions(connection: sa.Connection, tables: Tables, after: int) -> Sequence[sa.Row[Any]]:
+    """Read a page of sessions behind one."""
     s = tables.sessions.c
     page: sa.Select[Any] = sa.select(
         s.id, s.name, s.next_seq, s.tokens, s.created_at, s.updated_at, s.metadata
     )
-    rows = connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE)).all()
-    infos = [
-        SessionInfo(
-            json.loads(name),
-            appended,
-            tokens,
-            created.replace(tzinfo=UTC),
-            updated.replace(tzinfo=UTC),
-            json.loads(metadata) if metadata else {},
-        )
-        for _, name, appended, tokens, created, updated, metadata in map(tuple, rows)
-    ]
-    return infos, rows[-1][0] if rows else None
+    return connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE)).all()
 
 
-def _pages(seqs: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(seqs), PAGE):
-        yield seqs[start : start + PAGE]
+def info_of(row: sa.Row[Any]) -> SessionInfo:
+    """Say what a row of such a page says."""
+    return SessionInfo(
+        json.loads(row.name),
+        row.next_seq,
+        row.tokens,
+        row.created_at.replace(tzinfo=UTC),
+        row.updated_at.replace(tzinfo=UTC),
+        json.loads(row.metadata) if row.metadata else {},
+    )
 
 
 def _now() -> datetime:

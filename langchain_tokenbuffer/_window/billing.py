@@ -16,23 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Billing:
-    """What a request is billed, under one request's settings.
+    """How one request's counts become its bill, in tokens."""
 
-    Attributes:
-        budget: The budget in counted tokens, while no report says otherwise.
-        reserved: Kept free of it for what is not counted, in tokens.
-        borrowed_tokenizer: Whether texts are counted with another tokenizer than the model's.
-        is_estimate: Whether reports are nearer the truth than the count.
-        anchor: What is known of earlier reports.
-        first_unreported: The index from which on that says nothing of a message.
-    """
-
-    budget: Budget
-    reserved: int = 0
-    borrowed_tokenizer: bool = False
-    is_estimate: bool = False
-    anchor: Anchor = NO_ANCHOR
-    first_unreported: int = 0
+    budget: Budget  # in counted tokens, while no report says otherwise
+    reserved: int = 0  # of it, what is kept free for what is not counted
+    borrowed_tokenizer: bool = False  # whether texts are counted with another tokenizer than the model's
+    is_estimate: bool = False  # whether reports are nearer the truth than the count
+    anchor: Anchor = NO_ANCHOR  # what earlier reports have come to, before the first message
+    first_unreported: int = 0  # index of the first message that this anchor does not cover
 
     @property
     def overhead(self) -> int:
@@ -40,13 +31,7 @@ class Billing:
         return self.budget.fixed - self.reserved
 
     def estimated_bill(self, anchor: Anchor, window: int, unreported: int) -> int:
-        """Return what a request is billed, in tokens.
-
-        Args:
-            anchor: What is known of reports.
-            window: What its messages are counted to.
-            unreported: What of that no report covers.
-        """
+        """Return what a request is billed whose messages are counted to `window`, `unreported` of it after reports."""
         if anchor is NO_ANCHOR:
             return self.budget.fixed - self.budget.slack + window
         return self.reserved + anchor.tokens(window, unreported, self.overhead)
@@ -59,16 +44,10 @@ class Billing:
         return replace(self.budget, max_tokens=self.budget.fixed + room, slack=0)
 
     def anchor_after(self, anchor: Anchor, report: Report, window: int, reply: int) -> Anchor:
-        """Return the anchor after a reply.
+        """Return the anchor after a reply counted to `reply`, which answers messages counted to `window`.
 
-        A report that cannot be this window's bill is ignored: it is of a request with other
-        tools, under other settings, or with messages that are deleted since.
-
-        Args:
-            anchor: The anchor before it.
-            report: What was billed.
-            window: What the messages it answers are counted to.
-            reply: What the reply itself is counted to.
+        A report that cannot be this window's bill is ignored: it is of a request with other tools, under other
+        settings, or with messages that are deleted since.
         """
         counted = self.overhead + window
         if not is_plausible(report, counted):

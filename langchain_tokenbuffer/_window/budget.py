@@ -13,23 +13,14 @@ Oversize: TypeAlias = Literal["clamp", "raise", "drop"]
 
 
 class MessageTokens(NamedTuple):
-    """One message in numbers.
+    """One message in numbers."""
 
-    Attributes:
-        kind: What it is to the window.
-        tokens: What it adds to a request.
-        calls: How many tool calls it makes.
-        pinned: Whether it stays whatever the budget.
-        clamped: The tokens it was clamped to by a replay whose earlier messages are deleted since.
-        report: What the provider billed for it, of a reply that may be believed.
-    """
-
-    kind: Kind
-    tokens: int
-    calls: int = 0
-    pinned: bool = False
-    clamped: int | None = None
-    report: Report | None = None
+    kind: Kind  # what it is to the window
+    tokens: int  # what it adds to a request
+    calls: int = 0  # how many tool calls it makes
+    pinned: bool = False  # whether it stays whatever the budget
+    clamped: int | None = None  # tokens it was clamped to by a replay whose earlier messages are deleted since
+    report: Report | None = None  # what the provider billed for it, of a reply that may be believed
 
     @property
     def clamped_tokens(self) -> int:
@@ -39,28 +30,30 @@ class MessageTokens(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a window may take and what happens when it cannot.
+    """What a window may take and what happens when it cannot."""
 
-    Attributes:
-        max_tokens: High-water mark, in tokens: a window never costs more.
-        trim_to: Low-water mark in (0, 1]: the share of what `max_tokens` leaves to the tail that
-            the tail takes after the cut has moved.
-        fixed: What the request costs beside its messages, in tokens.
-        slack: How much of `fixed` is only rounding, in tokens; what must stay may take it when
-            it does not fit otherwise.
-        oversize: `"clamp"`, `"raise"` or `"drop"`.
-        drop_if_unclampable: Leave out what not even clamping fits, instead of raising.
-        turns: Whether turns and steps are the units. `False`: single messages are the units,
-            nothing is pinned, the window may be empty.
-    """
-
-    max_tokens: int
-    trim_to: float = 0.6
-    fixed: int = 0
-    slack: int = 0
+    max_tokens: int  # high-water mark: a window never costs more
+    trim_to: float = (
+        0.6  # low-water mark: of what `max_tokens` leaves to the tail, the share it takes after the cut moved
+    )
+    fixed: int = 0  # what the request costs beside its messages, in tokens
+    slack: int = 0  # how much of `fixed` is only rounding; what must stay may take it when it does not fit otherwise
     oversize: Oversize = "clamp"
-    drop_if_unclampable: bool = False
-    turns: bool = True
+    drop_if_unclampable: bool = False  # leave out what not even clamping fits, instead of raising
+    turns: bool = True  # False: single messages are the units, nothing is pinned, the window may be empty
+
+    @property
+    def may_drop(self) -> bool:
+        """Whether the newest unit may be left out when nothing else helps."""
+        return self.oversize == "drop" or (self.drop_if_unclampable and self.oversize == "clamp")
+
+
+def slack_of(max_tokens: int, fixed: int) -> int:
+    """Return by how much the fixed part of a request is rounded up, in tokens.
+
+    So a clock in the system prompt, or one tool more, does not move the cut.
+    """
+    return -fixed % max(1, max_tokens // 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +63,9 @@ class Window:
     Attributes:
         kept: Indices of the messages in the window, in order.
         dropped: Indices of all the others, in order.
-        clamped: Index to size in tokens of the kept messages whose text is shortened to that size.
-        cut: Index at which the window's tail begins: from here on every message is kept, unless
-            `oversize="drop"` left it out. The length of the conversation when there is no tail.
+        clamped: Index to tokens of the kept messages whose text is shortened to so many.
+        cut: Index at which the window's tail begins: from here on every message is kept, unless `oversize="drop"` left
+            it out. The length of the conversation when there is no tail.
         tokens: What the window costs, with the fixed part of the request.
         thinned: Indices of the kept AI messages whose stale thinking blocks are left out.
     """

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 class MessageMeter:
     """Reads messages into numbers, with one counter and one rule of what is pinned."""
 
-    def __init__(
-        self, counter: TokenCounter, pin: Callable[[BaseMessage], bool] | None = None
-    ) -> None:
+    def __init__(self, counter: TokenCounter, pin: Callable[[BaseMessage], bool] | None = None) -> None:
         self.counter = counter
         self._pin = pin
 
@@ -37,12 +35,7 @@ class MessageMeter:
         ]
 
     def numbers(self, messages: Sequence[BaseMessage], keys: Sequence[int]) -> list[MessageTokens]:
-        """Return messages in numbers.
-
-        Args:
-            messages: The messages.
-            keys: Their keys.
-        """
+        """Return messages in numbers, by their keys."""
         numbers = []
         for message, tokens in zip(messages, self.counter.tokens(messages, keys), strict=True):
             kind = kind_of(message)
@@ -53,6 +46,17 @@ class MessageMeter:
     def clamped(self, message: BaseMessage, tokens: int) -> BaseMessage:
         """Return a copy of a message, shortened to at most so many tokens."""
         return clamp(message, tokens, self.counter)
+
+    def show(
+        self,
+        messages: Sequence[BaseMessage] | Mapping[int, BaseMessage],
+        kept: Sequence[int],
+        clamped: Mapping[int, int],
+    ) -> list[BaseMessage]:
+        """Return the messages of a window by their indices, shortened where it says so."""
+        return [
+            self.clamped(messages[index], clamped[index]) if index in clamped else messages[index] for index in kept
+        ]
 
     def min_tokens(self, message: BaseMessage) -> int:
         """Return the fewest tokens to which a message can be clamped."""
@@ -72,13 +76,7 @@ class MessageMeter:
 
 
 class ConversationTokens:
-    """The messages of one conversation, in numbers as far as somebody asks for them.
-
-    Attributes:
-        messages: The messages.
-        meter: What reads them.
-        keys: One hash for each, of all that its place in the window depends on.
-    """
+    """The messages of one conversation, in numbers as far as somebody asks for them."""
 
     def __init__(self, messages: Sequence[BaseMessage], meter: MessageMeter) -> None:
         self.messages = messages
@@ -95,14 +93,7 @@ class ConversationTokens:
 
     def show(self, kept: Sequence[int], clamped: Mapping[int, int]) -> list[BaseMessage]:
         """Return the messages of a window, shortened where it says so."""
-        if not clamped:
-            return [self.messages[index] for index in kept]
-        return [
-            self.meter.clamped(self.messages[index], clamped[index])
-            if index in clamped
-            else self.messages[index]
-            for index in kept
-        ]
+        return self.meter.show(self.messages, kept, clamped)
 
     def whole_tokens(self, kept: Sequence[int], clamped: Mapping[int, int]) -> int:
         """Count a window as a whole, in tokens."""

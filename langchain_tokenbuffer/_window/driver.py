@@ -1,17 +1,17 @@
 """The one driver that follows a conversation through the replay, from model call to model call.
 
-It is fed messages in numbers, and alone knows what left, what changed since the last model call,
-why, and how much of the request begins as the last one did. Every surface uses this class.
+It is fed messages in numbers, and alone knows what left, what changed since the last model call, why, and how much of
+the request begins as the last one did. Every surface uses this class.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor, Report
 from langchain_tokenbuffer._window.billing import Billing
-from langchain_tokenbuffer._window.replay import Replay
+from langchain_tokenbuffer._window.replay import FIXED_PART, Replay
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
@@ -19,46 +19,30 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._window.budget import Budget, MessageTokens, Window
 
-Reason: TypeAlias = Literal["fits", "held", "moved", "clamped"]
-"""Why a window is what it is: everything is seen; the cut stayed where it was; it moved; something
-had to be shortened now."""
+WindowReason: TypeAlias = Literal["fits", "held", "moved", "clamped"]
+"""Why a window is what it is: everything is seen; the cut stayed where it was; it moved; something had to be shortened
+now."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallWindow:
-    """The window of the model call that comes now, beside the last call's.
+class CallWindow(NamedTuple):
+    """The window of the model call that comes now, compared with the last call's."""
 
-    Attributes:
-        cut: Index at which the window's tail begins.
-        clamped: Index to tokens of the kept messages that are shortened.
-        tokens: What the request is billed, by what is charged for its messages.
-        total_tokens: What it would be billed with every message.
-        reason: Why the window is what it is.
-        previous_length: How many messages there were at the last call; 0 if this is the first.
-        first_changed: The first index at which the request is not the last call's.
-        unchanged: What is charged for the window's messages before that, in tokens, ...
-        unchanged_unreported: ... and for those of them that no report covers.
-        billing: The settings of the request.
-        anchor: What reports have come to.
-        first_unreported: The index from which on they say nothing of a message.
-    """
-
-    cut: int
-    clamped: Mapping[int, int]
-    tokens: int
-    total_tokens: int
-    reason: Reason
-    previous_length: int
-    first_changed: int
-    unchanged: int
-    unchanged_unreported: int
-    billing: Billing
-    anchor: Anchor
-    first_unreported: int
+    cut: int  # index at which the window's tail begins
+    clamped: Mapping[int, int]  # index to tokens of the kept messages that are shortened
+    tokens: int  # estimated bill, with clamped messages at their clamp target
+    total_tokens: int  # the same with every message of the conversation
+    reason: WindowReason
+    previous_length: int  # how many messages there were at the last call; 0 if this is the first
+    first_changed: int  # the first index at which the request is not the last call's
+    unchanged_tokens: int  # what is charged for the window's messages before `first_changed`
+    unchanged_unreported_tokens: int  # what is charged for those of them that no report covers
+    billing: Billing  # turns counts into bills
+    anchor: Anchor  # the last report that counts, as counted and as billed
+    first_unreported: int  # index of the first message that came after that report
 
     @property
     def moved(self) -> bool:
-        """Whether the request is no extension of the last call's."""
+        """Whether the request does not extend the last call's."""
         return self.first_changed < self.previous_length
 
     def reusable_tokens(self, saved: Mapping[int, int]) -> int:
@@ -67,32 +51,26 @@ class CallWindow:
         Nothing at the first call; the fixed part counts as unchanged.
 
         Args:
-            saved: By index, what shown messages cost less than what is charged for them.
+            saved: By index, tokens by which a shown copy is smaller than its charge.
         """
         if not self.previous_length:
             return 0
-        same = {index: tokens for index, tokens in saved.items() if index < self.first_changed}
-        unreported = sum(tokens for index, tokens in same.items() if index >= self.first_unreported)
-        return (
-            self.billing.estimated_bill(
-                self.anchor,
-                self.unchanged - sum(same.values()),
-                self.unchanged_unreported - unreported,
-            )
-            - self.billing.reserved
+        unchanged = {index: tokens for index, tokens in saved.items() if index < self.first_changed}
+        unreported = [tokens for index, tokens in unchanged.items() if index >= self.first_unreported]
+        bill = self.billing.estimated_bill(
+            self.anchor,
+            self.unchanged_tokens - sum(unchanged.values()),
+            self.unchanged_unreported_tokens - sum(unreported),
         )
+        return bill - self.billing.reserved
 
 
 class WindowDriver:
     """Follows one conversation through the replay.
 
-    Law: what it comes to depends on the messages and the settings alone, not on when it was asked.
-    Nobody sets its fields from outside.
-
-    Args:
-        budget: What windows may take.
-        billing: How counts become bills; the default takes every count as billed.
-        start: The index of the first message.
+    Law: what it comes to depends on the messages and the settings alone, not on when it was asked. Nobody sets its
+    fields from outside. `billing` turns counts into bills; by default they are equal. `start` is the index of the first
+    message.
     """
 
     def __init__(self, budget: Budget, billing: Billing | None = None, *, start: int = 0) -> None:
@@ -101,12 +79,11 @@ class WindowDriver:
         self._replay.skip_to(start)
         self._anchor = self._billing.anchor
         self._first_unreported = self._billing.first_unreported
-        self._unreported: int | None = None  # what the window has of it, in tokens; None: stale
-        self._total = 0
-        self._total_unreported = 0
+        self._unreported: int | None = None  # the window's tokens that no report covers; None: to be computed
+        self._total_tokens = 0  # of all messages
+        self._total_unreported_tokens = 0
         self._used_slack = False
         self._has_dropped = False
-        self._clamped: dict[int, int] | None = {}  # None: stale
         self._window: Window | None = None
         self._drop_errors: list[TokenBudgetError] = []
         # Since the last model call, which saw what came before the newest AI message:
@@ -114,14 +91,13 @@ class WindowDriver:
         self._first_changed = 0
         self._left_since_call: list[int] = []
         self._running: int | None = None  # where the running step begins
-        self._stale_before = self._previously_stale_before = 0
+        self._stale_before = self._stale_before_last_call = 0
 
     @classmethod
     def resume(cls, budget: Budget, state: Sequence[Any]) -> WindowDriver:
         """Return a driver that goes on where another one stopped; see `state`."""
         self = cls(budget)
         self._replay = Replay.from_state(budget, state)
-        self._clamped = None
         return self
 
     def state(self) -> list[Any]:
@@ -130,26 +106,15 @@ class WindowDriver:
 
     # --- going on ---
 
-    def push(
-        self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None
-    ) -> list[int]:
-        """Follow the conversation by one message.
-
-        Args:
-            message: The message in numbers.
-            min_tokens: The fewest tokens to which the message at an index can be clamped.
-            at: Its index, if some before it are missing.
-
-        Returns:
-            The indices that left the window, in no order.
-        """
+    def push(self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None) -> list[int]:
+        """Follow the conversation by one message; return what left, as `Replay.push` does."""
         replay = self._replay
         index = replay.count if at is None else at
         if message.kind == "ai":
             self._begin_call(index, message)
         elif message.kind == "human":
             self._running = None
-        self._total += message.tokens
+        self._total_tokens += message.tokens
         if self._anchor is not NO_ANCHOR:
             self._rescale(index, message)
         left = replay.push(message, min_tokens, at)
@@ -183,20 +148,18 @@ class WindowDriver:
         """A reply comes: what came before it is what the model saw."""
         self._previous_length = self._first_changed = index
         self._left_since_call = []
-        self._previously_stale_before = self._stale_before
+        self._stale_before_last_call = self._stale_before
         self._running = index if reply.calls else None
         if reply.report is not None:
             self._use_report(index, reply.report, reply.tokens)
 
     def _use_report(self, index: int, report: Report, tokens: int) -> None:
         """Let the budget be worth what a report says, from its message on and no sooner."""
-        anchor = self._billing.anchor_after(
-            self._anchor, report, self._replay.message_tokens, tokens
-        )
+        anchor = self._billing.anchor_after(self._anchor, report, self._replay.message_tokens, tokens)
         if anchor is self._anchor:
             return
         self._anchor, self._first_unreported = anchor, index + 1
-        self._total_unreported, self._unreported = 0, 0
+        self._total_unreported_tokens = self._unreported = 0
         if anchor is NO_ANCHOR:
             self._replay.rebase(self._billing.budget)
 
@@ -205,29 +168,33 @@ class WindowDriver:
         unreported = self._window_unreported()
         if index >= self._first_unreported:
             unreported += message.clamped_tokens
-            self._total_unreported += message.tokens
+            self._total_unreported_tokens += message.tokens
         self._unreported = unreported
         self._replay.rebase(self._billing.budget_under(self._anchor, unreported))
 
     def _follow_up(self, index: int, message: MessageTokens, left: list[int]) -> None:
-        replay = self._replay
+        replay, changed = self._replay, self._replay.changed
         self._window = None
+        self._used_slack |= replay.tokens > replay.budget.max_tokens
+        if message.kind == "system":  # `_rescale` has added it, but `tokens_from` never has what is in the head
+            self._unreported = None
+        if changed > index:
+            return  # most messages are only appended
+        self._unreported = None
         self._left_since_call += left
         self._has_dropped |= bool(left)
-        self._used_slack |= replay.tokens > replay.budget.max_tokens
         if replay.drop_error is not None:
             self._drop_errors.append(self._as_billed(replay.drop_error))
-        if replay.changed <= index or message.kind == "system":  # a head is always reported
-            self._unreported = None
-        if replay.changed <= index or message.clamped is not None:
-            self._clamped = None
-        if replay.changed < index:
-            if self._anchor.previous_billed:
-                self._anchor = self._anchor.without_previous()
-            self._first_changed = min(self._first_changed, replay.changed)
-            # A step that is running goes on with its thinking; a reply ends its own.
-            over = index + (message.kind == "ai")
-            self._stale_before = over if self._running is None else self._running
+        if changed < index:
+            self._earlier_changed(changed, finished_before=index + (message.kind == "ai"))
+
+    def _earlier_changed(self, first_changed: int, finished_before: int) -> None:
+        """Messages before the newest left or were shortened: the next request does not extend the last one."""
+        if self._anchor.previous_billed:  # so the bills of the two say nothing of how a request grows
+            self._anchor = self._anchor.without_previous()
+        self._first_changed = min(self._first_changed, first_changed)
+        # A running step keeps its thinking; all finished steps lose theirs.
+        self._stale_before = finished_before if self._running is None else self._running
 
     # --- what it has come to ---
 
@@ -278,69 +245,57 @@ class WindowDriver:
         return self._stale_before
 
     def kept(self) -> list[int]:
-        """Return what is in the window, in order. O(window).
-
-        Raises:
-            TokenBudgetError: If the last message does not fit and nothing allowed makes it fit.
-        """
+        """Return what is in the window, in order; raise `shortage` if there is one. O(window)."""
         if (shortage := self.shortage) is not None:
             raise shortage
         return self._replay.kept()
 
     def clamped(self) -> dict[int, int]:
         """Return index and tokens of what is clamped, as a new dict."""
-        return dict(self._current_clamps())
+        return dict(self._replay.clamped)
 
     def window(self) -> Window:
-        """Return the window. O(conversation), once for the same messages.
-
-        Raises:
-            TokenBudgetError: As `kept` does.
-        """
+        """Return the window, or raise as `kept` does. O(conversation), once for the same."""
+        if (shortage := self.shortage) is not None:
+            raise shortage
         if self._window is None:
-            if (shortage := self.shortage) is not None:
-                raise shortage
             self._window = self._replay.window()
         return self._window
 
     def call(self, thinned: Sequence[int] = ()) -> CallWindow:
-        """Return the window of the model call that comes now, beside the last call's.
+        """Return the window of the model call that comes now, compared with the last call's.
 
-        Args:
-            thinned: The kept messages whose thinking is left out, in order.
+        `thinned` are the kept messages whose thinking is left out, in order.
         """
-        replay, clamped = self._replay, self._current_clamps()
-        newly = (index for index in thinned if index >= self._previously_stale_before)
-        first_changed = min(self._first_changed, next(newly, self._first_changed))
+        replay = self._replay
+        # A request changes where the window does, or before that, where thinking is left out for the first time.
+        thinned_now = (index for index in thinned if index >= self._stale_before_last_call)
+        first_changed = min(self._first_changed, next(thinned_now, self._first_changed))
         later = replay.tokens_from(first_changed)
         unreported = self._window_unreported()
         bill = self._billing.estimated_bill
         return CallWindow(
             cut=replay.cut,
-            clamped=clamped,
+            clamped=replay.clamped,
             tokens=bill(self._anchor, replay.message_tokens, unreported),
-            total_tokens=bill(self._anchor, self._total, self._total_unreported),
-            reason=self._reason(first_changed, is_cut=bool(clamped or thinned)),
+            total_tokens=bill(self._anchor, self._total_tokens, self._total_unreported_tokens),
+            reason=self._reason(first_changed, is_shortened=bool(replay.clamped or thinned)),
             previous_length=self._previous_length,
             first_changed=first_changed,
-            unchanged=replay.message_tokens - later,
-            unchanged_unreported=max(0, unreported - later),
+            unchanged_tokens=replay.message_tokens - later,
+            unchanged_unreported_tokens=max(0, unreported - later),
             billing=self._billing,
             anchor=self._anchor,
             first_unreported=self._first_unreported,
         )
 
-    def _reason(self, first_changed: int, *, is_cut: bool) -> Reason:
-        if any(index >= self._first_changed for index in self._current_clamps()):
+    def _reason(self, first_changed: int, *, is_shortened: bool) -> WindowReason:
+        # Where the window itself changed: leaving thinking out clamps nothing anew behind it.
+        if max(self._replay.clamped, default=-1) >= self._first_changed:
             return "clamped"
         if first_changed < self._previous_length:
             return "moved"
-        return "held" if self._has_dropped or is_cut else "fits"
-
-    def _current_clamps(self) -> dict[int, int]:
-        if self._clamped is None:
-            self._clamped = self._replay.clamped()
-        return self._clamped
+        return "held" if self._has_dropped or is_shortened else "fits"
 
     def _window_unreported(self) -> int:
         """Return what the window has of messages that no report covers, in tokens."""
@@ -358,6 +313,6 @@ class WindowDriver:
         unreported = min(window, self._replay.tokens_from(self._first_unreported))
         tokens = self._billing.estimated_bill(self._anchor, window, unreported)
         made_of = {name: n * tokens // error.tokens for name, n in error.made_of.items()}
-        made_of["the fixed part of the request"] += tokens - sum(made_of.values())
+        made_of[FIXED_PART] += tokens - sum(made_of.values())
         clamped = self._billing.budget.oversize == "clamp"
         return TokenBudgetError.of(made_of, self._billing.budget.max_tokens, clamped=clamped)

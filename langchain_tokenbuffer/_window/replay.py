@@ -1,18 +1,19 @@
 """The cut: a conversation replayed message by message, and the window it has come to.
 
-Pure: numbers in, numbers out. Nothing here knows a text, a model, a clock or a store, so the same
-few hundred lines serve every surface and can be tested by laws alone. Testing the budget only
-before model calls, or only after replies, would make the window depend on who looked when.
+Pure: numbers in, numbers out. Nothing here knows a text, a model, a clock or a store, so the same few hundred lines
+serve every surface and can be tested by laws alone. Testing the budget only before model calls, or only after replies,
+would make the window depend on who looked when.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_tokenbuffer._window.budget import MessageTokens, Window
 from langchain_tokenbuffer._window.shrinking import shrink_parts
-from langchain_tokenbuffer._window.units import Part, Unit, units_from_state
+from langchain_tokenbuffer._window.units import Part, Unit, parts_of, tokens_of, units_from_state
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._window.budget import Budget
 
 RULE = 2
-"""The number of this rule. It belongs to what is stored of a window: a release that decides
-otherwise counts it up, and computes stored windows anew."""
+"""The number of this rule. It belongs to what is stored of a window: a release that decides otherwise counts it up, and
+computes stored windows anew."""
+
+FIXED_PART = "the fixed part of the request"
+"""Its name among what the tokens of an error are made of."""
 
 
 class _Candidate(NamedTuple):
@@ -37,37 +41,17 @@ class _Candidate(NamedTuple):
 class Replay:
     """A conversation replayed message by message, and the window it has come to.
 
-    Only what is still in the window is held. `push` never raises for reasons of budget: a message
-    that did not fit in the past must not raise again, so `kept` raises for the last one alone.
-
-    Attributes:
-        budget: The budget in force; `rebase` changes it for the messages to come.
-        count: How many messages were pushed.
-        changed: The first index the last push took out or resized; `count` if there is none.
-        drop_error: Why the last push left a unit out, if it did.
+    Only what is still in the window is held. `push` never raises for reasons of budget: a message that did not fit in
+    the past must not raise again, so `kept` raises for the last one alone.
     """
 
-    __slots__ = (
-        "_dropping",
-        "_head",
-        "_head_open",
-        "_head_tokens",
-        "_pinned",
-        "_pinned_tokens",
-        "_question",
-        "_shortage",
-        "_tail",
-        "_tail_tokens",
-        "budget",
-        "changed",
-        "count",
-        "drop_error",
-    )
-
     def __init__(self, budget: Budget) -> None:
-        """Begin before the first message."""
         self.budget = budget
-        self.count = 0
+        self.count = 0  # the index of the next message
+        self.changed = 0  # the first index that the last push took out or shortened; `count` if there is none
+        self.clamped: dict[int, int] = {}  # index to tokens; replaced, never changed
+        self.shortage: TokenBudgetError | None = None  # why the last message does not fit, if nothing allowed helps
+        self.drop_error: TokenBudgetError | None = None  # why the last push left a unit out, if it did
         self._head: list[int] = []
         self._head_tokens = 0
         self._head_open = budget.turns
@@ -77,9 +61,6 @@ class Replay:
         self._tail_tokens = 0
         self._question: Unit | None = None  # the current turn's
         self._dropping: Literal["", "unit", "turn"] = ""
-        self._shortage: TokenBudgetError | None = None
-        self.drop_error: TokenBudgetError | None = None
-        self.changed = 0
 
     @property
     def tokens(self) -> int:
@@ -97,11 +78,6 @@ class Replay:
         return next((unit.parts[0].index for unit in self._tail if unit.parts), self.count)
 
     @property
-    def shortage(self) -> TokenBudgetError | None:
-        """Why the last message does not fit, if nothing allowed makes it fit."""
-        return self._shortage
-
-    @property
     def append_only(self) -> bool:
         """Whether the next message, if it fits, changes nothing but the sum."""
         return self._question is not None and not self._dropping
@@ -110,23 +86,20 @@ class Replay:
         """Take another budget from the next message on."""
         self.budget = budget
 
-    def push(
-        self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None
-    ) -> list[int]:
+    def push(self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None) -> list[int]:
         """Take the next message in and move the cut if the budget is passed.
 
         Args:
             message: The message in numbers.
-            min_tokens: The fewest tokens to which the message at an index can be clamped. Asked
-                only of messages that must stay and do not fit.
+            min_tokens: Returns the fewest tokens to which the message at an index can be clamped; asked only of
+                messages that must stay and do not fit.
             at: Its index, if some before it are missing.
 
         Returns:
-            The indices that left the window, in no order; the message's own among them if it was
-            left out at once.
+            The indices that left the window, in no order; its own if it was left out at once.
         """
         left: list[int] = []
-        self._shortage = self.drop_error = None
+        self.shortage = self.drop_error = None
         if not self.budget.turns:
             message = MessageTokens("human", message.tokens)
         index = self.count if at is None else at
@@ -140,7 +113,9 @@ class Replay:
             self._place(part, message, left)
         if self.tokens > self.budget.max_tokens:
             self._make_room(left, min_tokens)
-        self.changed = min([self.changed, *left])
+        if left:
+            self.changed = min(self.changed, *left)
+            self._unlist_clamped(left)
         return left
 
     def skip_to(self, index: int) -> None:
@@ -148,53 +123,37 @@ class Replay:
         self.count = index
 
     def window(self) -> Window:
-        """Return the window after the last message. O(conversation).
-
-        Raises:
-            TokenBudgetError: If the last message does not fit and nothing allowed makes it fit.
-        """
+        """Return the window after the last message, or raise as `kept` does. O(conversation)."""
         kept = self.kept()
         inside = set(kept)
         return Window(
             kept=tuple(kept),
             dropped=tuple(i for i in range(self.count) if i not in inside),
-            clamped=self.clamped(),
+            clamped=dict(self.clamped),
             cut=self.cut,
             tokens=self.tokens - self.budget.slack,
         )
 
     def kept(self) -> list[int]:
-        """Return what is in the window, in order. O(window).
-
-        Raises:
-            TokenBudgetError: As `window` does.
-        """
-        if self._shortage is not None:
-            raise self._shortage
+        """Return what is in the window, in order; raise `shortage` if there is one. O(window)."""
+        if self.shortage is not None:
+            raise self.shortage
         return self._head + [part.index for part in self._parts()]
-
-    def clamped(self) -> dict[int, int]:
-        """Return index and tokens of what is clamped. O(window)."""
-        return {part.index: part.tokens for part in self._parts() if part.tokens < part.full}
 
     @property
     def kept_before_cut(self) -> list[int]:
         """The indices in the window that lie before the cut: the head and rest(cut)."""
-        return self._head + [part.index for unit in self._pinned for part in unit.parts]
+        return self._head + [part.index for part in parts_of(self._pinned)]
 
     def tokens_from(self, index: int) -> int:
         """Return what the window's messages from an index behind the head on cost, in tokens.
 
-        O(these messages), however large the window.
+        O(these messages) behind the cut; O(rest(cut)) before it.
         """
-        tokens = 0
-        for unit in reversed(self._tail):
-            for part in reversed(unit.parts):
-                if part.index < index:
-                    return tokens
-                tokens += part.tokens
-        parts = (part for unit in self._pinned for part in unit.parts)
-        return tokens + sum(part.tokens for part in parts if part.index >= index)
+        if index <= self.cut:
+            return self._tail_tokens + sum(part.tokens for part in parts_of(self._pinned) if part.index >= index)
+        newest_first = chain.from_iterable(reversed(unit.parts) for unit in reversed(self._tail))
+        return sum(part.tokens for part in takewhile(lambda part: part.index >= index, newest_first))
 
     # --- as JSON ---
 
@@ -225,40 +184,52 @@ class Replay:
         self._pinned, self._tail = units[:pinned], deque(units[pinned : pinned + tail])
         self._question = units[question] if question >= 0 else None
         self._add_up()
+        self._list_clamped()
         self.changed = self.count
         return self
 
     # --- units ---
 
     def _units(self) -> Iterator[Unit]:
-        yield from self._pinned
-        yield from self._tail
+        return chain(self._pinned, self._tail)
 
     def _parts(self) -> Iterator[Part]:
-        return (part for unit in self._units() for part in unit.parts)
+        return parts_of(self._units())
 
     def _add_up(self) -> None:
-        self._pinned_tokens = sum(unit.tokens for unit in self._pinned)
-        self._tail_tokens = sum(unit.tokens for unit in self._tail)
+        self._pinned_tokens = tokens_of(self._pinned)
+        self._tail_tokens = tokens_of(self._tail)
+
+    def _list_clamped(self) -> None:
+        self.clamped = {part.index: part.tokens for part in self._parts() if part.tokens < part.full}
+
+    def _unlist_clamped(self, left: list[int]) -> None:
+        if self.clamped:
+            gone = set(left)
+            self.clamped = {index: tokens for index, tokens in self.clamped.items() if index not in gone}
 
     def _place(self, part: Part, message: MessageTokens, left: list[int]) -> None:
         """Give the message its unit and its turn."""
         if part.kind == "human":
             if self._question is None:
                 self._drop_preamble(left)
-            self._dropping = ""
             self._question = Unit(part, message, None)
-            self._tail.append(self._question)
+            self._begin_unit(self._question)
         elif self._dropping == "turn" or (self._dropping == "unit" and part.kind != "ai"):
             left.append(part.index)
             return
         elif part.kind == "ai" or not self._tail:
-            self._dropping = ""
-            self._tail.append(Unit(part, message, self._question))
+            self._begin_unit(Unit(part, message, self._question))
         else:
             self._tail[-1].add(part, message)
             self._join()
         self._tail_tokens += part.tokens
+        if part.tokens < part.full:
+            self.clamped = {**self.clamped, part.index: part.tokens}
+
+    def _begin_unit(self, unit: Unit) -> None:
+        self._dropping = ""
+        self._tail.append(unit)
 
     def _drop_preamble(self, left: list[int]) -> None:
         """Providers want a human message first, so what came before the first one leaves."""
@@ -282,22 +253,15 @@ class Replay:
     # --- making room ---
 
     def _make_room(self, left: list[int], min_tokens: Callable[[int], int]) -> None:
-        """Move the cut to the first candidate that fits; else keep the newest unit and resize."""
+        """Move the cut to the first candidate that fits; else keep the newest unit and shorten it."""
         position = self._best_cut()
         if position is not None:
             self._cut_at(position, left)
             return
         if self._tail:
             self._cut_at(len(self._tail) - 1, left)
-        clamps = self.budget.oversize == "clamp"
-        if self._fits() or (clamps and self._clamp(min_tokens)):
-            return
-        drops = self.budget.oversize == "drop" or (clamps and self.budget.drop_if_unclampable)
-        if drops and self._tail and self._tail[-1].parts:
-            self._drop_newest(left, min_tokens)
-            if self._fits():
-                return
-        self._shortage = self._explain(min_tokens)
+        if not (self._fits() or self._clamp(min_tokens) or self._drop_newest(left, min_tokens)):
+            self.shortage = self._explain(min_tokens)
 
     def _fits(self) -> bool:
         """Tell whether what must stay fits, the slack included."""
@@ -306,10 +270,9 @@ class Replay:
     def _best_cut(self) -> int | None:
         """Find where the cut goes while whole units can make room.
 
-        In order: a question below the low-water mark, a step of the current turn below it, the
-        current turn's question if that fits at all, a step of it that fits at all. Steps of the
-        current turn lie behind every question, so one pass finds the first of the first two and
-        remembers the first of the others.
+        In order: a question below the low-water mark, a step of the current turn below it, the current turn's question
+        if that fits at all, a step of it that fits at all. Steps of the current turn lie behind every question, so one
+        pass finds the first of the first two and remembers the first of the others.
         """
         budget = self.budget
         fallback: int | None = None
@@ -331,12 +294,13 @@ class Replay:
 
         def pass_by(unit: Unit) -> None:
             nonlocal rest, held
-            if unit.pinned:
-                rest += unit.tokens
-                if unit.question is not None and unit.question is not held:
-                    held = unit.question
-                    if not unit.is_question:
-                        rest += held.parts[0].tokens
+            if not unit.pinned:
+                return
+            rest += unit.tokens
+            if unit.question is not None and unit.question is not held:
+                held = unit.question
+                if not unit.is_question:
+                    rest += held.parts[0].tokens
 
         for unit in self._pinned:
             pass_by(unit)
@@ -350,11 +314,15 @@ class Replay:
             tail -= unit.tokens
 
     def _cut_at(self, position: int, left: list[int]) -> None:
-        """Move the cut there; pinned units and the questions they hold stay behind."""
-        before = [*self._pinned, *(self._tail.popleft() for _ in range(position))]
+        """Move the cut there; pinned units and the questions they hold stay behind.
+
+        O(what the cut passes and what is pinned), however large the window.
+        """
+        passed = [self._tail.popleft() for _ in range(position)]
+        self._tail_tokens -= tokens_of(passed)
+        before = [*self._pinned, *passed]
         # By identity: units are not compared by value.
-        held = {id(unit.question) for unit in before if unit.pinned}
-        held.add(id(self._tail[0].question))
+        held = {id(unit.question) for unit in before if unit.pinned} | {id(self._tail[0].question)}
         self._pinned = []
         for unit in before:
             if unit.pinned:
@@ -364,45 +332,51 @@ class Replay:
                 self._pinned.append(unit)
             else:
                 left += [part.index for part in unit.parts]
-        self._add_up()
+        self._pinned_tokens = tokens_of(self._pinned)
 
-    def _drop_newest(self, left: list[int], min_tokens: Callable[[int], int]) -> None:
-        """Leave the newest unit out whole; a question takes its turn with it.
+    def _drop_newest(self, left: list[int], min_tokens: Callable[[int], int]) -> bool:
+        """Leave the newest unit out whole, if that is allowed; a question takes its turn with it.
 
         Its place stays, empty: what comes next lies beyond the cut, not at it.
         """
+        if not (self.budget.may_drop and self._tail and self._tail[-1].parts):
+            return False
         self.drop_error = self._explain(min_tokens)
         unit = self._tail[-1]
         self._dropping = "turn" if unit.is_question else "unit"
         self._tail_tokens -= unit.tokens
         left += unit.empty()
+        return self._fits()
 
     def _clamp(self, min_tokens: Callable[[int], int]) -> bool:
-        """Shorten what must stay until all fits.
+        """Shorten what must stay until all fits, if that is allowed.
 
-        Down to the low-water mark where the smallest clamps allow it, so that the next message
-        does not clamp again, else to `max_tokens`, else into the slack.
+        Down to the low-water mark where the smallest clamps allow it, so that the next message does not clamp again,
+        else to `max_tokens`, else into the slack.
         """
         budget, most = self.budget, self.budget.max_tokens
+        if budget.oversize != "clamp":
+            return False
         stays = budget.fixed + self._head_tokens
         low = stays + int(budget.trim_to * (most - stays))
         parts = [part for part in self._parts() if part.kind != "system"]
         floors = [min(part.tokens, min_tokens(part.index)) for part in parts]
         for target in (min(low, most), most, most + budget.slack):
-            sizes = shrink_parts(parts, floors, self.tokens - target)
-            if sizes is not None:
-                self._resize(parts, sizes)
+            clamped = shrink_parts(parts, floors, self.tokens - target)
+            if clamped is not None:
+                self._shorten(parts, clamped)
                 return True
         return False
 
-    def _resize(self, parts: Sequence[Part], sizes: Sequence[int]) -> None:
-        for part, size in zip(parts, sizes, strict=True):
-            if size < part.tokens:
+    def _shorten(self, parts: Sequence[Part], clamped: Sequence[int]) -> None:
+        for part, tokens in zip(parts, clamped, strict=True):
+            if tokens < part.tokens:
                 self.changed = min(self.changed, part.index)
-            part.tokens = size
+            part.tokens = tokens
         for unit in self._units():
             unit.tokens = sum(part.tokens for part in unit.parts)
         self._add_up()
+        self._list_clamped()
 
     def _explain(self, min_tokens: Callable[[int], int]) -> TokenBudgetError:
         """Say what must stay, what it needs, and what to do."""
@@ -413,13 +387,13 @@ class Replay:
             shortens = clamps and part.kind != "system"
             return min(part.tokens, min_tokens(part.index)) if shortens else part.tokens
 
-        pinned = sum(least(part) for unit in self._pinned for part in unit.parts)
-        newest = sum(least(part) for unit in self._tail for part in unit.parts)
-        has_question = any(unit.is_question for unit in self._tail)
+        pinned, newest = "what is pinned", "the question"
+        if not any(unit.is_question for unit in self._tail):
+            pinned, newest = "the question and what is pinned", "the newest step"
         made_of = {
             "the system messages": self._head_tokens,
-            "what is pinned" if has_question else "the question and what is pinned": pinned,
-            "the question" if has_question else "the newest step": newest,
-            "the fixed part of the request": budget.fixed - budget.slack,
+            pinned: sum(map(least, parts_of(self._pinned))),
+            newest: sum(map(least, parts_of(self._tail))),
+            FIXED_PART: budget.fixed - budget.slack,
         }
         return TokenBudgetError.of(made_of, budget.max_tokens, clamped=clamps)

@@ -12,51 +12,34 @@ if TYPE_CHECKING:
 
 
 def shrink_parts(parts: Sequence[Part], floors: Sequence[int], excess: int) -> list[int] | None:
-    """Shrink the biggest tool results, then the biggest other texts, until `excess` is saved.
+    """Shrink the biggest tool results, then the biggest other texts, until `excess` tokens are saved.
 
-    Args:
-        parts: The messages that may be clamped.
-        floors: The smallest each may become, in tokens.
-        excess: Tokens to save.
-
-    Returns:
-        The new tokens of each part; `None` if not even the floors save enough.
+    Returns the new tokens of each part, none below its floor; `None` if not even the floors save enough.
     """
-    sizes = [part.tokens for part in parts]
+    tokens = [part.tokens for part in parts]
     for of_results in (True, False):
         group = [i for i, part in enumerate(parts) if (part.kind == "tool") is of_results]
-        before = [sizes[i] for i in group]
-        after = shrink(before, [floors[i] for i in group], excess)
-        excess -= sum(before) - sum(after)
-        for i, size in zip(group, after, strict=True):
-            sizes[i] = size
-    return sizes if excess <= 0 else None
+        shrunk = shrink([tokens[i] for i in group], [floors[i] for i in group], excess)
+        for i, fewer in zip(group, shrunk, strict=True):
+            excess -= tokens[i] - fewer
+            tokens[i] = fewer
+    return tokens if excess <= 0 else None
 
 
-def shrink(sizes: Sequence[int], floors: Sequence[int], excess: int) -> list[int]:
-    """Shrink the biggest sizes to one common level, so that `excess` tokens are saved.
+def shrink(tokens: Sequence[int], floors: Sequence[int], excess: int) -> list[int]:
+    """Shrink the biggest of these numbers of tokens to one common level, so that `excess` is saved.
 
-    The level is the highest integer that saves enough; nothing shrinks below its floor. When even
-    the floors do not save enough, the floors are returned.
-
-    Args:
-        sizes: In tokens.
-        floors: The smallest each may become, in tokens; `floors[i] <= sizes[i]`.
-        excess: Tokens to save; nothing shrinks when it is not positive.
-
-    Returns:
-        The new sizes, in the order of `sizes`.
+    The level is the highest integer that saves enough; nothing shrinks below its floor, or when `excess` is not
+    positive. When even the floors do not save enough, the floors are returned.
     """
-    if excess <= 0 or not sizes:
-        return list(sizes)
+    if excess <= 0 or not tokens:
+        return list(tokens)
 
     def at(level: int) -> list[int]:
-        return [min(size, max(level, floor)) for size, floor in zip(sizes, floors, strict=True)]
+        return [min(each, max(level, floor)) for each, floor in zip(tokens, floors, strict=True)]
 
-    total = sum(sizes)
-    # Savings fall as the level rises, so shortfalls rise: the first level that saves too little
-    # lies one above the one wanted. The biggest size is such a level.
-    level = bisect_left(
-        range(max(sizes)), 1, key=lambda level: int(total - sum(at(level)) < excess)
-    )
+    total = sum(tokens)
+    # Savings fall as the level rises, so shortfalls rise: the first level that saves too little lies one above the
+    # one wanted. The biggest number is such a level.
+    level = bisect_left(range(max(tokens)), 1, key=lambda level: int(total - sum(at(level)) < excess))
     return at(max(level - 1, 0))

@@ -2,50 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from langchain_tokenbuffer._messages.kinds import Kind
     from langchain_tokenbuffer._window.budget import MessageTokens
 
 
+@dataclass(slots=True, eq=False)
 class Part:
-    """One message of a unit; `tokens` falls below `full` when it is clamped."""
+    """One message of a unit."""
 
-    __slots__ = ("full", "index", "kind", "tokens")
-
-    def __init__(self, index: int, kind: Kind, full: int, tokens: int) -> None:
-        self.index = index
-        self.kind = kind
-        self.full = full
-        self.tokens = tokens
+    index: int
+    kind: Kind
+    full: int  # what it is counted to, in tokens
+    tokens: int  # what it is charged: fewer once it is clamped
 
 
 class Unit:
-    """A question, or one AI message with its results.
-
-    Attributes:
-        parts: Its messages; none once `oversize="drop"` has left it out.
-        tokens: What they add to the request.
-        is_question: Whether it begins with a human message.
-        question: The question of its turn, itself included; `None` before the first one.
-        pinned: Whether one of its messages is.
-        calls: How many tool calls it makes, ...
-        results: ... and how many results it has.
-    """
+    """A question, or one AI message with its results."""
 
     __slots__ = ("calls", "is_question", "parts", "pinned", "question", "results", "tokens")
 
     def __init__(self, part: Part, message: MessageTokens, question: Unit | None) -> None:
-        self.parts = [part]
-        self.tokens = part.tokens
+        self.parts = [part]  # none once `oversize="drop"` has left it out
+        self.tokens = part.tokens  # what its parts add to the request
         self.is_question = part.kind == "human"
-        self.question = self if self.is_question else question
-        self.pinned = message.pinned
-        self.calls = message.calls
-        self.results = int(part.kind == "tool")
+        self.question = self if self.is_question else question  # of its turn; None before the first one
+        self.pinned = message.pinned  # whether one of its messages is
+        self.calls = message.calls  # how many tool calls it makes
+        self.results = int(part.kind == "tool")  # how many results it has
 
     def add(self, part: Part, message: MessageTokens) -> None:
         self.parts.append(part)
@@ -98,3 +87,13 @@ def units_from_state(states: Sequence[Sequence[Any]]) -> list[Unit]:
     for unit, (place, *_) in zip(units, states, strict=True):
         unit.question = units[place] if place >= 0 else None
     return units
+
+
+def parts_of(units: Iterable[Unit]) -> Iterator[Part]:
+    """Return the messages of units, in order."""
+    return (part for unit in units for part in unit.parts)
+
+
+def tokens_of(units: Iterable[Unit]) -> int:
+    """Return what units add to the request, in tokens."""
+    return sum(unit.tokens for unit in units)

@@ -56,6 +56,10 @@ class Scripted(BaseChatModel):
     def _llm_type(self) -> str:
         return "scripted"
 
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """Leave the replies out: LangChain makes the repr of a model at every call."""
+        return [("model_name", self.model_name)]
+
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
         self.asked.append(tools)
         return self

@@ -25,6 +25,7 @@ from pydantic import SecretStr
 from langchain_tokenbuffer import TokenBudgetError, TokenCounter
 from langchain_tokenbuffer._counting.reported_usage import is_by
 from langchain_tokenbuffer._messages.kinds import kind_of
+from langchain_tokenbuffer._window.replay import Replay
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from tests.agents.scripted import Scripted, request
 from tests.builders import ai_calling, chat_with_ids, comparable, tool_loop
@@ -535,3 +536,31 @@ def test_an_error_is_in_billed_tokens() -> None:
         True,
         error.tokens,
     )
+
+
+def test_a_report_far_back_is_not_walked_to_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walks, tokens_from = [], Replay.tokens_from
+
+    def spy(self: Replay, index: int) -> int:
+        walks.append(self.count - index)
+        return tokens_from(self, index)
+
+    monkeypatch.setattr(Replay, "tokens_from", spy)
+    replies = [AIMessage("A reply without a report.", id=f"r{n}") for n in range(400)]
+    question = HumanMessage("Bread? " * 3000, id="h")
+    billed = count_request(request([question], model=CLAUDE, system_message=SYSTEM)) * 3 // 2
+    usage: Any = {"input_tokens": billed, "output_tokens": 8, "total_tokens": billed + 8}
+    messages: list[BaseMessage] = [
+        question,
+        AIMessage("The only report.", usage_metadata=usage, id="first"),
+    ]
+    for n, reply in enumerate(replies):
+        messages += [HumanMessage(f"And bread {n}?", id=f"h{n}"), reply]
+    asked = request(messages[:-1], model=CLAUDE, system_message=SYSTEM)
+    events: list[TrimEvent] = []
+    middleware = TokenBufferMiddleware(50_000, on_trim=events.append)
+    middleware.wrap_model_call(asked, lambda _: ModelResponse[Any](result=[]))
+    assert events[0].tokens_before != count_request(asked)  # the report counts
+    assert sum(walks) < 2 * len(messages)

@@ -9,7 +9,7 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import openai
 import pytest
@@ -28,6 +28,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from pydantic import SecretStr
 
+from langchain_tokenbuffer._agents import state as _state
+from langchain_tokenbuffer._window.driver import WindowDriver
+from langchain_tokenbuffer._window.replay import RULE
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from langchain_tokenbuffer.order import validate
@@ -41,12 +44,14 @@ from tests.agents.scripted import (
     request,
     sent_by,
 )
-from tests.builders import count_words_by_threes, run_script, texts_of, tool_loop
+from tests.builders import count_words_by_threes, run_scripts, texts_of, tool_loop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from langchain_core.runnables import RunnableConfig
+
+    from langchain_tokenbuffer._agents.models import ModelReader
 
 COUNTER = TokenCounter(ENCODING)
 SYSTEM = "Look everywhere."
@@ -558,7 +563,8 @@ def test_a_model_is_asked_once_how_it_counts() -> None:
     model = ChatOpenAI(model="gpt-4o", api_key=SecretStr("unused"))
     for _ in range(2):
         sent_by(middleware, request(tool_loop(2, 40), model=model))
-    assert len(middleware._reader._read_model._recent) == 1
+    read = cast("ModelReader", middleware._reader._read_model)._read
+    assert read.cache_info().currsize == 1
 
 
 @pytest.mark.parametrize(
@@ -606,17 +612,18 @@ async def test_an_async_checkpointer_sees_the_same(tmp_path: Path) -> None:
     assert [len(sent) for sent in twin.seen] == [len(sent) for sent in sync.seen]
 
 
-STEP = """
-import json, sys
+SETUP = """
+import json
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
 from tests.agents.scripted import looking
 from tests.agents.test_state import STEPS, Small, agent_of, thread_config
-path, number = sys.argv[1], int(sys.argv[2])
-model = Small(replies=looking(STEPS)[number:], allowed=220)
-with SqliteSaver.from_conn_string(path) as saver:
+"""
+STEP = """
+model = Small(replies=looking(STEPS)[{number}:], allowed=220)
+with SqliteSaver.from_conn_string({path!r}) as saver:
     agent = agent_of(model, saver=saver, evict_from_state=True)
-    asked = None if number else {"messages": [HumanMessage("Look.")]}
+    asked = None if {number} else {{"messages": [HumanMessage("Look.")]}}
     if asked:
         agent.invoke(asked, thread_config(), interrupt_before=["model"])
     agent.invoke(None, thread_config(), interrupt_before=["model"])
@@ -628,9 +635,9 @@ STEPS = 4
 def test_in_a_fresh_process_at_every_call_the_windows_are_the_same(tmp_path: Path) -> None:
     whole = Small(replies=looking(STEPS), allowed=220)
     run_agent(whole, evict_from_state=True)
-    seen: list[list[Any]] = []
-    for number in range(STEPS + 1):
-        seen += json.loads(run_script(STEP, str(tmp_path / "a.sqlite"), str(number)))
+    path = str(tmp_path / "a.sqlite")
+    calls = [STEP.format(number=number, path=path) for number in range(STEPS + 1)]
+    seen = [sent for printed in run_scripts(SETUP, *calls) for sent in json.loads(printed)]
     assert seen == [[m.content for m in sent] for sent in whole.seen]
 
 
@@ -638,3 +645,37 @@ def test_in_those_processes_something_was_learned_and_evicted() -> None:
     whole = Small(replies=looking(STEPS), allowed=220)
     state = run_agent(whole, evict_from_state=True)
     assert (whole.refusals, len(state["messages"]) < 2 * STEPS) == (1, True)
+
+
+# --- counted once -------------------------------------------------------------------------------
+
+
+def test_a_new_model_object_of_the_same_name_goes_on_with_the_conversation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    middleware, pushed, push = TokenBufferMiddleware(600), [], WindowDriver.push
+
+    def spy(self: WindowDriver, *args: Any) -> list[int]:
+        pushed.append(args)
+        return push(self, *args)
+
+    monkeypatch.setattr(WindowDriver, "push", spy)
+    for _ in range(2):
+        model = ChatOpenAI(model="gpt-4o", api_key=SecretStr("unused"))
+        sent_by(middleware, request(tool_loop(20, 40), model=model))
+    assert len(pushed) == len(tool_loop(20, 40))
+
+
+def test_what_another_rule_has_saved_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    saver = InMemorySaver()
+    model = Scripted(replies=[*looking(2), *looking(0)])
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, evict_from_state=True)
+    tools = [look("word " * 2000)]
+    agent: Any = create_agent(model, tools, middleware=[middleware], checkpointer=saver)
+    agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
+    private = agent.get_state(thread_config()).values["token_buffer"]
+    monkeypatch.setattr(_state, "RULE", RULE + 1)
+    agent.invoke({"messages": [HumanMessage("And?")]}, thread_config())
+    after = agent.get_state(thread_config()).values.get("token_buffer", {})
+    assert private["basis"][1:] == after.get("basis", private["basis"])[1:]
+    assert private["basis"][0] + 1 == after["basis"][0]

@@ -33,7 +33,7 @@ COUNTER = TokenCounter(ENCODING)
 LOOK: dict[str, Any] = {"messages": [HumanMessage("Look everywhere.")]}
 
 
-def run_agent(model: Scripted, *chain: Any, tools: Sequence[Any] | None = None) -> None:
+def run_agent_with(model: Scripted, *chain: Any, tools: Sequence[Any] | None = None) -> None:
     agent: Any = create_agent(model, tools or [look()], middleware=chain)
     agent.invoke(LOOK, FOREVER)
 
@@ -83,9 +83,9 @@ def test_a_sub_agent_has_a_window_of_its_own() -> None:
     outer = Scripted(
         replies=[ai_calling(("delegate", {"task": "Look everywhere."}, "d")), AIMessage("Done.")]
     )
-    run_agent(outer, middleware_within(600), tools=[delegate])
+    run_agent_with(outer, middleware_within(600), tools=[delegate])
     alone = Scripted(replies=looking(30))
-    run_agent(alone, middleware_within(600))
+    run_agent_with(alone, middleware_within(600))
     assert list(map(len, inner.seen)) == list(map(len, alone.seen))
 
 
@@ -93,7 +93,7 @@ def test_one_middleware_may_serve_several_agents() -> None:
     shared = middleware_within(600)
     models = [Scripted(replies=looking(30)) for _ in range(2)]
     for model in models:
-        run_agent(model, shared)
+        run_agent_with(model, shared)
     assert list(map(len, models[0].seen)) == list(map(len, models[1].seen))
 
 
@@ -107,13 +107,13 @@ def test_what_earlier_middlewares_add_is_in_the_budget() -> None:
         return handler(request.override(system_message=memory))
 
     model = Scripted(replies=looking(30))
-    run_agent(model, remind, middleware_within(600))
+    run_agent_with(model, remind, middleware_within(600))
     assert max(COUNTER.count(sent, tools=[look()]) for sent in model.seen) <= 600
 
 
 def test_the_middleware_goes_behind_context_editing() -> None:
     model = Scripted(replies=looking(30))
-    run_agent(model, ContextEditingMiddleware(), middleware_within(600))
+    run_agent_with(model, ContextEditingMiddleware(), middleware_within(600))
     assert max(COUNTER.count(sent, tools=[look()]) for sent in model.seen) <= 600
 
 

@@ -27,11 +27,12 @@ from langchain_openai import ChatOpenAI, OpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenCounter
+from tests.scale import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MESSAGES = int(os.environ.get("COUNTING_FUZZ", "3000"))
+MESSAGES = int(os.environ.get("COUNTING_FUZZ", examples(3000)))
 BATCHES = 10
 
 HOSTILE = [

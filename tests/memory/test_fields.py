@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -14,6 +12,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import ConversationTokenBufferMemory
+from tests.builders import run_script
 from tests.memory.stand_ins import (
     CHAT,
     ClassicMemory,
@@ -125,7 +124,8 @@ def test_the_repr_of_the_memory_shows_no_key() -> None:
 
 def test_nothing_warns_from_import_to_use() -> None:
     script = """
-import asyncio
+import asyncio, warnings
+warnings.simplefilter("error")
 from langchain_tokenbuffer import ConversationTokenBufferMemory
 memory = ConversationTokenBufferMemory(llm=len, max_token_limit=3, on_evict=lambda gone: None)
 memory.save_context({"input": "hi"}, {"output": "hello"})
@@ -135,7 +135,4 @@ asyncio.run(memory.aload_memory_variables({}))
 memory.clear()
 asyncio.run(memory.aclear())
 """
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
-    )
-    assert (run.returncode, run.stderr) == (0, "")
+    assert run_script(script) == ""

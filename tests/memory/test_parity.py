@@ -150,22 +150,22 @@ def _random_conversation(rng: random.Random) -> list[Turn]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_over_a_thousand_random_conversations_single_messages_leave_as_with_the_classic_class(
+def test_over_many_random_conversations_single_messages_leave_as_with_the_classic_class(
     name: str,
 ) -> None:
     rng = random.Random(f"exact {name}")
-    for _ in range(1000):
+    for _ in range(examples(1000)):
         _check_exact_mode(
             MODELS[name], rng.randint(1, MOST.get(name, 400)), _random_conversation(rng)
         )
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_over_a_thousand_random_conversations_the_default_is_the_classic_window_from_a_human_on(
+def test_over_many_random_conversations_the_default_is_the_classic_window_from_a_human_on(
     name: str,
 ) -> None:
     rng = random.Random(f"default {name}")
-    for _ in range(1000):
+    for _ in range(examples(1000)):
         conversation = _random_conversation(rng)
         limit = _biggest_turn(MODELS[name], conversation) + rng.randint(0, 150)
         _check_default_mode(MODELS[name], limit, conversation)

@@ -113,7 +113,7 @@ async def test_fifty_tasks_at_once_lose_nothing_of_what_fits() -> None:
 def _lists_of(memory: ConversationTokenBufferMemory) -> int:
     """Return how many items the biggest list, dict or set has that the memory reaches."""
     seen: set[int] = set()
-    todo: list[object] = [memory._cache.following, memory.chat_memory.messages]
+    todo: list[object] = [memory._cache.store_window, memory.chat_memory.messages]
     biggest = 0
     while todo:
         thing = todo.pop()

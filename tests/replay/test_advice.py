@@ -7,7 +7,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 
 from langchain_tokenbuffer import TokenCounter
 from langchain_tokenbuffer._replay.advice import BUDGETS, TRIM_TOS, USABLE, Advice, advise
-from langchain_tokenbuffer._replay.measuring import Measured, Prices
+from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices
 from langchain_tokenbuffer._replay.transcripts import Transcript
 from tests.builders import ai_calling, count_words, random_chat
 
@@ -15,27 +15,27 @@ COUNTER = TokenCounter(count_words)
 ANTHROPIC = Prices(write=1.25)
 
 
-def measured_chat(turns: int, *, seed: int = 1) -> Measured:
-    return Measured(Transcript(f"chat {seed}", random_chat(turns, seed=seed)), COUNTER)
+def counted_chat(turns: int, *, seed: int = 1) -> CountedTranscript:
+    return CountedTranscript(Transcript(f"chat {seed}", random_chat(turns, seed=seed)), COUNTER)
 
 
-def measured_agent(*sizes: int, question: int = 1) -> Measured:
+def counted_agent(*sizes: int, question: int = 1) -> CountedTranscript:
     messages: list[BaseMessage] = [HumanMessage("look " * question)]
     for number, size in enumerate(sizes):
         messages.append(ai_calling(("look", {"at": str(number)}, "1")))
         messages.append(ToolMessage("word " * size, tool_call_id="1"))
-    return Measured(Transcript("agent", messages), COUNTER)
+    return CountedTranscript(Transcript("agent", messages), COUNTER)
 
 
-def measured_unshortened(*before: BaseMessage) -> Measured:
+def counted_unshortened(*before: BaseMessage) -> CountedTranscript:
     step = [
         ai_calling(("look", {"at": "word " * 3000}, "1")),  # arguments are never shortened
         ToolMessage("here", tool_call_id="1"),
     ]
-    return Measured(Transcript("it", [*before, *step]), COUNTER)
+    return CountedTranscript(Transcript("it", [*before, *step]), COUNTER)
 
 
-LONG = measured_chat(300)
+LONG = counted_chat(300)
 
 
 @pytest.fixture(scope="module", params=[Prices(), ANTHROPIC], ids=["openai", "anthropic"])
@@ -44,41 +44,41 @@ def advice(request: pytest.FixtureRequest) -> Advice:
 
 
 def test_every_budget_is_tried_with_every_low_water_mark(advice: Advice) -> None:
-    assert len({each.setting for each in advice.points}) == BUDGETS * len(TRIM_TOS)
+    assert len({each.setting for each in advice.results}) == BUDGETS * len(TRIM_TOS)
 
 
 def test_the_recommended_setting_costs_at_most_half_of_never_trimming(advice: Advice) -> None:
-    (taken,) = [each for each in advice.points if each.setting == advice.setting]
+    (taken,) = [each for each in advice.results if each.setting == advice.setting]
     assert taken.totals.cost <= advice.never.cost / 2
 
 
 def test_nothing_that_costs_at_most_half_shows_more(advice: Advice) -> None:
-    (taken,) = [each for each in advice.points if each.setting == advice.setting]
-    cheap = [each for each in advice.points if each.cost <= 0.5 and not each.totals.clamped]
+    (taken,) = [each for each in advice.results if each.setting == advice.setting]
+    cheap = [each for each in advice.results if each.cost_share <= 0.5 and not each.totals.clamped]
     assert taken.totals.share == max(each.totals.share for each in cheap)
 
 
 def test_the_sentence_names_the_setting_and_both_shares(advice: Advice) -> None:
-    (taken,) = [each for each in advice.points if each.setting == advice.setting]
+    (taken,) = [each for each in advice.results if each.setting == advice.setting]
     budget, trim_to = taken.setting
     assert f"Take max_tokens={budget}, trim_to={trim_to:g}" in advice.sentence
     assert f"{100 * taken.totals.share:.0f} % of the conversation" in advice.sentence
-    assert f"for {100 * taken.cost:.0f} % of what never trimming costs" in advice.sentence
+    assert f"for {100 * taken.cost_share:.0f} % of what never trimming costs" in advice.sentence
 
 
 def test_no_setting_beats_one_on_the_frontier(advice: Advice) -> None:
-    whole = [each for each in advice.points if not each.totals.clamped and not each.totals.over]
+    whole = [each for each in advice.results if not each.totals.clamped and not each.totals.over]
     assert not [
         (here, other)
-        for here in advice.points
+        for here in advice.results
         if here.on_frontier
         for other in whole
-        if other.cost < here.cost and other.totals.share >= here.totals.share
+        if other.cost_share < here.cost_share and other.totals.share >= here.totals.share
     ]
 
 
 def test_moving_the_cut_every_turn_costs_more_than_never_trimming(advice: Advice) -> None:
-    costs = {each.setting: each.cost for each in advice.points}
+    costs = {each.setting: each.cost_share for each in advice.results}
     budget = max(setting.max_tokens for setting in costs)
     assert costs[budget, 1.0] > 1 > costs[budget, 0.6]  # type: ignore[index]
 
@@ -97,11 +97,11 @@ def test_spending_all_recommends_the_most_shown_for_it() -> None:
 
 def test_a_single_low_water_mark_is_kept_to() -> None:
     found = advise([LONG], Prices(), trim_tos=[0.7])
-    assert {each.setting.trim_to for each in found.points} == {0.7}
+    assert {each.setting.trim_to for each in found.results} == {0.7}
 
 
 def test_several_conversations_are_advised_together() -> None:
-    several = advise([LONG, measured_chat(50, seed=2)], Prices())
+    several = advise([LONG, counted_chat(50, seed=2)], Prices())
     assert several.never.calls == 350
 
 
@@ -109,7 +109,7 @@ def test_several_conversations_are_advised_together() -> None:
 
 
 def test_a_short_chat_is_not_to_be_trimmed() -> None:
-    found = advise([measured_chat(6)], Prices(), context=128_000)
+    found = advise([counted_chat(6)], Prices(), context=128_000)
     assert found.setting is None
     assert found.sentence == (
         "Do not trim: the longest request takes 251 of the model's 128,000 tokens."
@@ -118,19 +118,19 @@ def test_a_short_chat_is_not_to_be_trimmed() -> None:
 
 def test_no_budget_is_tried_below_what_a_cache_serves() -> None:
     assert (
-        min(each.setting.max_tokens for each in advise([measured_chat(90)], Prices()).points)
+        min(each.setting.max_tokens for each in advise([counted_chat(90)], Prices()).results)
         >= 1024
     )
 
 
 def test_where_nothing_is_cheaper_never_trimming_is_cheapest() -> None:
-    found = advise([measured_chat(50)], Prices())
+    found = advise([counted_chat(50)], Prices())
     assert found.setting is None
     assert found.sentence.endswith("and never trimming is cheapest.")
 
 
 def test_what_is_cheap_and_hides_most_is_not_recommended() -> None:
-    found = advise([measured_agent(*[400] * 20)], Prices(), spend=0.75)
+    found = advise([counted_agent(*[400] * 20)], Prices(), spend=0.75)
     assert found.setting is None
     assert found.sentence.endswith(
         "for 75 % of the cost the model would see only 14 % of the conversation."
@@ -138,7 +138,7 @@ def test_what_is_cheap_and_hides_most_is_not_recommended() -> None:
 
 
 def test_where_nothing_is_cheap_the_advice_names_the_cheapest() -> None:
-    found = advise([measured_chat(150)], Prices())
+    found = advise([counted_chat(150)], Prices())
     assert found.setting is None
     assert found.sentence.endswith(
         "the cheapest setting that keeps messages whole, max_tokens=1900, still costs 62 % and "
@@ -147,7 +147,7 @@ def test_where_nothing_is_cheap_the_advice_names_the_cheapest() -> None:
 
 
 def test_where_only_shortening_is_cheaper_the_advice_says_so() -> None:
-    found = advise([measured_agent(1500, 1500, question=293)], Prices())
+    found = advise([counted_agent(1500, 1500, question=293)], Prices())
     assert found.setting is None
     assert found.sentence.endswith("and every setting that costs less shortens messages.")
 
@@ -158,39 +158,37 @@ def test_where_only_shortening_is_cheaper_the_advice_says_so() -> None:
 def test_no_budget_is_tried_that_the_model_does_not_take() -> None:
     context = LONG.longest // 2
     found = advise([LONG], Prices(), context=context)
-    assert max(each.setting.max_tokens for each in found.points) <= USABLE * context
+    assert max(each.setting.max_tokens for each in found.results) <= USABLE * context
 
 
 def test_a_conversation_that_outgrows_the_model_gets_a_budget_also_where_none_is_cheap() -> None:
-    short = measured_agent(*[50] * 40)
+    short = counted_agent(*[50] * 40)
     found = advise([short], Prices(), context=short.longest - 1)
     assert found.setting is not None
     assert found.sentence.startswith("The longest request would take ")
 
 
 def test_a_model_that_takes_less_than_a_cache_serves_gets_a_budget() -> None:
-    found = advise([measured_chat(90)], Prices(), context=800)
+    found = advise([counted_chat(90)], Prices(), context=800)
     assert found.setting is not None
     assert found.setting.max_tokens <= 760
 
 
 def test_a_conversation_that_nearly_fills_the_model_need_not_be_trimmed() -> None:
-    found = advise([measured_chat(50)], Prices(), context=round(measured_chat(50).longest / 0.9))
+    found = advise([counted_chat(50)], Prices(), context=round(counted_chat(50).longest / 0.9))
     assert found.setting is None
     assert found.sentence.startswith("Do not trim")
 
 
 def test_where_what_must_stay_outgrows_the_model_the_advice_says_so() -> None:
-    found = advise([measured_unshortened(HumanMessage("look"))], Prices(), context=1000)
+    found = advise([counted_unshortened(HumanMessage("look"))], Prices(), context=1000)
     assert found.setting is None
     assert found.sentence.startswith("No budget will do")
 
 
 def test_a_setting_that_cannot_hold_is_never_recommended() -> None:
-    found = advise(
-        [measured_unshortened(*LONG.transcript.messages, HumanMessage("look"))], Prices()
-    )
-    over = {each.setting for each in found.points if each.totals.over}
+    found = advise([counted_unshortened(*LONG.transcript.messages, HumanMessage("look"))], Prices())
+    over = {each.setting for each in found.results if each.totals.over}
     assert over
     assert found.setting not in over
 
@@ -205,7 +203,7 @@ def test_the_sweep_counts_nothing_again() -> None:
         counted.append(len(messages))
         return count_words(messages)
 
-    talk = Measured(LONG.transcript, TokenCounter(counting))
+    talk = CountedTranscript(LONG.transcript, TokenCounter(counting))
     once = len(counted)
     advise([talk], Prices())
     assert len(counted) == once

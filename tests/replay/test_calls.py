@@ -12,9 +12,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenBufferMiddleware, TokenCounter
 from langchain_tokenbuffer._replay.files import read
-from langchain_tokenbuffer._replay.measuring import (
+from langchain_tokenbuffer._replay.simulation import (
     Call,
-    Measured,
+    CountedTranscript,
     Prices,
     Setting,
     calls_of,
@@ -45,10 +45,10 @@ TOOL: dict[str, Any] = {
 }
 
 
-def measured(
+def counted(
     messages: list[BaseMessage], *tools: dict[str, Any], counter: TokenCounter = COUNTER
-) -> Measured:
-    return Measured(Transcript("it", messages, tools), counter)
+) -> CountedTranscript:
+    return CountedTranscript(Transcript("it", messages, tools), counter)
 
 
 def result_or_budget_error(function: Callable[..., T], *arguments: Any) -> T | TokenBudgetError:
@@ -59,7 +59,11 @@ def result_or_budget_error(function: Callable[..., T], *arguments: Any) -> T | T
 
 
 def replayed(messages: list[BaseMessage], budget: int, trim_to: float = 0.6) -> list[Call]:
-    return calls_of(measured(messages), Setting(budget, trim_to), PRICES)
+    return list(calls_of(counted(messages), Setting(budget, trim_to), PRICES))
+
+
+def kept(each: Call) -> tuple[int, ...]:
+    return (*each.kept_before_cut, *range(each.cut, each.length))
 
 
 # --- the windows ----------------------------------------------------------------------------------
@@ -72,11 +76,11 @@ def test_every_window_is_the_one_of_a_buffer(
 ) -> None:
     buffer = TokenBuffer(budget, token_counter=count_words, trim_to=trim_to)
     for each in replayed(messages, budget, trim_to):
-        window = result_or_budget_error(buffer.window, messages[: each.at])
+        window = result_or_budget_error(buffer.window, messages[: each.length])
         if isinstance(window, TokenBudgetError):
             assert (each.reason, each.error, each.tokens) == ("over", str(window), window.tokens)
         else:
-            assert (window.kept, window.cut) == (each.kept, each.cut)
+            assert (window.kept, window.cut) == (kept(each), each.cut)
             assert (window.tokens, window.clamped) == (each.tokens, dict(each.clamped))
             assert len(window.dropped) == each.dropped
 
@@ -86,8 +90,8 @@ def test_long_conversations_have_the_windows_of_a_buffer() -> None:
     messages.insert(100, HumanMessage("remember", additional_kwargs={"pinned": True}))
     buffer = TokenBuffer(200, token_counter=count_words)
     for each in replayed(messages, 200):
-        window = buffer.window(messages[: each.at])
-        assert (window.kept, window.tokens) == (each.kept, each.tokens)
+        window = buffer.window(messages[: each.length])
+        assert (window.kept, window.tokens) == (kept(each), each.tokens)
 
 
 @settings(max_examples=examples(80))
@@ -104,8 +108,8 @@ def test_with_tools_every_call_is_reported_as_the_middleware_reports_it(
     )
     system = messages[0] if heads else None
     sent = True
-    for each in calls_of(measured(messages, TOOL), Setting(budget, trim_to), PRICES):
-        asked = request(messages[heads : each.at], system_message=system, tools=[TOOL])
+    for each in calls_of(counted(messages, TOOL), Setting(budget, trim_to), PRICES):
+        asked = request(messages[heads : each.length], system_message=system, tools=[TOOL])
         answer = result_or_budget_error(partial(sent_by, middleware, asked))
         if isinstance(answer, TokenBudgetError):
             assert (each.reason, each.tokens) == ("over", answer.tokens)
@@ -113,7 +117,7 @@ def test_with_tools_every_call_is_reported_as_the_middleware_reports_it(
             continue
         event = events[-1]
         assert each.reason == event.reason
-        assert (each.tokens, each.history) == (event.tokens_after, event.tokens_before)
+        assert (each.tokens, each.total_tokens) == (event.tokens_after, event.tokens_before)
         assert (each.dropped, len(each.clamped)) == (event.dropped, event.clamped)
         if sent:
             assert each.reusable == event.reusable_tokens
@@ -129,16 +133,16 @@ def test_there_is_a_call_before_every_reply_and_at_an_open_end() -> None:
         ai_calling(("look", {}, "1")),
         ToolMessage("b", tool_call_id="1"),
     ]
-    assert [each.at for each in replayed(messages, 99)] == [1, 3]
+    assert [each.length for each in replayed(messages, 99)] == [1, 3]
 
 
 def test_no_call_is_made_after_the_last_reply() -> None:
-    assert [each.at for each in replayed([HumanMessage("a"), AIMessage("b")], 99)] == [1]
+    assert [each.length for each in replayed([HumanMessage("a"), AIMessage("b")], 99)] == [1]
 
 
 def test_a_greeting_is_no_call() -> None:
     greeted = [SystemMessage("be kind"), AIMessage("hello"), HumanMessage("a"), AIMessage("b")]
-    assert [each.at for each in replayed(greeted, 99)] == [3]
+    assert [each.length for each in replayed(greeted, 99)] == [3]
 
 
 def test_each_message_that_left_is_listed_once_and_all_are_the_dropped_ones() -> None:
@@ -195,17 +199,17 @@ def test_a_request_costs_what_is_read_and_what_the_cache_serves(
 
 
 def test_never_trimming_costs_what_a_budget_costs_that_nothing_passes() -> None:
-    talk = measured(random_chat(30))
+    talk = counted(random_chat(30))
     calls = calls_of(talk, Setting(10_000, 0.6), PRICES)
     assert untrimmed([talk], PRICES) == totals_of([(talk, calls)], PRICES)
 
 
 def test_the_share_seen_is_of_what_stands_behind_the_system_messages() -> None:
     messages = [SystemMessage("word " * 90), HumanMessage("a"), AIMessage("b"), HumanMessage("c")]
-    talk = measured(messages)
+    talk = counted(messages)
     # 5 for the request, 92 for the system message, 3 for each question.
     totals = totals_of([(talk, calls_of(talk, Setting(102, 0.6), PRICES))], PRICES)
-    assert (totals.seen, totals.said) == (3 + 3, 3 + 9)
+    assert (totals.visible, totals.total) == (3 + 3, 3 + 9)
 
 
 # --- real ones ------------------------------------------------------------------------------------
@@ -214,9 +218,9 @@ def test_the_share_seen_is_of_what_stands_behind_the_system_messages() -> None:
 @pytest.mark.parametrize("name", ["swe_agent_en", "functionchat_ko"])
 def test_real_transcripts_have_the_windows_of_a_buffer(shared_data: Path, name: str) -> None:
     for transcript in read(str(shared_data / f"{name}.jsonl")):
-        talk = Measured(Transcript(transcript.name, transcript.messages), EXACT)
+        talk = CountedTranscript(Transcript(transcript.name, transcript.messages), EXACT)
         budget = max(400, talk.longest // 3)
         buffer = TokenBuffer(budget, token_counter=EXACT)
         for each in calls_of(talk, Setting(budget, 0.6), PRICES):
-            window = buffer.window(transcript.messages[: each.at])
-            assert (window.kept, window.tokens) == (each.kept, each.tokens)
+            window = buffer.window(transcript.messages[: each.length])
+            assert (window.kept, window.tokens) == (kept(each), each.tokens)

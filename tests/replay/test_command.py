@@ -17,10 +17,10 @@ from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenBuffer, TokenCounter
 from langchain_tokenbuffer._replay.files import read
-from langchain_tokenbuffer._replay.naming import context_of, counter_of
+from langchain_tokenbuffer._replay.model_names import context_of, counter_of
 from langchain_tokenbuffer.replay import main
+from tests.builders import ROOT, run_script
 
-ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "examples" / "transcript.json"
 Captured = pytest.CaptureFixture[str]
 TALK: list[dict[str, Any]] = [{"role": "system", "content": "Be brief."}]
@@ -599,10 +599,7 @@ def test_the_module_imports_neither_tables_nor_pictures() -> None:
         "import sys, langchain_tokenbuffer.replay;"
         "print({'rich', 'matplotlib', 'langgraph', 'langchain_openai'} & {*sys.modules})"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout == "set()\n"
+    assert run_script(code) == "set()\n"
 
 
 def test_the_script_is_the_command() -> None:

@@ -24,12 +24,14 @@ POSTGRES = os.environ.get(
     "TOKENBUFFER_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
 )
 MARIADB = os.environ.get("TOKENBUFFER_TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
+REDIS = os.environ.get("TOKENBUFFER_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
 SERVERS = {"postgresql": POSTGRES, "mariadb": MARIADB}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let these tests, and no others, talk to this machine's databases."""
-    hosts = {sa.make_url(url).host or "127.0.0.1" for url in SERVERS.values()} | {"127.0.0.1"}
+    urls = (*SERVERS.values(), REDIS)
+    hosts = {"127.0.0.1", *(sa.make_url(url).host or "127.0.0.1" for url in urls)}
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.allow_hosts(sorted(hosts)))

@@ -81,7 +81,7 @@ async def make(
         await connection.dispose()
 
 
-def shown(messages: list[BaseMessage], max_tokens: int = 40) -> list[BaseMessage]:
+def buffer_window(messages: list[BaseMessage], max_tokens: int = 40) -> list[BaseMessage]:
     return TokenBuffer(max_tokens, token_counter=count_words).trim(messages)
 
 
@@ -108,18 +108,26 @@ class TestEveryHistory:
     def test_the_window_is_that_of_a_token_buffer(self, make: Make) -> None:
         for n in range(7):
             make().add_messages(turn(n))
-        assert make().messages == shown(TURNS)
+        assert make().messages == buffer_window(TURNS)
 
     async def test_the_window_is_the_same_async(self, make: Make) -> None:
         for n in range(7):
             await make().aadd_messages(turn(n))
-        assert await make().aget_messages() == shown(TURNS)
+        assert await make().aget_messages() == buffer_window(TURNS)
 
     def test_messages_added_one_by_one_are_kept_in_order(self, make: Make) -> None:
         history = make()
         for message in TURNS:
             history.add_message(message)
-        assert make().messages == shown(TURNS)
+        assert make().messages == buffer_window(TURNS)
+
+    def test_what_a_generator_yields_is_stored(self, make: Make) -> None:
+        make().add_messages(message for message in turn(1))
+        assert make().messages == turn(1)
+
+    async def test_what_a_generator_yields_is_stored_async(self, make: Make) -> None:
+        await make().aadd_messages(message for message in turn(1))
+        assert await make().aget_messages() == turn(1)
 
     def test_writing_nothing_changes_nothing(self, make: Make) -> None:
         make().add_messages([])
@@ -150,7 +158,7 @@ class TestEveryHistory:
     def test_what_does_not_fit_is_shortened(self, make: Make) -> None:
         long: list[BaseMessage] = [HumanMessage("why " * 100)]
         make().add_messages(long)
-        assert make().messages == shown(long) != long
+        assert make().messages == buffer_window(long) != long
 
     def test_a_write_never_raises_for_reasons_of_budget(self, make: Make) -> None:
         make(oversize="raise").add_messages([HumanMessage("why " * 100)])

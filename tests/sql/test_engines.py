@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,14 +14,15 @@ from sqlalchemy import pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from langchain_tokenbuffer._sql import engines as _sql_engines
-from langchain_tokenbuffer._sql.engines import RacedError, may_pass
+from langchain_tokenbuffer._sql.engines import ConcurrentCreateError, is_transient
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
-from tests.builders import count_words
+from tests.builders import count_words, run_script
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.sql.conftest import Place
 
-ROOT = Path(__file__).resolve().parents[2]
 HELLO = [HumanMessage("hello")]
 
 
@@ -196,16 +194,8 @@ print(codes, sorted(message.content for message in history().messages))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_process_connects_anew(place: Place, session_id: str) -> None:
     place.history(session_id).create_tables()
-    done = subprocess.run(
-        [sys.executable, "-c", FORKED, place.url, place.prefix, session_id],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        timeout=120,
-    )
-    wanted = "{0} ['child 0', 'child 1', 'child 2', 'parent', 'parent again']\n"
-    assert done.stdout + done.stderr == wanted
+    printed = run_script(FORKED, place.url, place.prefix, session_id)
+    assert printed == "{0} ['child 0', 'child 1', 'child 2', 'parent', 'parent again']\n"
 
 
 BLOCKING = """
@@ -241,15 +231,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("scheme", ["", "sqlite+aiosqlite:///"])
 def test_async_calls_do_not_block_the_event_loop(tmp_path: Path, scheme: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKING, f"{scheme}{tmp_path / 'chats.db'}"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        timeout=120,
-    )
-    assert done.stdout + done.stderr[-500:] == "not blocked\n"
+    assert run_script(BLOCKING, f"{scheme}{tmp_path / 'chats.db'}") == "not blocked\n"
 
 
 class Coded(Exception):  # noqa: N818  # stands for a driver's own
@@ -267,7 +249,7 @@ def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.Operatio
 @pytest.mark.parametrize(
     ("error", "passes"),
     [
-        (RacedError(), True),
+        (ConcurrentCreateError(), True),
         (sa.exc.TimeoutError(), True),
         (wrapped(Coded(sqlstate="40001")), True),
         (wrapped(Coded(sqlstate="40P01")), True),
@@ -277,6 +259,9 @@ def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.Operatio
         (wrapped(Coded(sqlstate="23505"), sa.exc.IntegrityError), False),
         (wrapped(Coded(1213, "deadlock")), True),
         (wrapped(Coded(1205, "lock wait")), True),
+        (wrapped(Coded(1317, "interrupted")), True),
+        (wrapped(Coded(1969, "took too long")), True),
+        (wrapped(Coded(2003, "cannot connect")), True),
         (wrapped(Coded(1146, "no table"), sa.exc.ProgrammingError), False),
         (wrapped(Coded(sqlite_errorname="SQLITE_BUSY_SNAPSHOT")), True),
         (wrapped(Coded(sqlite_errorname="SQLITE_ERROR")), False),
@@ -290,7 +275,7 @@ def test_passing_errors_are_distinguished_from_lasting_ones(
     error: BaseException,
     passes: bool,  # noqa: FBT001
 ) -> None:
-    assert may_pass(error) is passes
+    assert is_transient(error) is passes
 
 
 # --- URLs ---------------------------------------------------------------------------------------

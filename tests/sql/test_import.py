@@ -107,8 +107,8 @@ def test_an_interrupted_import_goes_on_where_it_stopped(
     assert lite.history("bob").all_messages() == BOB
 
 
-def test_two_imports_at_once_bring_everything_once(
-    lite: Place, old: str, monkeypatch: pytest.MonkeyPatch
+def test_two_imports_at_once_bring_everything_once_and_lose_nothing(
+    lite: Place, old: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(importing, "PAGE", 3)
     inner: list[int] = []
@@ -120,6 +120,7 @@ def test_two_imports_at_once_bring_everything_once(
     outer = import_session(lite, old, progress=meanwhile)
     assert outer + inner[0] == 24
     assert lite.history("ann").all_messages() == ANN
+    assert caplog.text == ""
 
 
 def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(

@@ -54,16 +54,16 @@ def in_memory(session_id: str, **options: Any) -> SQLTokenBufferHistory:
     )
 
 
-def outcome(read: Callable[[], list[BaseMessage]]) -> list[BaseMessage] | str:
+def window_or_error(read: Callable[[], list[BaseMessage]]) -> list[BaseMessage] | str:
     try:
         return read()
     except TokenBudgetError as error:
         return str(error)
 
 
-def expected(messages: list[BaseMessage], **options: Any) -> list[BaseMessage] | str:
+def buffer_window(messages: list[BaseMessage], **options: Any) -> list[BaseMessage] | str:
     buffer = TokenBuffer(**{"token_counter": count_words, **options})
-    return outcome(lambda: buffer.trim(messages))
+    return window_or_error(lambda: buffer.trim(messages))
 
 
 def portions(draw: st.DataObject, messages: list[BaseMessage]) -> list[list[BaseMessage]]:
@@ -86,7 +86,7 @@ def test_the_window_is_that_of_a_token_buffer_over_all_messages(
         in_memory(session_id, **budget).add_messages(portion)
         stored += portion
         history = in_memory(session_id, **budget)
-        assert outcome(lambda: history.messages) == expected(stored, **budget)  # noqa: B023
+        assert window_or_error(lambda: history.messages) == buffer_window(stored, **budget)  # noqa: B023
     assert in_memory(session_id, **budget).all_messages() == stored
 
 
@@ -99,7 +99,7 @@ def test_the_law_holds_on_every_database(
     for portion in portions(data, messages):
         place.history(session_id, **budget).add_messages(portion)
     history = place.history(session_id, **budget)
-    assert outcome(lambda: history.messages) == expected(messages, **budget)
+    assert window_or_error(lambda: history.messages) == buffer_window(messages, **budget)
 
 
 @many
@@ -114,7 +114,7 @@ def test_changed_settings_have_the_window_they_would_always_have_had(
         stored += portion
         other = data.draw(st.sampled_from(several))
         history = in_memory(session_id, **other)
-        assert outcome(lambda: history.messages) == expected(stored, **other)  # noqa: B023
+        assert window_or_error(lambda: history.messages) == buffer_window(stored, **other)  # noqa: B023
 
 
 def twice(messages: list[BaseMessage]) -> int:
@@ -132,8 +132,8 @@ def test_a_changed_counter_counts_what_is_stored_anew(
         in_memory(session_id, **budget, token_counter=counter).add_messages(portion)
         stored += portion
         history = in_memory(session_id, **budget, token_counter=counter)
-        wanted = expected(stored, **budget, token_counter=counter)
-        assert outcome(lambda: history.messages) == wanted  # noqa: B023
+        wanted = buffer_window(stored, **budget, token_counter=counter)
+        assert window_or_error(lambda: history.messages) == wanted  # noqa: B023
 
 
 @many
@@ -150,7 +150,7 @@ def test_while_nothing_is_clamped_purging_leaves_the_window_as_it_is(
         before = data.draw(st.integers(0, len(stored)))
         limit = data.draw(st.integers(1, 5))
         history.delete_before(before, limit=limit)
-        assert outcome(lambda: history.messages) == expected(stored, **budget)  # noqa: B023
+        assert window_or_error(lambda: history.messages) == buffer_window(stored, **budget)  # noqa: B023
 
 
 @many
@@ -170,7 +170,7 @@ def test_after_purging_a_window_computed_anew_is_that_of_what_is_left(
     for changed in (other, budget):
         history = in_memory(session_id, **changed)
         if changed != budget or other != budget:
-            assert outcome(lambda: history.messages) == expected(left, **changed)  # noqa: B023
+            assert window_or_error(lambda: history.messages) == buffer_window(left, **changed)  # noqa: B023
 
 
 @many
@@ -186,7 +186,7 @@ def test_what_was_handed_over_is_what_the_window_dropped(
         if data.draw(st.booleans()):
             size = data.draw(st.integers(1, 3))
             history.evicted(handed.extend, batch_size=size)
-            window = outcome(lambda: history.messages)  # noqa: B023
+            window = window_or_error(lambda: history.messages)  # noqa: B023
             if not isinstance(window, str):
                 kept = {each.name for each in window}
                 stored = history.all_messages()
@@ -217,7 +217,7 @@ def test_whatever_settings_change_what_left_is_handed_over_sooner_or_later(
             history.evicted(take, batch_size=data.draw(st.integers(1, 3)))
     history = in_memory(session_id, **budget)
     history.evicted(take)
-    window = outcome(lambda: history.messages)
+    window = window_or_error(lambda: history.messages)
     if not isinstance(window, str):
         assert {each.name for each in messages} <= handed | {each.name for each in window}
 
@@ -231,7 +231,7 @@ def test_a_counter_that_is_not_additive_keeps_the_budget(
     for portion in portions(data, messages):
         history = in_memory(session_id, **budget, token_counter=count_words_by_threes)
         history.add_messages(portion)
-        window = outcome(lambda: history.messages)  # noqa: B023
+        window = window_or_error(lambda: history.messages)  # noqa: B023
         assert isinstance(window, str) or count_words_by_threes(window) <= budget["max_tokens"]
 
 

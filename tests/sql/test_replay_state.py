@@ -45,16 +45,17 @@ def test_a_replay_goes_on_from_its_state_as_if_it_had_never_stopped(
 
 
 @given(numbers(), budgets())
-def test_in_a_steady_replay_a_message_that_fits_changes_nothing_but_the_sum(
+def test_in_an_append_only_replay_a_message_that_fits_changes_nothing_but_the_sum(
     messages: list[M], budget: Budget
 ) -> None:
     replay = Replay(budget)
     for m in messages:
-        steady, held, total = replay.append_only, replay.kept_before_cut, replay.tokens + m.cost
+        append_only, kept = replay.append_only, replay.kept_before_cut
+        total = replay.tokens + m.cost
         sized = MessageTokens(m.kind, m.cost, m.calls, m.pinned)  # type: ignore[arg-type]
         left = replay.push(sized, floors_of(messages))
-        if steady and total <= budget.max_tokens:
-            assert (left, replay.tokens, replay.kept_before_cut) == ([], total, held)
+        if append_only and total <= budget.max_tokens:
+            assert (left, replay.tokens, replay.kept_before_cut) == ([], total, kept)
 
 
 @pytest.mark.parametrize("oversize", ["clamp", "drop", "raise"])
@@ -94,7 +95,7 @@ def test_the_state_keeps_the_form_that_databases_hold() -> None:
     left_out = [2, True, False, 0, 0, []]
     assert replay.state() == [
         9,
-        [[0], 1, False, False],
+        [[0], 1, False],
         [2, 1],
         2,
         "turn",
@@ -112,13 +113,13 @@ def test_the_state_keeps_the_form_that_databases_hold() -> None:
 )
 def test_the_state_of_one_message_keeps_its_form(kind: str, human: int, unit: list[object]) -> None:
     state = replay_of([M(kind, 1)], Budget(10)).state()
-    assert state == [1, [[], 0, False, False], [0, 1], human, "", [unit]]
+    assert state == [1, [[], 0, False], [0, 1], human, "", [unit]]
 
 
 def test_the_state_of_nothing_keeps_its_form() -> None:
-    assert Replay(Budget(10)).state() == [0, [[], 0, True, False], [0, 0], -1, "", []]
+    assert Replay(Budget(10)).state() == [0, [[], 0, True], [0, 0], -1, "", []]
 
 
 @pytest.mark.parametrize("kinds", [["human"], ["human", "ai"]], ids=" ".join)
-def test_a_replay_is_steady_from_the_first_question_on(kinds: list[str]) -> None:
+def test_a_replay_is_append_only_from_the_first_question_on(kinds: list[str]) -> None:
     assert replay_of([M(kind, 1) for kind in kinds], Budget(10)).append_only

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,9 +27,10 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_tokenbuffer import TokenBufferError
+from langchain_tokenbuffer._sql import evictions
+from langchain_tokenbuffer._sql import window as sql_window
 from langchain_tokenbuffer._sql.rows import decode, encode
-from langchain_tokenbuffer._sql.schema import VERSION
+from langchain_tokenbuffer._window.replay import RULE
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.builders import count_words, turn
 
@@ -174,8 +177,9 @@ def losing(engine: sa.Engine, times: int) -> None:
 def test_a_lost_commit_is_found_and_stored_once(place: Place, session_id: str, times: int) -> None:
     place.history(session_id).add_messages(turn(0))
     engine = place.engine()
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
     losing(engine, times)
-    history = place.history(session_id, connection=engine, create_tables=False)
     history.add_messages(turn(1))
     engine.dispose()
     assert place.history(session_id).all_messages() == [*turn(0), *turn(1)]
@@ -184,8 +188,9 @@ def test_a_lost_commit_is_found_and_stored_once(place: Place, session_id: str, t
 def test_a_repeated_append_leaves_no_gap(place: Place, session_id: str) -> None:
     place.history(session_id).add_messages(turn(0))
     engine = place.engine()
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
     losing(engine, 1)
-    history = place.history(session_id, connection=engine, create_tables=False)
     history.add_messages(turn(1))
     engine.dispose()
     place.history(session_id).add_messages(turn(2))
@@ -267,23 +272,26 @@ def test_an_append_that_fails_for_good_is_logged_with_session_and_count(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_what_may_pass_is_tried_a_bounded_number_of_times(lite: Place) -> None:
+def test_what_is_transient_is_tried_a_bounded_number_of_times(lite: Place) -> None:
     engine = lite.engine()
     tries: list[None] = []
     sa.event.listen(engine, "before_cursor_execute", lambda *_: tries.append(None))
     failing(engine, "statement")
     with pytest.raises(sa.exc.OperationalError):
-        lite.history("s", connection=engine, create_tables=False).add_messages(turn(0))
+        lite.history("s", connection=engine).add_messages(turn(0))
     engine.dispose()
     assert len(tries) == 8
 
 
-def test_what_will_not_pass_is_tried_once(lite: Place) -> None:
+def test_what_is_not_transient_is_tried_once(lite: Place) -> None:
     engine = lite.engine()
+    history = lite.history("s", connection=engine)
+    _ = history.messages
+    lite.change(sa.schema.DropTable(lite.tables.sessions))
     tries: list[None] = []
     sa.event.listen(engine, "before_cursor_execute", lambda *_: tries.append(None))
     with pytest.raises(sa.exc.OperationalError, match="no such table"):
-        lite.history("s", connection=engine, create_tables=False).add_messages(turn(0))
+        history.add_messages(turn(0))
     engine.dispose()
     assert len(tries) == 1
 
@@ -310,7 +318,8 @@ def statements(place: Place, engine: sa.Engine) -> list[str]:
 def test_reading_the_window_is_one_statement(place: Place, session_id: str) -> None:
     fill(place, session_id, 9)
     engine = place.engine()
-    history = place.history(session_id, connection=engine, create_tables=False)
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
     found = statements(place, engine)
     _ = history.messages
     engine.dispose()
@@ -320,7 +329,8 @@ def test_reading_the_window_is_one_statement(place: Place, session_id: str) -> N
 def test_an_append_within_the_budget_is_three_statements(place: Place, session_id: str) -> None:
     fill(place, session_id, 1)
     engine = place.engine()
-    history = place.history(session_id, connection=engine, create_tables=False)
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
     found = statements(place, engine)
     history.add_messages(turn(1))
     engine.dispose()
@@ -330,7 +340,7 @@ def test_an_append_within_the_budget_is_three_statements(place: Place, session_i
 def test_every_append_begins_with_the_update_of_the_session(place: Place, session_id: str) -> None:
     engine = place.engine()
     history = place.history(session_id, connection=engine)
-    history.create_tables()
+    _ = history.messages
     firsts = []
     for n in range(9):
         found = statements(place, engine)
@@ -348,6 +358,16 @@ def test_a_settings_change_is_computed_once(lite: Place) -> None:
     _ = lite.history("s", connection=engine, max_tokens=90).messages
     engine.dispose()
     assert found == ["SELECT"]
+
+
+def test_a_window_stored_under_another_rule_is_computed_anew(
+    lite: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = fill(lite, "s", 9)
+    lite.change(sa.update(lite.tables.sessions).values(cut=len(messages), state="[]"))
+    lite.change(sa.update(lite.tables.messages).values(kind="tool", tokens=0))
+    monkeypatch.setattr(sql_window, "RULE", RULE + 1)
+    assert lite.history("s").messages == lite.history("s").buffer.trim(messages)
 
 
 @pytest.mark.parametrize("turns", [20, 200])
@@ -456,6 +476,30 @@ def test_a_batch_of_a_window_computed_anew_is_not_acknowledged(lite: Place) -> N
     }
 
 
+def test_what_is_appended_while_a_consumer_computes_the_window_anew_counts(
+    place: Place, session_id: str
+) -> None:
+    """The database's snapshot may be older than the lock: MariaDB's REPEATABLE READ."""
+    messages = fill(place, session_id, 9)
+    other = [message for n in range(9, 15) for message in turn(n)]
+    append = threading.Thread(target=place.history(session_id).add_messages, args=(other,))
+    engine = place.engine()
+    consumer = place.history(session_id, connection=engine, max_tokens=90)
+    consumer.create_tables()
+
+    def append_now(_c: object, _d: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE") and not append.ident:
+            append.start()
+            append.join(1)  # as far as it comes: it may have to wait for the consumer
+
+    sa.event.listen(engine, "before_cursor_execute", append_now)
+    consumer.evicted(lambda _: None)
+    append.join()
+    window = consumer.messages
+    engine.dispose()
+    assert window == consumer.buffer.trim([*messages, *other])
+
+
 LONG_TURN = [HumanMessage("the question"), *(AIMessage(f"step {n} la la") for n in range(20))]
 
 
@@ -486,10 +530,10 @@ def test_an_acknowledgement_that_comes_after_the_window_was_computed_anew_counts
 ) -> None:
     history = lite.history("s")
     history.add_messages(LONG_TURN)
-    batch = history._database.run(partial(history._session.left, limit=100), lambda same: same)
+    batch = history._database.run(evictions.pending, history._session, 100)
     assert batch is not None
     _ = lite.history("s", max_tokens=400).messages
-    history._database.run(partial(history._session.acknowledge, batch=batch), lambda same: same)
+    history._database.run(evictions.acknowledge, history._session, batch)
     handed: list[BaseMessage] = []
     for n in range(60):
         lite.history("s", max_tokens=400).add_messages(turn(n))
@@ -756,17 +800,30 @@ def test_no_message_is_in_what_an_error_says(
 # --- the tables ---------------------------------------------------------------------------------
 
 
-def test_tables_of_a_newer_release_are_refused(lite: Place) -> None:
-    lite.history("s").create_tables()
-    lite.change(sa.update(lite.tables.versions).values(version=VERSION + 1))
-    with pytest.raises(TokenBufferError, match="Upgrade"):
-        lite.history("s").create_tables()
-
-
 def test_creating_tables_twice_changes_nothing(empty_place: Place) -> None:
     fill(empty_place, "s", 1)
     empty_place.history("s").create_tables()
     assert len(empty_place.history("s").messages) == 2
+
+
+@pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_the_first_use_by_many_threads_is_safe_when_isolated(
+    empty_place: Place, isolation: str
+) -> None:
+    if empty_place.url.startswith("sqlite") and isolation != "SERIALIZABLE":
+        pytest.skip("SQLite knows no such isolation")
+    engine = empty_place.engine(isolation_level=isolation, pool_size=8)
+    ready = threading.Barrier(8)
+
+    def write(n: int) -> None:
+        history = empty_place.history(f"s{n % 2}", connection=engine)
+        ready.wait()
+        history.add_messages(turn(n))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(write, range(8)))
+    engine.dispose()
+    assert [len(empty_place.history(each).all_messages()) for each in ("s0", "s1")] == [8, 8]
 
 
 async def test_tables_are_created_async(empty_place: Place) -> None:

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from langchain_tokenbuffer import TokenBuffer
 from tests.scale import FULL
-from tests.sql import workers
+from tests.sql import release_0_1_0, workers
 from tests.sql.workers import MAX_TOKENS, Job, count
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def stored_turns(job: Job, session: str) -> list[list[str]]:
 
 
 def whole(mark: str) -> list[str]:
-    return [message.text for message in workers.turn(mark)]
+    return [message.text for message in workers.marked_turn(mark)]
 
 
 def assert_nothing_is_lost_or_halved(job: Job, place: Place, session: str) -> None:
@@ -187,9 +187,15 @@ def test_a_terminated_backend_loses_nothing_acknowledged_and_leaves_no_half_turn
     assert_nothing_is_lost_or_halved(job, place, session)
 
 
-def test_many_processes_create_the_tables_at_once(
-    empty_place: Place, tmp_path: Path, context: ForkServerContext
+@pytest.mark.parametrize("are_older", [False, True])
+def test_many_processes_create_the_tables_or_bring_them_up_at_once(
+    empty_place: Place,
+    tmp_path: Path,
+    context: ForkServerContext,
+    are_older: bool,  # noqa: FBT001
 ) -> None:
+    if are_older:
+        release_0_1_0.fill(empty_place)
     job = Job(empty_place.url, empty_place.prefix, str(tmp_path), "w")
     at = time.time() + 0.5
     jobs = [(replace(job, name=f"w{n}"), at) for n in range(PROCESSES)]

@@ -55,7 +55,7 @@ class Job:
         os.close(handle)
 
 
-def turn(mark: str) -> list[BaseMessage]:
+def marked_turn(mark: str) -> list[BaseMessage]:
     """Return a turn unlike all others, now and then with a tool's result."""
     question, reply = HumanMessage(f"{mark} question"), AIMessage(f"{mark} reply " + "la " * 9)
     if not mark.endswith("3"):
@@ -79,7 +79,7 @@ def write(job: Job, sessions: list[str], turns: int) -> None:
         for n in range(turns):
             session = sessions[n % len(sessions)]
             mark = f"{job.name}-{n}"
-            job.history(session).add_messages(turn(mark))
+            job.history(session).add_messages(marked_turn(mark))
             job.say("done", f"{session} {mark}")
             check(job, job.history(session).messages)
     except BaseException:
@@ -93,7 +93,7 @@ def awrite(job: Job, sessions: list[str], turns: int, driver: str | None) -> Non
     async def one(n: int, connection: object) -> None:
         session = sessions[n % len(sessions)]
         mark = f"{job.name}-{n}"
-        await job.history(session, connection).aadd_messages(turn(mark))
+        await job.history(session, connection).aadd_messages(marked_turn(mark))
         job.say("done", f"{session} {mark}")
         check(job, await job.history(session, connection).aget_messages())
 

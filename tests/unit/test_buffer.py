@@ -489,7 +489,7 @@ def test_a_growing_list_costs_one_push_for_each_new_message(
 # --- real conversations -------------------------------------------------------------------------
 
 
-def transcripts(folder: Path, name: str, most: int) -> list[list[BaseMessage]]:
+def recorded_conversations(folder: Path, name: str, most: int) -> list[list[BaseMessage]]:
     with (folder / name).open(encoding="utf-8") as lines:
         return [
             convert_to_messages(json.loads(line)["messages"])
@@ -512,7 +512,7 @@ def test_every_window_of_a_real_conversation_is_valid_within_budget_and_not_empt
     shared_data: Path, name: str, most: int, budgets: tuple[int, ...], trim_to: float
 ) -> None:
     counter = TokenCounter("o200k_base")
-    for messages in transcripts(shared_data, name, most):
+    for messages in recorded_conversations(shared_data, name, most):
         assert not breaches(messages), "the transcript itself is in order"
         for budget in budgets:
             buffer = TokenBuffer(budget, token_counter=counter, trim_to=trim_to)
@@ -532,7 +532,7 @@ def test_every_window_of_a_real_conversation_is_valid_within_budget_and_not_empt
 def test_the_concatenated_sessions_of_a_real_user_hold_their_prefix(shared_data: Path) -> None:
     messages = [
         message
-        for transcript in transcripts(shared_data, "memorybank_en.jsonl", 3)
+        for transcript in recorded_conversations(shared_data, "memorybank_en.jsonl", 3)
         for message in transcript
     ]
     buffer = TokenBuffer(2000, token_counter="o200k_base", trim_to=0.5)

@@ -196,7 +196,7 @@ def test_as_much_stays_as_fits(counter: TokenCounter, near: int) -> None:
     assert price(clamp(HumanMessage(NUMBERED), 300, counter), counter) > 300 - near
 
 
-def estimated() -> TokenCounter:
+def estimating_counter() -> TokenCounter:
     """A model without a tokenizer: its tokens are a multiple of another's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -205,7 +205,7 @@ def estimated() -> TokenCounter:
 
 @pytest.mark.parametrize("size", [300, 600, 900])
 def test_as_much_stays_as_fits_where_counting_is_an_estimate(size: int) -> None:
-    counter = estimated()
+    counter = estimating_counter()
     assert price(clamp(HumanMessage(NUMBERED), size, counter), counter) > 0.9 * size
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.test_layers import FOLDER_OF, LAYERS
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "langchain_tokenbuffer"
 MODULES = {
@@ -29,16 +31,12 @@ PAGES = {
         *sorted((ROOT / "docs").glob("*.md")),
     )
 }
-README, DESIGN, GLOSSARY = (
-    PAGES[name] for name in ("README.md", "docs/design.md", "docs/glossary.md")
-)
+README, DESIGN, GLOSSARY = (PAGES[name] for name in ("README.md", "docs/design.md", "docs/glossary.md"))
 OURS = [name for name in PAGES if name.startswith("docs/") or name == "CONTRIBUTING.md"]
 BLOCKS = [
     (name, *block)
     for name in ("README.md", *OURS)
-    for block in re.findall(
-        r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", PAGES[name], re.DOTALL
-    )
+    for block in re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", PAGES[name], re.DOTALL)
 ]
 EXAMPLES = sorted(
     path
@@ -176,7 +174,7 @@ HOMES = (ROOT, PACKAGE)
 def definitions() -> set[str]:
     """Return the names that the package's modules define, those of classes with their members."""
     found: set[str] = set()
-    for source in MODULES.values():
+    for source in (*MODULES.values(), (PACKAGE / "__init__.py").read_text(encoding="utf-8")):
         tree = ast.parse(source)
         found |= names_bound_in(tree.body)
         for node in ast.walk(tree):
@@ -211,8 +209,23 @@ def attributes_set_in(node: ast.ClassDef) -> set[str]:
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_member_that_a_page_names_is_defined(name: str) -> None:
-    named = re.findall(r"`([A-Z]\w+\.(?!md`)\w+)`", PAGES[name])
+    named = re.findall(r"`(_?[A-Z]\w+\.(?!md`)\w+)`", PAGES[name])
     assert [each for each in named if each not in definitions()] == []
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_private_name_that_a_page_quotes_is_defined(name: str) -> None:
+    named = set(re.findall(r"`(_[a-zA-Z]\w*)`", PAGES[name]))
+    assert named - {each.rpartition(".")[2] for each in definitions()} == set()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_constant_that_a_page_quotes_is_there(name: str) -> None:
+    named = set(re.findall(r"`([A-Z][A-Z_]{2,})`", PAGES[name]))
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
+    sources = [*tests, *PACKAGE.rglob("*.py")]
+    words = {w for path in sources for w in re.findall(r"\b[A-Z_]+\b", path.read_text("utf-8"))}
+    assert named - words == set()
 
 
 # --- the design ---------------------------------------------------------------------------------
@@ -238,24 +251,12 @@ def test_the_map_shows_every_module_once() -> None:
     assert shown == there
 
 
-def layers() -> dict[str, tuple[int, str]]:
-    """Return, by module or folder, its line in the drawing of imports and what it is drawn with."""
-    lines = texts_in(section(DESIGN, "The map"))[1].splitlines()
-    return {
-        name: (place, group)
-        for place, line in enumerate(lines)
-        for group in line.split(", ")
-        for name in group.split(" with ")
-    }
-
-
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {"__main__.py"}))
-def test_a_module_imports_only_what_is_drawn_above_it(module: str) -> None:
-    drawn = layers()
-    place, group = drawn[re.split(r"[./]", module)[0]]
-    imported = re.findall(r"^ *from langchain_tokenbuffer\.(\w+)", MODULES[module], re.MULTILINE)
-    below = [name for name in imported if drawn[name][1] != group and drawn[name][0] >= place]
-    assert below == []
+def test_the_drawing_of_imports_is_the_layers_that_are_tested() -> None:
+    folders = {surface: folder for folder, surface in FOLDER_OF.items()}
+    drawn = [
+        ", ".join(f"{name} with {folders[name]}" if name in folders else name for name in layer) for layer in LAYERS
+    ]
+    assert texts_in(section(DESIGN, "The map"))[1].splitlines() == drawn
 
 
 def test_the_lines_shown_of_an_agents_call_are_those_of_the_code() -> None:
@@ -277,10 +278,7 @@ def drawn() -> dict[str, Any]:
 def candidates() -> list[tuple[int, int, list[float], str]]:
     """Return the rows under the drawing: what comes, a candidate, its numbers, what is said."""
     part = section(DESIGN, "The replay").partition("### An example")[2]
-    return [
-        (int(row[0]), int(row[1]), [float(number) for number in row[2:6]], row[6])
-        for row in table_in(part)
-    ]
+    return [(int(row[0]), int(row[1]), [float(number) for number in row[2:6]], row[6]) for row in table_in(part)]
 
 
 def test_a_candidate_has_the_numbers_the_design_shows(drawn: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ class Settings(NamedTuple):
 
 
 @st.composite
-def budgets(
+def settings_drawn(
     draw: st.DrawFn,
     counters: tuple[CountedBy, ...] = ADDITIVE,
     oversizes: tuple[str, ...] = OVERSIZES,
@@ -76,7 +76,7 @@ tight_chats = st.one_of(
         trim_to=st.sampled_from(TRIM_TO),
         oversize=st.sampled_from(OVERSIZES),
     ),
-    budgets(),
+    settings_drawn(),
 )
 """Budgets under which a conversation without a huge message has to be cut."""
 
@@ -110,7 +110,7 @@ def ids(messages: list[BaseMessage]) -> list[int]:
 # --- 1: within budget ---------------------------------------------------------------------------
 
 
-@given(st.one_of(conversations(), disordered()), budgets(ANY))
+@given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
 def test_law_1_a_window_never_costs_more_than_max_tokens(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -122,7 +122,7 @@ def test_law_1_a_window_never_costs_more_than_max_tokens(
         assert TokenCounter(setting.token_counter)(buffer.trim(messages)) <= setting.max_tokens
 
 
-@given(conversations(), budgets(ANY))
+@given(conversations(), settings_drawn(ANY))
 def test_law_1_the_window_says_what_its_messages_cost(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -136,7 +136,7 @@ def test_law_1_the_window_says_what_its_messages_cost(
 
 
 @settings(max_examples=examples(200))
-@given(conversations(), budgets(ANY))
+@given(conversations(), settings_drawn(ANY))
 def test_law_2_a_window_of_a_conversation_in_order_is_in_order(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -145,7 +145,7 @@ def test_law_2_a_window_of_a_conversation_in_order_is_in_order(
         assert breaches([messages[i] for i in window.kept]) == set()
 
 
-@given(conversations(), budgets(ANY))
+@given(conversations(), settings_drawn(ANY))
 def test_law_2_after_the_head_a_human_message_comes_first(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -157,7 +157,7 @@ def test_law_2_after_the_head_a_human_message_comes_first(
 
 
 @settings(max_examples=examples(200))
-@given(disordered(), budgets(ANY))
+@given(disordered(), settings_drawn(ANY))
 def test_law_2_trimming_adds_no_breach_to_a_conversation_out_of_order(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -180,7 +180,7 @@ def test_law_2_a_conversation_without_a_human_message_is_kept_as_it_is() -> None
 # --- 3: never lost ------------------------------------------------------------------------------
 
 
-@given(st.one_of(conversations(), disordered()), budgets(ANY, ("clamp", "raise")))
+@given(st.one_of(conversations(), disordered()), settings_drawn(ANY, ("clamp", "raise")))
 def test_law_3_the_newest_message_is_last(messages: list[BaseMessage], setting: Settings) -> None:
     assume(messages)
     window = looked(setting.buffer(), messages)
@@ -188,7 +188,7 @@ def test_law_3_the_newest_message_is_last(messages: list[BaseMessage], setting: 
         assert window.kept[-1] == len(messages) - 1
 
 
-@given(conversations(), budgets(ANY, ("clamp", "raise")))
+@given(conversations(), settings_drawn(ANY, ("clamp", "raise")))
 def test_law_3_the_current_question_stays(messages: list[BaseMessage], setting: Settings) -> None:
     question = current_question(messages)
     assume(question is not None)
@@ -196,7 +196,7 @@ def test_law_3_the_current_question_stays(messages: list[BaseMessage], setting: 
     assert window is None or question in window.kept
 
 
-@given(st.one_of(conversations(), disordered()), budgets(ANY))
+@given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
 def test_law_3_the_head_stays(messages: list[BaseMessage], setting: Settings) -> None:
     window = looked(setting.buffer(), messages)
     if window is not None:
@@ -204,7 +204,7 @@ def test_law_3_the_head_stays(messages: list[BaseMessage], setting: Settings) ->
         assert window.kept[: len(head)] == tuple(head)
 
 
-@given(conversations(), budgets(ANY, ("clamp", "raise")))
+@given(conversations(), settings_drawn(ANY, ("clamp", "raise")))
 def test_law_3_a_pin_behind_the_greeting_stays(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -217,7 +217,7 @@ def test_law_3_a_pin_behind_the_greeting_stays(
 # --- 4: nothing invented ------------------------------------------------------------------------
 
 
-@given(st.one_of(conversations(), disordered()), budgets(ANY))
+@given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
 def test_law_4_the_window_is_of_the_same_objects(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -257,7 +257,7 @@ def test_law_4_a_clamped_message_costs_at_most_the_size_the_window_names(
     assert all(counter([shown[i]]) - counter.constant <= size for i, size in window.clamped.items())
 
 
-@given(st.one_of(conversations(), disordered()), budgets(ANY))
+@given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
 def test_law_4_neither_the_list_nor_a_message_is_changed(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -271,7 +271,7 @@ def test_law_4_neither_the_list_nor_a_message_is_changed(
 # --- 5: trimming twice --------------------------------------------------------------------------
 
 
-@given(st.one_of(conversations(), disordered()), budgets(ANY))
+@given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
 def test_law_5_trimming_twice_is_trimming_once(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -299,7 +299,7 @@ def test_law_5_what_trimming_left_out_may_be_deleted(
 
 
 @settings(max_examples=examples(200))
-@given(st.one_of(conversations(), disordered()), budgets())
+@given(st.one_of(conversations(), disordered()), settings_drawn())
 def test_law_6_while_the_budget_holds_the_next_window_extends_the_last_one(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -317,14 +317,14 @@ def test_law_6_while_the_budget_holds_the_next_window_extends_the_last_one(
 
 
 @settings(max_examples=examples(200))
-@given(st.one_of(conversations(), disordered()), budgets())
+@given(st.one_of(conversations(), disordered()), settings_drawn())
 def test_law_6_the_cut_never_moves_back(messages: list[BaseMessage], setting: Settings) -> None:
     cuts = [window.cut for window in windows(setting, messages) if window is not None]
     assert cuts == sorted(cuts)
 
 
 @settings(max_examples=examples(200))
-@given(st.one_of(conversations(), disordered()), budgets())
+@given(st.one_of(conversations(), disordered()), settings_drawn())
 def test_law_6_what_has_left_never_comes_back(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -335,7 +335,7 @@ def test_law_6_what_has_left_never_comes_back(
 # --- 7: a function of the conversation ----------------------------------------------------------
 
 
-@given(st.one_of(conversations(), disordered()), budgets())
+@given(st.one_of(conversations(), disordered()), settings_drawn())
 def test_law_7_a_new_buffer_agrees_with_one_that_saw_every_message_come(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -343,7 +343,7 @@ def test_law_7_a_new_buffer_agrees_with_one_that_saw_every_message_come(
     assert windows(setting, messages) == anew
 
 
-@given(conversations(max_turns=3), conversations(max_turns=3), budgets())
+@given(conversations(max_turns=3), conversations(max_turns=3), settings_drawn())
 def test_law_7_a_buffer_that_followed_another_conversation_agrees(
     messages: list[BaseMessage], others: list[BaseMessage], setting: Settings
 ) -> None:
@@ -369,7 +369,7 @@ def test_law_7_a_surface_that_deletes_what_left_agrees(
     assert ids(store) == ids(setting.buffer().trim(messages))
 
 
-@given(conversations(), budgets((count_words,), ("clamp", "raise")), st.integers(0, 1))
+@given(conversations(), settings_drawn((count_words,), ("clamp", "raise")), st.integers(0, 1))
 def test_law_7_a_predicate_pins_as_the_mark_does(
     messages: list[BaseMessage], setting: Settings, odd: int
 ) -> None:
@@ -389,7 +389,7 @@ def test_law_7_a_predicate_pins_as_the_mark_does(
 
 
 @settings(max_examples=examples(50))
-@given(st.one_of(conversations(), disordered()), budgets(ANY))
+@given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
 async def test_law_8_trim_and_atrim_give_the_same(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -404,7 +404,7 @@ async def test_law_8_trim_and_atrim_give_the_same(
 
 
 @settings(max_examples=examples(50))
-@given(st.one_of(conversations(), disordered()), budgets(ANY))
+@given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
 async def test_law_8_window_and_awindow_give_the_same(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
@@ -419,7 +419,7 @@ async def test_law_8_window_and_awindow_give_the_same(
 # --- 9: counted once ----------------------------------------------------------------------------
 
 
-class Asked:
+class RecordingCounter:
     """`count_words`, keeping what it was asked for, one message at a time."""
 
     def __init__(self) -> None:
@@ -430,11 +430,11 @@ class Asked:
         return count_words(messages)
 
 
-@given(conversations(), budgets((count_words,)))
+@given(conversations(), settings_drawn((count_words,)))
 def test_law_9_a_second_pass_asks_the_counter_nothing(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
-    asked = Asked()
+    asked = RecordingCounter()
     setting = setting._replace(token_counter=asked)
     first = looked(setting.buffer(), messages)
     asked.contents.clear()
@@ -442,11 +442,11 @@ def test_law_9_a_second_pass_asks_the_counter_nothing(
     assert (second, asked.contents) == (first, [])
 
 
-@given(conversations(), budgets((count_words,), ("raise", "drop")))
+@given(conversations(), settings_drawn((count_words,), ("raise", "drop")))
 def test_law_9_each_message_is_asked_for_once(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
-    asked = Asked()
+    asked = RecordingCounter()
     buffer = setting._replace(token_counter=asked).buffer()
     looked(buffer, [])
     asked.contents.clear()  # the probes
@@ -456,12 +456,12 @@ def test_law_9_each_message_is_asked_for_once(
     assert len(asked.contents) == len(different)
 
 
-@given(conversations(), budgets((count_words,), ("raise", "drop")), st.data())
+@given(conversations(), settings_drawn((count_words,), ("raise", "drop")), st.data())
 def test_law_9_a_message_changed_in_place_is_asked_for_again_alone(
     messages: list[BaseMessage], setting: Settings, data: st.DataObject
 ) -> None:
     assume(messages)
-    asked = Asked()
+    asked = RecordingCounter()
     buffer = setting._replace(token_counter=asked).buffer()
     looked(buffer, messages)
     asked.contents.clear()

@@ -1,4 +1,4 @@
-"""Which way imports run: each rule of the map in `docs/design.md`, once."""
+"""Which way imports run, and who may import what from outside: each rule once."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ from tests.builders import ROOT, run_script
 PACKAGE = ROOT / "langchain_tokenbuffer"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "_handlers"),
-    ("vocabularies",),
-    ("_messages",),
-    ("order",),
+    ("errors", "_handlers", "_run_view", "_messages"),
+    ("order", "vocabularies"),
     ("_counting",),
     ("counters",),
     ("_window",),
     ("buffer",),
-    ("_run_view",),
-    ("chat_history", "memory", "middleware", "replay", "sql"),
+    ("memory", "chat_history", "middleware", "sql", "replay"),
     ("__main__",),
 )
-"""From what is imported to what imports it. A module sees its own folder and the layers below: so
-no surface imports another, and none is imported by the core."""
+"""From what is imported to what imports it. A module sees its own folder and the layers above it
+here: so no surface imports another, and none is imported by the core. `docs/design.md` draws the
+same (`test_docs.py`)."""
 
 FOLDER_OF = {"_agents": "middleware", "_replay": "replay", "_sql": "sql"}
 """What belongs to one surface, which counts as a part of it."""
@@ -42,7 +40,7 @@ HOSTS: dict[str, set[str]] = {
     "pydantic": {"memory"},
     "rich": {"_replay.table"},
     "sqlalchemy": {"sql", "_sql"},
-    "tenacity": {"_run_view", "_sql"},
+    "tenacity": {"_sql"},
     "tiktoken": {"vocabularies", "_counting"},
     "tokenizers": {"_counting"},
 }
@@ -51,14 +49,6 @@ it brings, may be imported by all but these:"""
 WITHOUT_LANGCHAIN = {"errors", "vocabularies", "__main__"}
 IMPORTED_WITHOUT_LANGCHAIN = ["errors", "order", "_window"]
 """What does not import it when it is imported, but where it makes messages."""
-
-OLD_LAYOUT: dict[str, str] = {
-    "_clamp": "_window",
-    "_thread_state": "_window",
-    "_request_view": "_run_view",
-    "_overflow": "_run_view",
-}
-"""Modules that have no place in the map, and on whose layer they lie until they are gone."""
 
 
 def name_of(path: str) -> str:
@@ -102,8 +92,7 @@ def room_of(module: str) -> str:
 
 def layer_of(module: str) -> int:
     room = room_of(module)
-    layer = OLD_LAYOUT.get(room, room)
-    return next(i for i, rooms in enumerate(LAYERS) if layer in rooms)
+    return next(i for i, rooms in enumerate(LAYERS) if room in rooms)
 
 
 def is_in(module: str, places: set[str]) -> bool:
@@ -111,11 +100,11 @@ def is_in(module: str, places: set[str]) -> bool:
 
 
 def test_every_module_has_its_place() -> None:
-    places = {room for rooms in LAYERS for room in rooms} | OLD_LAYOUT.keys()
+    places = {room for rooms in LAYERS for room in rooms}
     assert {room_of(module) for module in MODULES} - places == set()
 
 
-def test_a_module_imports_only_from_its_own_folder_and_the_layers_below() -> None:
+def test_a_module_imports_only_from_its_own_folder_and_the_layers_before() -> None:
     assert [
         f"{module} imports {other}"
         for module, others in OURS.items()
@@ -150,11 +139,7 @@ def test_a_module_imports_from_outside_only_its_own_host() -> None:
         f"{module} imports {host}"
         for module, hosts in OUTSIDE.items()
         for host in hosts
-        if (
-            is_in(module, WITHOUT_LANGCHAIN)
-            if host in core
-            else not is_in(module, HOSTS.get(host, set()))
-        )
+        if (is_in(module, WITHOUT_LANGCHAIN) if host in core else not is_in(module, HOSTS.get(host, set())))
     ] == []
 
 

@@ -54,12 +54,12 @@ def buffer(**settings: Any) -> TokenBuffer:
     return TokenBuffer(**{"max_tokens": 40, "token_counter": count_words, **settings})
 
 
-def asked(question: str = "And now?") -> dict[str, Any]:
+def prompt_input(question: str = "And now?") -> dict[str, Any]:
     return {"history": HISTORY, "question": question}
 
 
-def expected(question: str = "And now?") -> list[BaseMessage]:
-    return buffer().trim(PROMPT.invoke(asked(question)))
+def expected_window(question: str = "And now?") -> list[BaseMessage]:
+    return buffer().trim(PROMPT.invoke(prompt_input(question)))
 
 
 @pytest.fixture
@@ -76,45 +76,45 @@ def chain(model: Echo) -> Runnable[Any, Any]:
 
 
 def test_the_window_is_smaller_than_what_the_prompt_makes() -> None:
-    assert len(expected()) < len(HISTORY)
+    assert len(expected_window()) < len(HISTORY)
 
 
 def test_invoke_shows_the_model_the_window(chain: Runnable[Any, Any], model: Echo) -> None:
-    chain.invoke(asked())
-    assert model.seen == [expected()]
+    chain.invoke(prompt_input())
+    assert model.seen == [expected_window()]
 
 
 async def test_ainvoke_shows_the_model_the_window(chain: Runnable[Any, Any], model: Echo) -> None:
-    await chain.ainvoke(asked())
-    assert model.seen == [expected()]
+    await chain.ainvoke(prompt_input())
+    assert model.seen == [expected_window()]
 
 
 def test_batch_shows_each_call_its_window(chain: Runnable[Any, Any], model: Echo) -> None:
     questions = [f"And {n}?" for n in range(8)]
-    chain.batch([asked(question) for question in questions])
+    chain.batch([prompt_input(question) for question in questions])
     shown = {messages[-1].text: messages for messages in model.seen}
-    assert shown == {question: expected(question) for question in questions}
+    assert shown == {question: expected_window(question) for question in questions}
 
 
 async def test_abatch_shows_each_call_its_window(chain: Runnable[Any, Any], model: Echo) -> None:
     questions = [f"And {n}?" for n in range(8)]
-    await chain.abatch([asked(question) for question in questions])
+    await chain.abatch([prompt_input(question) for question in questions])
     shown = {messages[-1].text: messages for messages in model.seen}
-    assert shown == {question: expected(question) for question in questions}
+    assert shown == {question: expected_window(question) for question in questions}
 
 
 def test_stream_shows_the_model_the_window_and_passes_its_chunks_on(
     chain: Runnable[Any, Any], model: Echo
 ) -> None:
-    chunks = [chunk.text for chunk in chain.stream(asked())]
-    assert (model.seen, chunks) == ([expected()], list("So be it."))
+    chunks = [chunk.text for chunk in chain.stream(prompt_input())]
+    assert (model.seen, chunks) == ([expected_window()], list("So be it."))
 
 
 async def test_astream_shows_the_model_the_window_and_passes_its_chunks_on(
     chain: Runnable[Any, Any], model: Echo
 ) -> None:
-    chunks = [chunk.text async for chunk in chain.astream(asked())]
-    assert (model.seen, chunks) == ([expected()], list("So be it."))
+    chunks = [chunk.text async for chunk in chain.astream(prompt_input())]
+    assert (model.seen, chunks) == ([expected_window()], list("So be it."))
 
 
 def test_streaming_the_buffer_itself_gives_the_window_in_one_piece() -> None:
@@ -132,7 +132,7 @@ async def test_batch_as_completed_gives_every_window() -> None:
 @pytest.mark.parametrize("call", ["invoke", "stream", "batch"])
 def test_what_does_not_fit_is_an_error_of_the_chain(model: Echo, call: str) -> None:
     chain = PROMPT | buffer(oversize="raise") | model
-    given = asked("word " * 100)
+    given = prompt_input("word " * 100)
     with pytest.raises(TokenBudgetError):
         list(getattr(chain, call)([given] if call == "batch" else given))
 
@@ -140,7 +140,7 @@ def test_what_does_not_fit_is_an_error_of_the_chain(model: Echo, call: str) -> N
 async def test_what_does_not_fit_is_an_error_of_the_async_chain(model: Echo) -> None:
     chain = PROMPT | buffer(oversize="raise") | model
     with pytest.raises(TokenBudgetError):
-        await chain.ainvoke(asked("word " * 100))
+        await chain.ainvoke(prompt_input("word " * 100))
 
 
 def test_batch_can_return_what_does_not_fit() -> None:
@@ -179,21 +179,21 @@ def test_what_the_refusal_proposes_works(model: Echo) -> None:
 
 def test_inside_an_assign_the_history_alone_is_trimmed(model: Echo) -> None:
     trimmed = RunnablePassthrough.assign(history=itemgetter("history") | buffer())
-    (trimmed | PROMPT | model).invoke(asked())
+    (trimmed | PROMPT | model).invoke(prompt_input())
     want = [SystemMessage("Be kind."), *buffer().trim(HISTORY), HumanMessage("And now?")]
     assert model.seen == [want]
 
 
 async def test_inside_an_assign_the_history_is_trimmed_async_too(model: Echo) -> None:
     trimmed = RunnablePassthrough.assign(history=itemgetter("history") | buffer())
-    await (trimmed | PROMPT | model).ainvoke(asked())
+    await (trimmed | PROMPT | model).ainvoke(prompt_input())
     want = [SystemMessage("Be kind."), *buffer().trim(HISTORY), HumanMessage("And now?")]
     assert model.seen == [want]
 
 
 def test_an_assign_streams() -> None:
     trimmed = RunnablePassthrough.assign(history=itemgetter("history") | buffer())
-    *_, last = trimmed.stream(asked())
+    *_, last = trimmed.stream(prompt_input())
     assert last == {"history": buffer().trim(HISTORY)}
 
 
@@ -204,7 +204,7 @@ def test_a_function_may_stand_before_and_behind_the_buffer() -> None:
 
 def test_a_generating_model_gets_the_window() -> None:
     model = GenericFakeChatModel(messages=iter([AIMessage("So.")]))
-    assert (PROMPT | buffer() | model).invoke(asked()).text == "So."
+    assert (PROMPT | buffer() | model).invoke(prompt_input()).text == "So."
 
 
 # --- what LangChain asks of a step --------------------------------------------------------------
@@ -260,7 +260,7 @@ async def test_the_async_run_reaches_the_callbacks_too() -> None:
 
 def test_a_run_in_a_chain_is_traced_under_its_own_name(chain: Runnable[Any, Any]) -> None:
     callbacks = Callbacks()
-    chain.invoke(asked(), {"callbacks": [callbacks]})
+    chain.invoke(prompt_input(), {"callbacks": [callbacks]})
     assert "TokenBuffer" in [start["name"] for start in callbacks.starts]
 
 

@@ -184,7 +184,7 @@ class Chat(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessage("Hello."))])
 
 
-class Asked(Chat):
+class CountsMessages(Chat):
     """A chat model whose own counting is remembered to have been asked."""
 
     asked: int = 0
@@ -196,7 +196,7 @@ class Asked(Chat):
         return 10 + 7 * len(messages) + 100 * len(tools or ())
 
 
-class AskedForTexts(Chat):
+class CountsTexts(Chat):
     """A chat model that counts texts itself."""
 
     asked: int = 0
@@ -222,15 +222,15 @@ REMOTE += ["langchain_aws", "langchain_cohere"]
 
 
 def test_a_models_own_counting_of_messages_is_asked() -> None:
-    assert TokenCounter(Asked())([*SAID, *SAID]) == 24
+    assert TokenCounter(CountsMessages())([*SAID, *SAID]) == 24
 
 
 def test_a_models_own_counting_of_messages_is_found_additive() -> None:
-    assert TokenCounter(Asked()).constant == 10
+    assert TokenCounter(CountsMessages()).constant == 10
 
 
 def test_a_models_own_counting_of_texts_is_asked() -> None:
-    assert TokenCounter(AskedForTexts())(SAID) == len("Human: " + TEXT)
+    assert TokenCounter(CountsTexts())(SAID) == len("Human: " + TEXT)
 
 
 def test_an_override_of_a_users_own_is_asked() -> None:
@@ -241,7 +241,7 @@ def test_an_override_of_a_users_own_is_asked() -> None:
     assert TokenCounter(Mine(model="gpt-4o", api_key=KEY))(SAID) == 5
 
 
-@pytest.mark.parametrize("base", [Asked, AskedForTexts])
+@pytest.mark.parametrize("base", [CountsMessages, CountsTexts])
 @pytest.mark.parametrize("package", REMOTE)
 def test_a_remote_counter_is_not_asked(package: str, base: type[Chat]) -> None:
     model = of(package, base)
@@ -249,7 +249,7 @@ def test_a_remote_counter_is_not_asked(package: str, base: type[Chat]) -> None:
     assert model.asked == 0
 
 
-@pytest.mark.parametrize("base", [Asked, AskedForTexts])
+@pytest.mark.parametrize("base", [CountsMessages, CountsTexts])
 @pytest.mark.parametrize("package", REMOTE)
 def test_a_subclass_of_a_remote_model_is_not_asked(package: str, base: type[Chat]) -> None:
     model = type("Mine", (type(of(package, base)),), {"__module__": __name__})()
@@ -258,7 +258,7 @@ def test_a_subclass_of_a_remote_model_is_not_asked(package: str, base: type[Chat
 
 
 def test_a_local_count_of_a_users_own_over_a_remote_model_is_asked() -> None:
-    class Mine(type(of("langchain_anthropic", Asked))):  # type: ignore[misc]
+    class Mine(type(of("langchain_anthropic", CountsMessages))):  # type: ignore[misc]
         def get_num_tokens_from_messages(self, messages: Any, *args: Any, **kwargs: Any) -> int:
             return 5 * len(messages)
 
@@ -273,14 +273,14 @@ def test_a_remote_model_is_estimated_without_a_warning(package: str) -> None:
 
 
 def test_a_remote_counter_that_is_asked_for_is_asked_once_a_count() -> None:
-    model = of("langchain_anthropic", Asked)
+    model = of("langchain_anthropic", CountsMessages)
     counter = TokenCounter(model, exact="remote")
     counter([*SAID, *SAID])
     assert model.asked == 1
 
 
 def test_a_remote_counter_that_is_asked_for_is_what_counts() -> None:
-    counter = TokenCounter(of("langchain_anthropic", Asked), exact="remote")
+    counter = TokenCounter(of("langchain_anthropic", CountsMessages), exact="remote")
     assert counter([*SAID, *SAID]) == 24
 
 
@@ -291,17 +291,17 @@ def test_a_model_with_configurable_fields_counts_as_the_model() -> None:
 
 
 def test_a_remote_counter_that_is_asked_for_counts_no_tools_where_there_are_none() -> None:
-    counter = TokenCounter(of("langchain_anthropic", Asked), exact="remote")
+    counter = TokenCounter(of("langchain_anthropic", CountsMessages), exact="remote")
     assert counter.count(SAID) == counter(SAID)
 
 
 def test_a_remote_counter_that_is_asked_for_counts_the_tools() -> None:
-    counter = TokenCounter(of("langchain_anthropic", Asked), exact="remote")
+    counter = TokenCounter(of("langchain_anthropic", CountsMessages), exact="remote")
     assert counter.count(SAID, tools=[{"name": "a", "description": "b"}]) == 117
 
 
 def test_a_remote_counter_of_texts_that_is_asked_for_is_what_counts() -> None:
-    counter = TokenCounter(of("langchain_google_genai", AskedForTexts), exact="remote")
+    counter = TokenCounter(of("langchain_google_genai", CountsTexts), exact="remote")
     assert counter(SAID) == len("Human: " + TEXT)
 
 
@@ -330,7 +330,7 @@ def test_a_model_without_a_tokenizer_warns_once() -> None:
 
 
 def test_an_estimate_says_that_it_is_one() -> None:
-    assert "estimate" in TokenCounter(of("langchain_anthropic", Asked)).describe()
+    assert "estimate" in TokenCounter(of("langchain_anthropic", CountsMessages)).describe()
 
 
 KINDS_OF_TEXT = {
@@ -346,7 +346,7 @@ KINDS_OF_TEXT = {
 @pytest.mark.parametrize("text", KINDS_OF_TEXT.values(), ids=KINDS_OF_TEXT)
 @pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
 def test_an_estimate_is_above_what_any_known_encoding_counts(text: str, encoding: str) -> None:
-    estimate = TokenCounter(of("langchain_anthropic", Asked))
+    estimate = TokenCounter(of("langchain_anthropic", CountsMessages))
     said = [HumanMessage(text)]
     assert estimate(said) > 1.3 * TokenCounter(encoding)(said)
 

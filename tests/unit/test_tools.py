@@ -9,7 +9,7 @@ import pytest
 from langchain_tokenbuffer._counting.tools import as_typescript
 
 
-def shown(schema: Any, **root: Any) -> str:
+def typescript_of(schema: Any, **root: Any) -> str:
     """What a model sees as the type of one required parameter."""
     parameters = {"properties": {"it": schema}, "required": ["it"], **root}
     text = as_typescript([{"function": {"name": "f", "parameters": parameters}}])
@@ -41,4 +41,4 @@ DEFINED = {"City": {"type": "string"}, "Self": {"$ref": "#/$defs/Self"}}
     ],
 )
 def test_a_parameters_type_is_shown_as_openai_shows_it(schema: Any, want: str) -> None:
-    assert shown(schema, **{"$defs": DEFINED}) == want
+    assert typescript_of(schema, **{"$defs": DEFINED}) == want

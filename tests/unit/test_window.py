@@ -59,7 +59,7 @@ def outcome(messages: Sequence[M], budget: Budget) -> Outcome:
     return list(seen.kept), seen.cut, seen.clamped
 
 
-def expected(messages: list[M], budget: Budget) -> Outcome:
+def reference_outcome(messages: list[M], budget: Budget) -> Outcome:
     reference = Reference(
         budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.drop_if_unclampable
     )
@@ -95,7 +95,7 @@ def kept(
 def test_every_window_is_that_of_the_reference(messages: list[M], budget: Budget) -> None:
     seen = outcome(messages, budget)
     event("raised" if seen is None else "clamped" if seen[2] else "as they are")
-    assert seen == expected(messages, budget)
+    assert seen == reference_outcome(messages, budget)
 
 
 @settings(max_examples=examples(400))
@@ -103,7 +103,7 @@ def test_every_window_is_that_of_the_reference(messages: list[M], budget: Budget
 def test_with_drop_if_unclampable_every_window_is_that_of_the_reference(
     messages: list[M], budget: Budget
 ) -> None:
-    assert outcome(messages, budget) == expected(messages, budget)
+    assert outcome(messages, budget) == reference_outcome(messages, budget)
 
 
 @settings(max_examples=examples(300))
@@ -158,7 +158,7 @@ def test_push_never_raises_and_returns_each_message_that_leaves_exactly_once(
     left: list[int] = []
     for m in messages:
         left += replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
-    replay._shortage = None  # what is in the window, also when it does not fit
+    replay.shortage = None  # what is in the window, also when it does not fit
     assert sorted(left) == list(replay.window().dropped)
 
 
@@ -174,9 +174,9 @@ def test_a_replay_pickles_in_the_middle_and_goes_on_as_if_it_had_not(
     try:
         seen = replay.window()
     except TokenBudgetError:
-        assert expected(messages, budget) is None
+        assert reference_outcome(messages, budget) is None
     else:
-        assert (list(seen.kept), seen.cut, seen.clamped) == expected(messages, budget)
+        assert (list(seen.kept), seen.cut, seen.clamped) == reference_outcome(messages, budget)
 
 
 @settings(max_examples=examples(300))
@@ -218,6 +218,13 @@ def test_a_replay_holds_the_window_and_not_the_conversation(oversize: Oversize) 
 
     # Indices grow by a byte or two; the number of messages held does not.
     assert held_after(400) < 1.3 * held_after(20)
+
+
+def test_a_message_with_an_index_of_its_own_leaves_a_gap_before_it() -> None:
+    replay = Replay(Budget(20))
+    for index, kind in ((3, "human"), (7, "ai")):
+        replay.push(MessageTokens(kind, 5), lambda _: 5, at=index)  # type: ignore[arg-type]
+    assert (replay.kept(), replay.cut, replay.count) == ([3, 7], 3, 8)
 
 
 def test_an_empty_conversation_has_an_empty_window() -> None:
@@ -634,7 +641,7 @@ def test_what_follows_an_empty_window_is_kept() -> None:
     assert seen.kept == (2,)
 
 
-# --- drop_if_unclampable ----------------------------------------------------------------------------------
+# --- drop_if_unclampable ------------------------------------------------------------------------
 
 
 def test_with_drop_if_unclampable_what_clamping_cannot_fit_is_left_out() -> None:

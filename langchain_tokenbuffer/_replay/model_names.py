@@ -6,14 +6,9 @@ import importlib
 import warnings
 
 from langchain_tokenbuffer import vocabularies
+from langchain_tokenbuffer._counting.providers import provider_named
 from langchain_tokenbuffer._counting.resolve import ModelName
 from langchain_tokenbuffer.counters import TokenCounter
-
-_PROFILED = (
-    # model names that begin so -> package and class that know their context
-    ("claude", "langchain_anthropic", "ChatAnthropic"),
-    ("", "langchain_openai", "ChatOpenAI"),
-)
 
 
 def counter_of(model: str) -> TokenCounter:
@@ -22,14 +17,14 @@ def counter_of(model: str) -> TokenCounter:
     Raises:
         ValueError: If it is the path of no such file.
     """
-    is_its_own = model in vocabularies.names() or model.endswith(".json")
-    return TokenCounter(model if is_its_own else ModelName(model))
+    is_tokenizer = model in vocabularies.names() or model.endswith(".json")
+    return TokenCounter(model if is_tokenizer else ModelName(model))
 
 
 def context_of(model: str) -> int | None:
     """Return how many tokens a model takes, where its installed provider package says so."""
-    package, kind = next(found for start, *found in _PROFILED if model.startswith(start))
     try:
+        package, kind = provider_named(model).profile or ("", "")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it is made to be asked, not to be called
             made = getattr(importlib.import_module(package), kind)(model=model, api_key="unused")

@@ -1,0 +1,261 @@
+"""A transcript under a budget, call by call: counted once, then numbers alone.
+
+The windows are those of `TokenBuffer`; where the transcript has tools, those of
+`TokenBufferMiddleware`, whose fixed part is rounded up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from langchain_tokenbuffer._window.budget import Budget, slack_of
+from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
+from langchain_tokenbuffer._window.driver import WindowDriver, WindowReason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from langchain_tokenbuffer._replay.transcripts import Transcript
+    from langchain_tokenbuffer.counters import TokenCounter
+
+CallReason: TypeAlias = WindowReason | Literal["over"]
+"""Why a window is what it is; `"over"`: not even clamping kept the budget, nothing was sent."""
+
+
+class Setting(NamedTuple):
+    """What is tried."""
+
+    max_tokens: int
+    trim_to: float
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a token of input costs; ratios, or money per million.
+
+    Attributes:
+        input: One that the provider has to read.
+        cached: One that its prompt cache serves.
+        write: One that it reads and keeps in the cache.
+        floor: Tokens from which on a request is cached, and a prefix served.
+    """
+
+    input: float = 1.0
+    cached: float = 0.1
+    write: float = 1.0
+    floor: int = 1024
+
+    def cached_tokens(self, reusable: int) -> int:
+        """Return how many tokens of a reusable prefix the cache serves."""
+        return reusable if reusable >= self.floor else 0
+
+    def cost(self, tokens: int, reusable: int) -> float:
+        """Return what a request costs whose first `reusable` tokens are the last one's."""
+        cached = self.cached_tokens(reusable)
+        fresh = self.write if tokens >= self.floor else self.input
+        return cached * self.cached + (tokens - cached) * fresh
+
+
+class Call(NamedTuple):
+    """One model call: what the model saw of the conversation, and what that cost.
+
+    Attributes:
+        number: From 1 on.
+        length: How many messages there were.
+        tokens: The request as sent, with its fixed part; where it is over, what it needs.
+        total_tokens: The request with every message.
+        reason: Why the window is what it is, in `TrimEvent`'s words.
+        reusable: How much of it begins as the last call's request did, in tokens.
+        cost: What it costs at the prices given.
+        clamped: Index to tokens of the kept messages that are shortened.
+        cut: Index at which the window's tail begins.
+        kept_before_cut: Indices of the kept messages before the cut.
+        left: Indices that left the window since the last call.
+        error: Why the budget could not be kept.
+    """
+
+    number: int
+    length: int
+    tokens: int
+    total_tokens: int
+    reason: CallReason
+    reusable: int
+    cost: float
+    clamped: Mapping[int, int]
+    cut: int = 0
+    kept_before_cut: tuple[int, ...] = ()
+    left: tuple[int, ...] = ()
+    error: str | None = None
+
+    @property
+    def dropped(self) -> int:
+        """How many messages the model does not see."""
+        return self.cut - len(self.kept_before_cut)
+
+
+class CountedTranscript:
+    """A transcript in numbers. Counts every message once, when it is made.
+
+    The counter has to be additive, as all are that are made of a name.
+
+    Attributes:
+        transcript: The transcript.
+        messages: Its messages in numbers.
+        cumulative: For each index, the tokens of the messages before it.
+        head_tokens: The tokens of the leading system messages.
+        fixed: What a request costs beside its messages, in tokens.
+        call_indices: For each call, how many messages came before it: there is one before every
+            AI message, and one at an open end. An AI message with nothing but system messages
+            before it is a greeting that no model was asked for.
+        min_tokens: Returns the fewest tokens to which the message at an index can be clamped.
+    """
+
+    def __init__(self, transcript: Transcript, counter: TokenCounter) -> None:
+        conversation = ConversationTokens(transcript.messages, MessageMeter(counter))
+        self.transcript = transcript
+        self.messages = conversation.numbers()
+        self.cumulative = [0, *accumulate(message.tokens for message in self.messages)]
+        kinds = [message.kind for message in self.messages]
+        head = next((i for i, kind in enumerate(kinds) if kind != "system"), len(kinds))
+        self.head_tokens = self.cumulative[head]
+        self.call_indices = [i for i, kind in enumerate(kinds) if i > head and kind == "ai"]
+        if kinds and kinds[-1] != "ai":
+            self.call_indices.append(len(kinds))
+        # With tools the middleware sends the first system message beside the conversation.
+        first = min(head, 1) if transcript.tools else 0
+        self._system_tokens = self.cumulative[first]
+        self.fixed = counter.constant
+        if transcript.tools:
+            whole = counter.count(transcript.messages[:first], tools=transcript.tools)
+            self.fixed = whole - self._system_tokens
+        self.min_tokens = cache(conversation.min_tokens)
+        self._shown_tokens = cache(
+            lambda index, tokens: sum(counter.tokens(conversation.show([index], {index: tokens})))
+        )
+
+    def budget(self, setting: Setting) -> Budget:
+        """Return the budget that `TokenBuffer` or, with tools, the middleware would run under."""
+        slack = 0
+        if self.transcript.tools:
+            slack = slack_of(setting.max_tokens, self.fixed + self._system_tokens)
+        return Budget(*setting, self.fixed + slack, slack)
+
+    @property
+    def longest(self) -> int:
+        """The tokens of the last call with every message."""
+        return self.fixed + self.cumulative[max(self.call_indices, default=0)]
+
+    def saved(self, clamped: Mapping[int, int]) -> dict[int, int]:
+        """Return by index what clamped messages show less than what is charged for them."""
+        return {i: tokens - self._shown_tokens(i, tokens) for i, tokens in clamped.items()}
+
+    def tokens_of(self, indices: Iterable[int]) -> int:
+        """Return the tokens of messages in full."""
+        return sum(self.messages[index].tokens for index in indices)
+
+
+def calls_of(counted: CountedTranscript, setting: Setting, prices: Prices) -> Iterator[Call]:
+    """Follow a transcript under a budget and yield every model call of it."""
+    driver = WindowDriver(counted.budget(setting))
+    is_cached = False  # the last call, which therefore was sent
+    for number, length in enumerate(counted.call_indices, 1):
+        for message in counted.messages[driver.count : length]:
+            driver.push(message, counted.min_tokens)
+        window, shortage = driver.call(), driver.shortage
+        clamped = {} if shortage else window.clamped
+        saved = counted.saved(clamped)
+        tokens = shortage.tokens if shortage else window.tokens - sum(saved.values())
+        reusable = window.reusable_tokens(saved) if is_cached and not shortage else 0
+        yield Call(
+            number=number,
+            length=length,
+            tokens=tokens,
+            total_tokens=window.total_tokens,
+            reason="over" if shortage else window.reason,
+            reusable=reusable,
+            cost=0.0 if shortage else prices.cost(tokens, reusable),
+            clamped=clamped,
+            cut=window.cut,
+            kept_before_cut=tuple(driver.kept_before_cut),
+            left=tuple(sorted(driver.left_since_call)),
+            error=str(shortage) if shortage else None,
+        )
+        is_cached = shortage is None
+
+
+def untrimmed_calls_of(counted: CountedTranscript, prices: Prices) -> Iterator[Call]:
+    """Yield every model call of a transcript as it is, whatever the model's context."""
+    last = 0
+    for number, length in enumerate(counted.call_indices, 1):
+        tokens = counted.fixed + counted.cumulative[length]
+        cost = prices.cost(tokens, last)
+        yield Call(number, length, tokens, tokens, "fits", reusable=last, cost=cost, clamped={})
+        last = tokens
+
+
+# --- over all calls -------------------------------------------------------------------------------
+
+
+@dataclass
+class Totals:
+    """What a way of sending conversations comes to, over all their calls.
+
+    Attributes:
+        calls: How many.
+        tokens: Sent, in all.
+        peak: The largest request sent.
+        cached: Of all tokens, what the prompt cache serves.
+        visible: Of the messages behind the system messages, what the model saw, in tokens.
+        total: The same with every message.
+        cost: At the prices given.
+        moved: Calls before which the cut moved.
+        clamped: Calls before which something was shortened.
+        over: Calls that were not sent: not even clamping kept the budget.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    peak: int = 0
+    cached: int = 0
+    visible: int = 0
+    total: int = 0
+    cost: float = 0.0
+    moved: int = 0
+    clamped: int = 0
+    over: int = 0
+
+    @property
+    def share(self) -> float:
+        """The share of the conversation that the model saw, over all calls."""
+        return self.visible / self.total if self.total else 1.0
+
+
+def totals_of(
+    simulated: Iterable[tuple[CountedTranscript, Iterable[Call]]], prices: Prices
+) -> Totals:
+    """Return what the calls of some conversations come to."""
+    totals = Totals()
+    for counted, calls in simulated:
+        beside = counted.fixed + counted.head_tokens
+        for call in calls:
+            totals.calls += 1
+            totals.total += call.total_tokens - beside
+            totals.moved += call.reason == "moved"
+            totals.clamped += call.reason == "clamped"
+            totals.over += call.reason == "over"
+            if call.reason != "over":
+                totals.tokens += call.tokens
+                totals.peak = max(totals.peak, call.tokens)
+                totals.visible += call.tokens - beside
+                totals.cached += prices.cached_tokens(call.reusable)
+                totals.cost += call.cost
+    return totals
+
+
+def untrimmed(transcripts: Iterable[CountedTranscript], prices: Prices) -> Totals:
+    """Return what never trimming comes to."""
+    calls = ((counted, untrimmed_calls_of(counted, prices)) for counted in transcripts)
+    return totals_of(calls, prices)
