@@ -292,11 +292,4 @@ def _calls(message: BaseMessage, *, as_written: bool) -> list[tuple[str, str]]:
         raw = [call.get("function") for call in _dicts(extra.get("tool_calls"))]
         functions = _dicts([*raw, extra.get("function_call")])
         calls = [(each.get("name"), each.get("arguments")) for each in functions]
-    return [
-        (as_text(name), args if isinstance(args, str) else _arguments(args, compact=as_written))
-        for name, args in calls
-    ]
-
-
-def _arguments(args: object, *, compact: bool) -> str:
-    return "" if args is None else as_json(args, compact=compact)
+    return [(as_text(name), as_text(args, compact=as_written)) for name, args in calls]

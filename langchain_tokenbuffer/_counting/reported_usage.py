@@ -169,7 +169,7 @@ def reports(messages: Sequence[BaseMessage], model: str | None) -> dict[int, Rep
     return {
         index: report
         for index, message in enumerate(messages)
-        if (report := report_of(message)) is not None and report.input > 0 and is_by(message, model)
+        if (report := report_by(model, message)) is not None and report.input > 0
     }
 
 

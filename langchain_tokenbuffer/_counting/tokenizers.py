@@ -170,16 +170,13 @@ def checked(count: Any, what: str) -> int:
     if isinstance(count, bool) or not hasattr(count, "__index__"):
         if inspect.iscoroutine(count):
             count.close()
-        msg = f"token_counter must return an int; {what} returned {count!r} ({_kind(count)})"
+        kind = "None" if count is None else type(count).__name__
+        msg = f"token_counter must return an int; {what} returned {count!r} ({kind})"
         raise TypeError(msg)
     if count < 0:
         msg = f"token_counter must not return a negative count; {what} returned {count}"
         raise ValueError(msg)
     return int(count)
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else type(value).__name__
 
 
 # tiktoken's regex overflows its stack on a million blanks, and a word of ten million letters takes

@@ -32,11 +32,11 @@ def as_json(value: object, *, compact: bool = False) -> str:
         return type(value).__name__
 
 
-def as_text(value: object) -> str:
+def as_text(value: object, *, compact: bool = False) -> str:
     """Return a text as it is, nothing for `None`, and the JSON text of anything else."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else as_json(value)
+    return value if isinstance(value, str) else as_json(value, compact=compact)
 
 
 def as_schema(tool: Any) -> dict[str, Any]:
