@@ -15,12 +15,7 @@ from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.budget import Budget, Oversize, Window
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
 from langchain_tokenbuffer._window.drivers import DriverCache
-from langchain_tokenbuffer._window.settings import (
-    checked_max_tokens,
-    checked_oversize,
-    checked_pin,
-    checked_trim_to,
-)
+from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_oversize, checked_pin, checked_trim_to
 from langchain_tokenbuffer.counters import CountedBy, TokenCounter
 
 if TYPE_CHECKING:
@@ -157,10 +152,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
     def budget(self) -> Budget:
         """Return the budget its windows are decided under."""
         return Budget(
-            max_tokens=self.max_tokens,
-            trim_to=self.trim_to,
-            fixed=self.token_counter.constant,
-            oversize=self.oversize,
+            max_tokens=self.max_tokens, trim_to=self.trim_to, fixed=self.token_counter.constant, oversize=self.oversize
         )
 
     def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:

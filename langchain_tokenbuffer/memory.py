@@ -31,11 +31,7 @@ from langchain_tokenbuffer._counting.resolve import unwrapped
 from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
 from langchain_tokenbuffer._window.budget import MessageTokens, Oversize
 from langchain_tokenbuffer._window.driver import WindowDriver
-from langchain_tokenbuffer._window.settings import (
-    checked_max_tokens,
-    checked_oversize,
-    checked_trim_to,
-)
+from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_oversize, checked_trim_to
 from langchain_tokenbuffer.buffer import TokenBuffer
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError

@@ -65,9 +65,7 @@ class RequestReader:
     """Reads requests into facts, with what reads a model and what counts a request's fixed part."""
 
     def __init__(
-        self,
-        read_model: Callable[[object], ModelFacts],
-        count_fixed: Callable[[Request, TokenCounter], int],
+        self, read_model: Callable[[object], ModelFacts], count_fixed: Callable[[Request, TokenCounter], int]
     ) -> None:
         self._read_model = read_model
         self._count_fixed = count_fixed

@@ -113,11 +113,7 @@ class ThreadState:
     # --- saving ---
 
     def save(
-        self,
-        conversation: AgentConversation,
-        call: CallWindow,
-        thinned: Sequence[int],
-        evicted: Sequence[BaseMessage],
+        self, conversation: AgentConversation, call: CallWindow, thinned: Sequence[int], evicted: Sequence[BaseMessage]
     ) -> dict[str, Any] | None:
         """Return the private state after a call; `None` if it stays as it is.
 
