@@ -1,7 +1,7 @@
 """Which message counter a model, an encoding name or a callable gets; and what a model is called.
 
-Models are told apart by who defined their counting, so that subclasses and forks are recognised
-and no provider's package is imported.
+Models are told apart by who defined their counting, so that subclasses and forks are recognised and no provider's
+package is imported.
 """
 
 from __future__ import annotations
@@ -28,12 +28,7 @@ from langchain_tokenbuffer._counting.message_counters import (
     RemoteCounter,
     TextCounter,
 )
-from langchain_tokenbuffer._counting.tokenizers import (
-    EncoderText,
-    FunctionText,
-    ScaledText,
-    TiktokenText,
-)
+from langchain_tokenbuffer._counting.tokenizers import EncoderText, FunctionText, ScaledText, TiktokenText
 from langchain_tokenbuffer.errors import TokenBufferError
 
 if TYPE_CHECKING:
@@ -77,8 +72,8 @@ def unwrapped(model: object) -> object:
 def model_name(model: object) -> str | None:
     """Return the name that says most about how a model counts.
 
-    `tiktoken_model_name` says it outright, `base_model_id` what is behind an inference profile; a
-    deployment's name counts only where it shows the model behind it.
+    `tiktoken_model_name` says it outright, `base_model_id` what is behind an inference profile; a deployment's name
+    counts only where it shows the model behind it.
     """
     names = providers.names_of(unwrapped(model))
     if "tiktoken_model_name" in names:
@@ -201,11 +196,7 @@ def _measured(encoder: Any, text: EncoderText) -> providers.ChatFormat | None:
     talk = [{"role": role, "content": "x"} for role in ("user", "assistant", "user")]
     try:
         sizes = [
-            len(
-                encoder.apply_chat_template(
-                    talk[:n], tokenize=True, add_generation_prompt=True, return_dict=False
-                )
-            )
+            len(encoder.apply_chat_template(talk[:n], tokenize=True, add_generation_prompt=True, return_dict=False))
             for n in (1, 2, 3)
         ]
     except Exception:  # noqa: BLE001  # a template may refuse anything
@@ -213,14 +204,10 @@ def _measured(encoder: Any, text: EncoderText) -> providers.ChatFormat | None:
     user, assistant = text("user") + text("x"), text("assistant") + text("x")
     around = max(sizes[1] - sizes[0] - assistant, sizes[2] - sizes[1] - user, 0)
     constant = max(0, sizes[0] - around - user)
-    return replace(
-        providers.OPEN_MODELS.chat_format, constant=constant, per_message=around, merged=0
-    )
+    return replace(providers.OPEN_MODELS.chat_format, constant=constant, per_message=around, merged=0)
 
 
-def _chat(
-    encoding: str, what: str, chat_format: providers.ChatFormat, *, borrowed: bool = False
-) -> MessageCounter:
+def _chat(encoding: str, what: str, chat_format: providers.ChatFormat, *, borrowed: bool = False) -> MessageCounter:
     cache = cache_named("chat", encoding, chat_format)
     text = TiktokenText(encoding)
     return ChatCounter(text, cache, what, chat_format, borrowed_tokenizer=borrowed)
@@ -243,9 +230,7 @@ def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> MessageCounter:
         return _of_openai(model, as_chat=True)
     kind = type(model).__name__
     if _may_ask(messages_by, exact):
-        counter = (
-            RemoteCounter if messages_by.startswith(providers.REMOTE_PACKAGES) else CallableCounter
-        )
+        counter = RemoteCounter if messages_by.startswith(providers.REMOTE_PACKAGES) else CallableCounter
         method = "get_num_tokens_from_messages"
         return counter(getattr(model, method), cache_of(model, method), f"{kind}.{method}")
     text_by = _definer(model, "get_num_tokens", "get_token_ids")
@@ -260,18 +245,13 @@ def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> MessageCounter:
 
 def _definer(model: object, *methods: str) -> str:
     """Return the module that defines the first of these methods which LangChain's base does not."""
-    modules = [
-        next(base.__module__ for base in type(model).__mro__ if method in base.__dict__)
-        for method in methods
-    ]
+    modules = [next(base.__module__ for base in type(model).__mro__ if method in base.__dict__) for method in methods]
     return next((module for module in modules if module != _BASE), _BASE)
 
 
 def _may_ask(definer: str, exact: Exact) -> bool:
     """Tell whether a model's own counting is to be asked: not LangChain's, which guesses."""
-    return definer != _BASE and (
-        exact == "remote" or not definer.startswith(providers.REMOTE_PACKAGES)
-    )
+    return definer != _BASE and (exact == "remote" or not definer.startswith(providers.REMOTE_PACKAGES))
 
 
 def _custom(model: object, ids: Callable[[str], list[int]], *, as_chat: bool) -> MessageCounter:

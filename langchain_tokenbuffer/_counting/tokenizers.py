@@ -179,9 +179,9 @@ def checked(count: Any, what: str) -> int:
     return int(count)
 
 
-# tiktoken's regex overflows its stack on a million blanks, and a word of ten million letters takes
-# it many seconds. Longer texts are taken in pieces, cut where every encoding of OpenAI's ends a
-# word, so that the count stays exact; only runs without such a place count a little high.
+# tiktoken's regex overflows its stack on a million blanks, and a word of ten million letters takes it many seconds.
+# Longer texts are taken in pieces, cut where every encoding of OpenAI's ends a word, so that the count stays exact;
+# only runs without such a place count a little high.
 _LONG = 500_000
 _REMEMBERED_FROM = 1_000
 _LETTERS = 6  # of a token, or more than most have
@@ -206,9 +206,9 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
 def _bounded(text: str, count: Callable[[str], int]) -> int:
     """Count a long text, in at most a second or two.
 
-    Ten megabytes of prose are 2.3 million tokens and counted exactly. What no context window
-    could hold any more, past `_MAX_COUNTED` tokens or characters in runs, counts a token for each
-    byte: the most that any byte-level encoding can make of it.
+    Ten megabytes of prose are 2.3 million tokens and counted exactly. What no context window could hold any more, past
+    `_MAX_COUNTED` tokens or characters in runs, counts a token for each byte: the most that any byte-level encoding can
+    make of it.
     """
     text = _SURROGATE.sub("\ufffd", text)  # else each piece would be encoded twice
     work = total = taken = 0
