@@ -151,9 +151,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
 
     def budget(self) -> Budget:
         """Return the budget its windows are decided under."""
-        return Budget(
-            max_tokens=self.max_tokens, trim_to=self.trim_to, fixed=self.token_counter.constant, oversize=self.oversize
-        )
+        return Budget(self.max_tokens, self.trim_to, self.token_counter.constant, oversize=self.oversize)
 
     def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
         """Say which units did not fit and were left out of the window."""

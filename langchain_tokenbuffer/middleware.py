@@ -191,8 +191,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         Raises:
             TokenBudgetError: If what must stay does not fit and `oversize` cannot make it fit.
             ValueError: If `max_tokens` needs a profile and the model has none; it says what to set.
-            TypeError: If the model cannot count, `pin` returns no bool, or `on_evict` is a
-                coroutine function.
+            TypeError: If the model cannot count, `pin` returns no bool, or `on_evict` is a coroutine function.
         """
         deliver = sync_handler(self.on_evict, _NEEDS_ASYNC)
         call = self._prepare(request)
@@ -232,8 +231,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
     def _retry(self, refused: RenderedCall, error: Exception) -> RenderedCall:
         """Return the call to try instead of one the provider found too long.
 
-        Raises:
-            Exception: The error itself, if it is no overflow, or no smaller request is possible.
+        Raises the error itself if it is no overflow, or no smaller request is possible.
         """
         overflowed = learn_limit(refused.plan, refused.tokens, error)
         try:
@@ -261,8 +259,8 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             return
         event = _event_of(call)
         logger.debug(
-            "%s: %d of %d tokens as sent, max_tokens %d; messages kept %d, dropped %d, clamped %d; "
-            "reusable prefix %d tokens",
+            "%s: %d of %d tokens as sent, max_tokens %d; messages kept %d, dropped %d, clamped %d; reusable prefix %d "
+            "tokens",
             event.reason,
             event.tokens_after,
             event.tokens_before,
@@ -318,10 +316,10 @@ _NEEDS_ASYNC = "on_evict is a coroutine function, which async runs await and syn
 def _checked_max_tokens(value: object) -> MaxTokens:
     if value is None:
         return None
-    if isinstance(value, tuple):
-        share = value[1] if len(value) == 2 and value[0] == "fraction" else None  # noqa: PLR2004
-        if isinstance(share, (int, float)) and not isinstance(share, bool) and 0 < share <= 1:
+    if not isinstance(value, tuple):
+        return checked_max_tokens(value)
+    match value:
+        case ("fraction", int() | float() as share) if share is not True and 0 < share <= 1:
             return ("fraction", float(share))
-        msg = f'max_tokens must be an int, None or ("fraction", f) with f in (0, 1], got {value!r}'
-        raise ValueError(msg)
-    return checked_max_tokens(value)
+    msg = f'max_tokens must be an int, None or ("fraction", f) with f in (0, 1], got {value!r}'
+    raise ValueError(msg)

@@ -46,9 +46,7 @@ class AgentConversation(ConversationTokens):
     def apply_earlier_calls(self, reported_from: int, clamped: Mapping[int, int]) -> None:
         """Apply what earlier calls say of the messages, before they are read into numbers.
 
-        Args:
-            reported_from: The index from which on replies report the usage of requests like this.
-            clamped: Index to tokens of what an earlier call clamped.
+        From `reported_from` on replies report the usage of requests like this; `clamped`: index to tokens.
         """
         self._clamped = clamped
         later = self.messages[reported_from:]

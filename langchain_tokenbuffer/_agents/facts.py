@@ -71,12 +71,7 @@ class RequestReader:
         self._count_fixed = count_fixed
 
     def facts(self, request: Request, settings: AgentSettings) -> RequestFacts:
-        """Return what is known of a request.
-
-        Raises:
-            ValueError: If `max_tokens` needs a profile and the model has none.
-            TypeError: If the model cannot count.
-        """
+        """Return what is known of a request; raise as `TokenBufferMiddleware.wrap_model_call` does."""
         model = self._read_model(request.model)
         counter = settings.token_counter or model.counter
         has_tools_or_format = bool(request.tools or request.response_format is not None)

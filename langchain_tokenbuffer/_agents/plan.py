@@ -60,11 +60,7 @@ class CallPlan:
 
 
 def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConversation, follow: Follow) -> CallPlan:
-    """Decide what a call is sent.
-
-    Raises:
-        TokenBudgetError: If what must stay does not fit and `oversize` cannot make it fit.
-    """
+    """Decide what a call is sent, or raise `TokenBudgetError`."""
     conversation.apply_earlier_calls(state.reported_from(conversation), state.clamped_tokens(conversation))
     with follow(conversation, state.billing(conversation), facts.model) as (driver, whole_tokens):
         kept = driver.kept()
@@ -94,8 +90,7 @@ def _thinned(
 def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:
     """Return what a refused call teaches, which was counted to so many tokens as it was sent.
 
-    Raises:
-        Exception: The error itself, if it does not say the request is too long, or if nothing smaller is allowed.
+    Raises the error itself if it does not say the request is too long, or if nothing smaller is allowed.
     """
     overflow = overflow_of(error)
     if overflow is None or plan.state.overflowed is not None:

@@ -73,8 +73,8 @@ def render(plan: CallPlan, request: Request) -> RenderedCall:
     if plan.call.clamped or plan.thinned or len(shown) < len(messages):
         sent = request.override(messages=cast("list[AnyMessage]", shown))
     evicted: list[BaseMessage] = []
-    if facts.settings.evict_from_state:
-        evicted = _evictable(_ids_left(plan), facts.read_messages(request.state["messages"]))
+    if facts.settings.evict_from_state and (left_ids := _ids_left(plan)):
+        evicted = _evictable(left_ids, facts.read_messages(request.state["messages"]))
     return RenderedCall(plan, request, sent, shown, tokens, evicted)
 
 
@@ -97,7 +97,7 @@ def _evictable(left_ids: set[str | None], stored: AgentConversation) -> list[Bas
     """
     evicted: list[BaseMessage] = []
     later_step_stays = False
-    for unit in reversed(stored.units() if left_ids else []):
+    for unit in reversed(stored.units()):
         is_question = stored.kinds[unit.start] == "human"
         has_left = left_ids.issuperset(stored.ids[unit.start : unit.stop])
         if has_left and not (is_question and later_step_stays):
@@ -116,5 +116,4 @@ def _ids_left(plan: CallPlan) -> set[str | None]:
     if end == len(conversation.messages):  # no tail: the newest turn was left out
         end = max((i for i, kind in enumerate(conversation.kinds) if kind == "human"), default=0)
     left = {index for index in plan.dropped if index < end and conversation.ids[index]}
-    units = conversation.units() if left else ()
-    return {conversation.ids[i] for unit in units if left.issuperset(unit) for i in unit}
+    return {conversation.ids[i] for unit in conversation.units() if left.issuperset(unit) for i in unit}

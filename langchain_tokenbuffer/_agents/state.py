@@ -59,17 +59,11 @@ class ThreadState:
 
     def reported_from(self, conversation: AgentConversation) -> int:
         """Return the index from which on replies report the usage of requests with these settings."""
-        if self.overflowed is not None or not self._facts.uses_reports:
-            return len(conversation.messages)
-        return self._anchored(conversation)[0]
+        return self._earlier_reports(conversation)[0]
 
     def billing(self, conversation: AgentConversation) -> Billing:
         """Return how counts become bills, by the reports before those."""
-        anchor, first_unreported = NO_ANCHOR, 0
-        if self.overflowed is not None:
-            _, anchor, first_unreported = self.overflowed
-        elif self._facts.uses_reports:
-            _, anchor, first_unreported = self._anchored(conversation)
+        _, anchor, first_unreported = self._earlier_reports(conversation)
         return Billing(
             self.budget,
             reserved=self._facts.settings.reserve_tokens,
@@ -79,17 +73,17 @@ class ThreadState:
             first_unreported=first_unreported,
         )
 
-    def _anchored(self, conversation: AgentConversation) -> tuple[int, Anchor, int]:
+    def _earlier_reports(self, conversation: AgentConversation) -> tuple[int, Anchor, int]:
         """Return the first index whose report counts, the anchor before it, and the first index that does not cover.
 
         Where nothing is known, all replies are taken to answer requests with these settings.
         """
+        if self.overflowed is not None:
+            return len(conversation.messages), self.overflowed.anchor, self.overflowed.first_unreported
         anchored = self.raw.get("anchored")
-        if anchored is None:
-            return 0, NO_ANCHOR, 0
-        if self.raw["basis"] != self.basis:
+        if not self._facts.uses_reports or (anchored and self.raw["basis"] != self.basis):
             return len(conversation.messages), NO_ANCHOR, 0
-        last_id, anchor, first_unreported_id = anchored
+        last_id, anchor, first_unreported_id = anchored or (None, None, None)
         if last_id is None:  # since the beginning
             return 0, NO_ANCHOR, 0
         places = {each: index for index, each in enumerate(conversation.ids)}
@@ -117,11 +111,7 @@ class ThreadState:
     ) -> dict[str, Any] | None:
         """Return the private state after a call; `None` if it stays as it is.
 
-        Args:
-            conversation: All messages of the request.
-            call: The window that was sent.
-            thinned: The messages whose thinking was left out.
-            evicted: What later calls do not see.
+        `thinned` are the indices whose thinking was left out, `evicted` the messages that later calls do not see.
         """
         evicts = self._facts.settings.evict_from_state
         # Later replays cannot find this out: messages are deleted, or windows so far were under another limit.
@@ -156,8 +146,8 @@ class ThreadState:
         self, conversation: AgentConversation, call: CallWindow, left: set[str | None]
     ) -> dict[str, Any]:
         """Return the clamped tokens that a replay can no longer find out without the deleted messages."""
-        named = {conversation.ids[index]: tokens for index, tokens in call.clamped.items()}
-        clamped = {name: tokens for name, tokens in named.items() if name}
+        ids = conversation.ids
+        clamped = {name: tokens for index, tokens in call.clamped.items() if (name := ids[index])}
         if not clamped:
             return {}
         marks = conversation.fingerprints(clamped, without=left)
