@@ -1,8 +1,7 @@
 """The tokens of a conversation or a whole request, each message counted once.
 
-`TokenCounter` asks the model, as LangChain does, and repairs what the model gets wrong: it is
-additive where the model's count is, caches every count by the message's content, and raises neither
-on a text nor on a model's name.
+`TokenCounter` asks the model, as LangChain does, and repairs what the model gets wrong: it is additive where the
+model's count is, caches every count by the message's content, and raises neither on a text nor on a model's name.
 """
 
 from __future__ import annotations
@@ -32,32 +31,29 @@ CountedBy: TypeAlias = (
     "BaseLanguageModel[Any] | Runnable[Any, AIMessage] | str | PathLike[str] | Encoder "
     "| CountMessages | TokenCounter | ModelName"
 )
-"""What `token_counter` takes: a model, also one with bound tools or fallbacks, an encoding name,
-the path of a `tokenizer.json`, a tokenizer object, or a callable on a list of messages."""
+"""What `token_counter` takes: a model, also one with bound tools or fallbacks, an encoding name, the path of a
+`tokenizer.json`, a tokenizer object, or a callable on a list of messages."""
 Tool: TypeAlias = "dict[str, Any] | type | Callable[..., Any] | BaseTool"
 
 
 class TokenCounter:
     """Counts what a conversation costs, each message once.
 
-    Law: the counts of unchanged messages are never taken twice. They are cached process-wide with
-    the tokenizer, by content, so a new counter over the same model finds them too, and a message
-    that is changed is counted anew. Edge: the cache is bounded (`REMEMBERED` messages a tokenizer)
-    and holds hashes, no texts; a changed message would go unseen only at a collision of 64-bit
-    hashes.
+    Law: the counts of unchanged messages are never taken twice. They are cached process-wide with the tokenizer, by
+    content, so a new counter over the same model finds them too, and a message that is changed is counted anew. Edge:
+    the cache is bounded (`REMEMBERED` messages a tokenizer) and holds hashes, no texts; a changed message would go
+    unseen only at a collision of 64-bit hashes.
 
     It has LangChain's own shape, so it also plugs into `trim_messages(token_counter=...)`,
     `SummarizationMiddleware(token_counter=...)` and `ContextEditingMiddleware(token_counter=...)`.
 
     Args:
-        token_counter: What counts. A chat model or LLM (bound tools and options are seen
-            through), an encoding name of tiktoken (counted in OpenAI's chat format), a tokenizer
-            object or the path of a `tokenizer.json` (in its chat template, else as before),
-            another `TokenCounter`, or any callable from a list of messages to an int, such as
-            `len` or `count_tokens_approximately`.
-        exact: `"local"` never asks a provider; a model whose own counting is a remote call is
-            estimated instead. `"remote"` asks it, once a count. Another `TokenCounter` brings its
-            own.
+        token_counter: What counts. A chat model or LLM (bound tools and options are seen through), an encoding name of
+            tiktoken (counted in OpenAI's chat format), a tokenizer object or the path of a `tokenizer.json` (in its
+            chat template, else as before), another `TokenCounter`, or any callable from a list of messages to an int,
+            such as `len` or `count_tokens_approximately`.
+        exact: `"local"` never asks a provider; a model whose own counting is a remote call is estimated instead.
+            `"remote"` asks it, once a count. Another `TokenCounter` brings its own.
 
     Raises:
         TypeError: If `token_counter` is none of these.
@@ -104,20 +100,19 @@ class TokenCounter:
     ) -> int:
         """Return what a whole request costs, in tokens: messages, tools and response format.
 
-        Law: for OpenAI's chat models it is what the bill says, `usage.prompt_tokens`. Which
-        constants are published and which are fitted, on how many requests and with what residual,
-        says `ChatFormat`; what no rule is known for rounds up. Edge: a bill also depends on what
-        is not asked here, such as `tool_choice` (up to 10 tokens) or another provider's thinking.
+        Law: for OpenAI's chat models it is what the bill says, `usage.prompt_tokens`. Which constants are published and
+        which are fitted, on how many requests and with what residual, says `ChatFormat`; what no rule is known for
+        rounds up. Edge: a bill also depends on what is not asked here, such as `tool_choice` (up to 10 tokens) or
+        another provider's thinking.
 
         Args:
             messages: The messages of the request.
             tools: Whatever `bind_tools` takes.
             response_format: A pydantic class, a JSON schema, or OpenAI's dict around one.
-            anchor: States that `messages` is the complete conversation as it was sent. Where
-                counting is an estimate the usage that the last AI message reports then stands for
-                everything up to it, tools included, and only what follows is estimated. Where it
-                is exact the report says what stood beside the messages. Reports of another model
-                are ignored; without any the count is as without an anchor.
+            anchor: States that `messages` is the complete conversation as it was sent. Where counting is an estimate
+                the usage that the last AI message reports then stands for everything up to it, tools included, and only
+                what follows is estimated. Where it is exact the report says what stood beside the messages. Reports of
+                another model are ignored; without any the count is as without an anchor.
         """
         messages = as_messages(messages)
         if anchor:
@@ -172,9 +167,7 @@ class TokenCounter:
         key = self._counter.key
         return [key(message) for message in messages]
 
-    def tokens(
-        self, messages: Sequence[BaseMessage], keys: Sequence[int] | None = None
-    ) -> list[int]:
+    def tokens(self, messages: Sequence[BaseMessage], keys: Sequence[int] | None = None) -> list[int]:
         """Return what each message adds to the count, in tokens.
 
         Where the counter is not additive, what it costs alone.
@@ -205,9 +198,7 @@ class TokenCounter:
     def __eq__(self, other: object) -> bool:
         """Tell whether both count the same way with the same thing."""
         return (
-            isinstance(other, TokenCounter)
-            and self.exact == other.exact
-            and self.token_counter == other.token_counter
+            isinstance(other, TokenCounter) and self.exact == other.exact and self.token_counter == other.token_counter
         )
 
     __hash__ = None  # type: ignore[assignment]  # models are not hashable

@@ -19,11 +19,7 @@ class TokenBufferError(Exception):
 class TokenBudgetError(TokenBufferError):
     """What must stay does not fit, and `oversize` forbids or cannot make it fit.
 
-    Args:
-        message: What happened, both numbers and what they are made of.
-        tokens: What the smallest allowed window needs, in tokens.
-        max_tokens: The budget it does not fit, in tokens.
-        made_of: What the tokens are made of, by name.
+    Its message says what happened, both numbers and what they are made of.
 
     Attributes:
         tokens: What the smallest allowed window needs, in tokens.
@@ -31,14 +27,7 @@ class TokenBudgetError(TokenBufferError):
         made_of: What the tokens are made of, by name; empty where only the whole is known.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        tokens: int,
-        max_tokens: int,
-        made_of: Mapping[str, int] | None = None,
-    ) -> None:
+    def __init__(self, message: str, *, tokens: int, max_tokens: int, made_of: Mapping[str, int] | None = None) -> None:
         """Keep the numbers beside the message."""
         super().__init__(message)
         self.tokens = tokens
@@ -66,7 +55,5 @@ class TokenBudgetError(TokenBufferError):
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with the numbers: `Exception` alone would pass on only the message."""
         made_of = self.made_of
-        rebuilt = partial(
-            TokenBudgetError, tokens=self.tokens, max_tokens=self.max_tokens, made_of=made_of
-        )
+        rebuilt = partial(TokenBudgetError, tokens=self.tokens, max_tokens=self.max_tokens, made_of=made_of)
         return rebuilt, (str(self),)

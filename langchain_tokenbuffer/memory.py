@@ -224,7 +224,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
                 a lambda around one, raises after the turn was stored; nothing is deleted.
         """
         handler = self.on_evict
-        if handler is not None and is_async(handler):
+        if is_async(handler):
             msg = f"{_ASYNC_ON_EVICT} Nothing was stored."
             raise TypeError(msg)
         turn = self._turn(inputs, outputs)
@@ -298,12 +298,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
 
 
 class _Buffer(TokenBuffer):
-    """The buffer of a memory: leaves out what does not fit even when clamped, and warns once.
-
-    Attributes:
-        settings: The memory's, when it was made.
-        warned: Whether it has warned since the memory last showed a window.
-    """
+    """The buffer of a memory: leaves out what does not fit even when clamped, and warns once."""
 
     def __init__(self, memory: ConversationTokenBufferMemory, settings: tuple[object, ...]) -> None:
         limit, llm = memory.max_token_limit, memory.llm
@@ -327,13 +322,14 @@ class _Buffer(TokenBuffer):
 
     @override
     def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
-        if errors and self._turns:  # without turns an empty window is what was asked for
-            self.warned = True
-            if self.oversize == "drop":
-                super().log_dropped(errors)
-                return
-            for error in errors:
-                warnings.warn(f"Left out of the window: {error}", stacklevel=2)
+        if not errors or not self._turns:  # without turns an empty window is what was asked for
+            return
+        self.warned = True
+        if self.oversize == "drop":
+            super().log_dropped(errors)
+            return
+        for error in errors:
+            warnings.warn(f"Left out of the window: {error}", stacklevel=2)
 
     def raise_or_warn(self, error: TokenBudgetError) -> None:
         """Raise if that was asked for; else warn, unless it did since the last window."""
@@ -388,8 +384,7 @@ class _StoreWindow:
             # Equal messages may have taken the places of those seen before.
             self._messages = dict(zip(self._messages, messages, strict=False))
             self._grow(buffer.read(messages[len(self._messages) :]))
-            kept, clamped = self._driver.kept(), self._driver.clamped()
-            return meter.show(self._messages, kept, clamped)
+            return meter.show(self._messages, self._driver.kept(), self._driver.clamped())
 
     def catch_up(self, turn: _Counted, *, delete: bool) -> None:
         """Follow what was stored since, as a rule a turn; delete what leaves, if that is all."""

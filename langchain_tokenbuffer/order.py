@@ -47,23 +47,21 @@ class Violation:
 def validate(messages: Sequence[BaseMessage], *, strict: bool = False) -> list[Violation]:
     """Return what providers refuse about the order of a conversation, by index.
 
-    A step is an AI message with the results behind it, up to the next AI or human message. Inside
-    it results pair with calls by id, equal ids in order of appearance: real models repeat ids
-    within a conversation, so ids are never looked up across steps.
+    A step is an AI message with the results behind it, up to the next AI or human message. Inside it results pair with
+    calls by id, equal ids in order of appearance: real models repeat ids within a conversation, so ids are never looked
+    up across steps.
 
-    Codes: `orphan_result` (a result without a call before it in its step), `missing_result` (a
-    call without its result, in a step that is over) and `first_not_human` (what follows the
-    leading system messages, up to the first human message). The last step may still be running,
-    and a conversation without a human message is not checked for
+    Codes: `orphan_result` (a result without a call before it in its step), `missing_result` (a call without its result,
+    in a step that is over) and `first_not_human` (what follows the leading system messages, up to the first human
+    message). The last step may still be running, and a conversation without a human message is not checked for
     `first_not_human`.
 
     Args:
         messages: The conversation, with its system messages.
-        strict: Also what only some providers refuse: `late_system` (a system message behind the
-            leading ones), `consecutive_human` (a human message directly behind another),
-            `ends_with_ai`, `open_step` (the last step lacks results), `empty_text` (a message
-            without content, or a blank text block), `unknown_role`; and `first_not_human` also
-            where there is no human message at all. Then `[]` means that every provider we know
+        strict: Also what only some providers refuse: `late_system` (a system message behind the leading ones),
+            `consecutive_human` (a human message directly behind another), `ends_with_ai`, `open_step` (the last step
+            lacks results), `empty_text` (a message without content, or a blank text block), `unknown_role`; and
+            `first_not_human` also where there is no human message at all. Then `[]` means that every provider we know
             accepts it.
 
     Returns:
@@ -81,14 +79,14 @@ def validate(messages: Sequence[BaseMessage], *, strict: bool = False) -> list[V
 def repair(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], list[Violation]]:
     """Return a conversation that providers accept, and what was done about each violation.
 
-    Law: `validate` finds nothing in what is returned, and what is in order comes back as it is, as
-    the same objects. A result that stands behind the wrong step is moved to its call; one without
-    a call is left out; a call whose step is over gets a result that says there is none; what
-    stands before the first human message is left out, except system messages. A message without
-    content is left out, or says so where something hangs on it. Repairing twice is repairing once.
+    Law: `validate` finds nothing in what is returned, and what is in order comes back as it is, as the same objects. A
+    result that stands behind the wrong step is moved to its call; one without a call is left out; a call whose step is
+    over gets a result that says there is none; what stands before the first human message is left out, except system
+    messages. A message without content is left out, or says so where something hangs on it. Repairing twice is
+    repairing once.
 
-    Edge: the last step may still be running, so its open calls stay open: append the next human
-    message first if it is not. Nothing is done about the other codes of `strict`.
+    Edge: the last step may still be running, so its open calls stay open: append the next human message first if it is
+    not. Nothing is done about the other codes of `strict`.
 
     Args:
         messages: The conversation. Never changed; messages that have to change are copied.
@@ -196,9 +194,7 @@ class _Repair:
             else:
                 self._put(index, message, kind)
         self._close(kinds)
-        self.messages = [
-            message for place in self._places for message in (place.message, *place.behind)
-        ]
+        self.messages = [message for place in self._places for message in (place.message, *place.behind)]
 
     def _did(self, code: Code, index: int, detail: str) -> None:
         self.done.append(Violation(code, index, detail))

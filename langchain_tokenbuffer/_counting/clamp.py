@@ -1,7 +1,7 @@
 """Shortening one message that does not fit: the beginning and the end stay, around a marker.
 
-Only texts that the table of block types allows are shortened. Tool-call arguments, thinking, images
-and files stay: their providers check them, or they would mean something else.
+Only texts that the table of block types allows are shortened. Tool-call arguments, thinking, images and files stay:
+their providers check them, or they would mean something else.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Counter(Protocol):
 def clamp(message: BaseMessage, tokens: int, counter: Counter) -> BaseMessage:
     """Return a copy of a message whose texts are shortened until it costs at most `tokens`.
 
-    Law: it costs at most `tokens`, provided that is at least `min_tokens(message)`. Texts are cut
-    on token boundaries where the counter has an encoding, else between characters, and never
-    between the two halves of a surrogate pair. The biggest texts are shortened first.
+    Law: it costs at most `tokens`, provided that is at least `min_tokens(message)`. Texts are cut on token boundaries
+    where the counter has an encoding, else between characters, and never between the two halves of a surrogate pair.
+    The biggest texts are shortened first.
     """
     key = (counter.keys([message])[0], tokens)
     excerpts = counter.count_cache.excerpts.get(key)
@@ -62,9 +62,8 @@ def min_tokens(message: BaseMessage, counter: Counter) -> int:
 
 
 _MAX_JOIN_GAIN = 16
-"""More than what a text gains where it is joined, in tokens or characters. Only an excerpt that
-leaves nearly all of a text may be longer than it, so only such are measured; the whole message
-is, in any case."""
+"""More than what a text gains where it is joined, in tokens or characters. Only an excerpt that leaves nearly all of a
+text may be longer than it, so only such are measured; the whole message is, in any case."""
 
 
 def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[int, Excerpt]:
@@ -76,8 +75,8 @@ def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[int, 
     low, high = 0, texts.longest
     if texts.in_tokens:
         high = min(high, tokens + 1)  # no text costs less than its tokens
-    # Each try tokenizes the text again, and the level is next to where the lengths add up, so the
-    # search begins there and goes away from it in growing steps.
+    # Each try tokenizes the text again, and the level is next to where the lengths add up, so the search begins there
+    # and goes away from it in growing steps.
     level, step = texts.level(full, tokens), 1
     while low + 1 < high:
         if not low < level < high:

@@ -38,16 +38,12 @@ _PAGE, _BYTES_OF_PAGE = 3000, 100_000
 _MAX_DEPTH = 32
 
 
-def content_tokens(
-    content: object, count: Callable[[str], int], images: Images, *, has_calls: bool
-) -> int:
+def content_tokens(content: object, count: Callable[[str], int], images: Images, *, has_calls: bool) -> int:
     """Return what a content that is no string costs; where calls are listed, blocks repeat them."""
     if not isinstance(content, (list, tuple)):
         return count(as_json(content)) if content else 0
     return sum(
-        0
-        if has_calls and block_type(block).billing == "listed"
-        else _block_tokens(block, count, images, 0)
+        0 if has_calls and block_type(block).billing == "listed" else _block_tokens(block, count, images, 0)
         for block in content
     )
 
@@ -58,9 +54,7 @@ def _block_tokens(block: object, count: Callable[[str], int], images: Images, de
     row = block_type(block)
     if row.billing == "text":
         texts = [text for key in row.text_keys if isinstance(text := block.get(key), str)]
-        return (
-            sum(map(count, texts)) if texts else _json_tokens(block, OPAQUE, count, images, depth)
-        )
+        return sum(map(count, texts)) if texts else _json_tokens(block, OPAQUE, count, images, depth)
     if row.billing == "image":
         return image_tokens(block, images)
     if row.billing == "pages":
@@ -70,9 +64,7 @@ def _block_tokens(block: object, count: Callable[[str], int], images: Images, de
     return _json_tokens(block, row, count, images, depth)
 
 
-def _json_tokens(
-    block: dict[str, Any], row: BlockType, count: Callable[[str], int], images: Images, depth: int
-) -> int:
+def _json_tokens(block: dict[str, Any], row: BlockType, count: Callable[[str], int], images: Images, depth: int) -> int:
     total, rest = 0, dict(block)
     for key in row.text_keys if depth < _MAX_DEPTH else ():
         value = block.get(key)
@@ -96,15 +88,15 @@ def _streamed_tokens(block: dict[str, Any], billing: Billing) -> int:
 def _page_tokens(block: dict[str, Any], count: Callable[[str], int]) -> int:
     values = list(_values(block))
     is_text = any(isinstance(value, str) and value.startswith(_TEXT_TYPES) for value in values)
+    if not is_text:
+        data = next((data for value in values if (data := _data_in(value)) is not None), b"")
+        return _PAGE * max(len(_PDF_PAGE.findall(data)), -(-len(data) // _BYTES_OF_PAGE), 1)
     for value in values:
-        data = _data_in(value)
-        if data is not None and is_text:
+        if (data := _data_in(value)) is not None:
             return count(data.decode(errors="replace"))
-        if data is not None:
-            return _PAGE * max(len(_PDF_PAGE.findall(data)), -(-len(data) // _BYTES_OF_PAGE), 1)
-        if is_text and isinstance(value, str) and len(value) >= _SHORT:
+        if isinstance(value, str) and len(value) >= _SHORT:
             return count(value)  # a text given as it is
-    return count(as_json(block)) if is_text else _PAGE
+    return count(as_json(block))
 
 
 _TEXT_TYPES = ("text/", "data:text/", "application/json")

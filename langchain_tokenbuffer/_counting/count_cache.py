@@ -1,7 +1,7 @@
 """Counts taken once: cached by content, with the tokenizer they belong to.
 
-The key of a message is a hash of all that its tokens can depend on, so an entry is two ints, no
-texts; and a message that is changed, also in place, is another message.
+The key of a message is a hash of all that its tokens can depend on, so an entry is two ints, no texts; and a message
+that is changed, also in place, is another message.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 REMEMBERED = 1 << 18
-"""How many counts are cached for one tokenizer (about 150 bytes each): a message's, its smallest
-clamp's, a role's or a name's. Beyond that the oldest quarter goes."""
+"""How many counts are cached for one tokenizer (about 150 bytes each): a message's, its smallest clamp's, a role's or a
+name's. Beyond that the oldest quarter goes."""
 CLAMPED = REMEMBERED >> 2
-"""How many clamped messages are cached for one tokenizer (about 500 bytes each). More in one window
-would take over 700,000 tokens."""
+"""How many clamped messages are cached for one tokenizer (about 500 bytes each). More in one window would take over
+700,000 tokens."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -115,8 +115,8 @@ def cache_of_callable(function: Any) -> CountCache:
 def key_of(message: BaseMessage) -> int:
     """Hash what a message is billed by. Hot: asked of every message at every model call.
 
-    Every change is seen, also one deep inside a block or an argument. A longer text does not cost
-    more: a string keeps its own hash, and only other values are marshalled.
+    Every change is seen, also one deep inside a block or an argument. A longer text does not cost more: a string keeps
+    its own hash, and only other values are marshalled.
     """
     fields, kind = message.__dict__, message.__class__
     try:

@@ -1,7 +1,7 @@
 """What an image costs, by its provider's published formula, from its header alone.
 
-Nothing is decoded and no address is fetched: PNG, JPEG, GIF and WebP say their size in their first
-bytes. Where the size cannot be known an image costs the most the formula allows.
+Nothing is decoded and no address is fetched: PNG, JPEG, GIF and WebP say their size in their first bytes. Where the
+size cannot be known an image costs the most the formula allows.
 """
 
 from __future__ import annotations
@@ -157,10 +157,7 @@ def _webp(head: bytes) -> Size:
         (bits,) = struct.unpack("<I", head[21:25])
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if kind == b"VP8X" and len(head) >= 30:  # noqa: PLR2004  # the header's length
-        return (
-            int.from_bytes(head[24:27], "little") + 1,
-            int.from_bytes(head[27:30], "little") + 1,
-        )
+        return (int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1)
     return None
 
 

@@ -8,26 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_core.messages import (
-    AIMessage,
-    BaseMessage,
-    HumanMessage,
-    SystemMessage,
-    get_buffer_string,
-)
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, get_buffer_string
 
 from langchain_tokenbuffer._counting.content import content_tokens
 from langchain_tokenbuffer._counting.count_cache import CountCache, frozen, key_of, whole_key_of
 from langchain_tokenbuffer._counting.providers import ChatFormat
 from langchain_tokenbuffer._counting.tokenizers import checked
-from langchain_tokenbuffer._counting.tools import (
-    as_format,
-    as_json,
-    as_parallel,
-    as_schema,
-    as_text,
-    as_typescript,
-)
+from langchain_tokenbuffer._counting.tools import as_format, as_json, as_parallel, as_schema, as_text, as_typescript
 
 if TYPE_CHECKING:
     from langchain_tokenbuffer._counting.tokenizers import CountText, TiktokenText
@@ -73,9 +60,8 @@ _PARALLEL = 2
 class ChatCounter(MessageCounter):
     """A chat format over an encoding: OpenAI's, or a borrowed one where the count is estimated.
 
-    Law: without tool calls it is what langchain-openai counts: 3 a message, 1 for a name, 3 once.
-    Edge: a step with tool calls follows the bill instead, and what no format has a rule for is
-    counted high.
+    Law: without tool calls it is what langchain-openai counts: 3 a message, 1 for a name, 3 once. Edge: a step with
+    tool calls follows the bill instead, and what no format has a rule for is counted high.
     """
 
     def __init__(
@@ -147,9 +133,8 @@ class ChatCounter(MessageCounter):
     def _as_written(self, messages: Messages) -> int:
         """What tool calls cost less as models write them than as LangChain sends them again.
 
-        A model writes its arguments without the spaces of `json.dumps`, and the recorded bills are
-        of requests that repeat them so. The tokens of a message keep the spaces: in a window they
-        are sent.
+        A model writes its arguments without the spaces of `json.dumps`, and the recorded bills are of requests that
+        repeat them so. The tokens of a message keep the spaces: in a window they are sent.
         """
         return sum(
             self._tokens_of_calls(_calls(message, as_written=True))
@@ -239,8 +224,8 @@ _SAMPLES: tuple[BaseMessage, ...] = (
     HumanMessage(content="x"),
     AIMessage(content="Yes" * 33, **_REPORT),
 )
-"""Lengths of no common factor, so that a count that rounds its sum betrays itself; replies that
-report a usage, so that a count that scales by it does."""
+"""Lengths of no common factor, so that a count that rounds its sum betrays itself; replies that report a usage, so that
+a count that scales by it does."""
 
 
 def _probe(count: Callable[[Messages], int]) -> tuple[bool, int]:
@@ -250,8 +235,7 @@ def _probe(count: Callable[[Messages], int]) -> tuple[bool, int]:
         constant = alone[0] + alone[1] - count(_SAMPLES[:2])
         sizes = range(2, len(_SAMPLES) + 1)
         additive = (
-            all(count(_SAMPLES[:n]) == sum(alone[:n]) - (n - 1) * constant for n in sizes)
-            and min(alone) >= constant
+            all(count(_SAMPLES[:n]) == sum(alone[:n]) - (n - 1) * constant for n in sizes) and min(alone) >= constant
         )
     except (TypeError, AttributeError) as error:
         error.add_note("token_counter is called with a list of messages and returns an int.")
@@ -292,11 +276,4 @@ def _calls(message: BaseMessage, *, as_written: bool) -> list[tuple[str, str]]:
         raw = [call.get("function") for call in _dicts(extra.get("tool_calls"))]
         functions = _dicts([*raw, extra.get("function_call")])
         calls = [(each.get("name"), each.get("arguments")) for each in functions]
-    return [
-        (as_text(name), args if isinstance(args, str) else _arguments(args, compact=as_written))
-        for name, args in calls
-    ]
-
-
-def _arguments(args: object, *, compact: bool) -> str:
-    return "" if args is None else as_json(args, compact=compact)
+    return [(as_text(name), as_text(args, compact=as_written)) for name, args in calls]

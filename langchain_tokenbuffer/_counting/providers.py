@@ -1,7 +1,6 @@
 """What is known of each provider, one row each: adding a provider is adding a row.
 
-A provider is recognised by its models' classes and names, so that no provider's package is
-imported.
+A provider is recognised by its models' classes and names, so that no provider's package is imported.
 """
 
 from __future__ import annotations
@@ -18,27 +17,25 @@ _TILES = Tiles(85, 170)
 class ChatFormat:
     """What a chat format costs beside its texts, in tokens. The defaults are GPT-4's and GPT-4o's.
 
-    Published are `constant`, `per_message` and `per_name` (OpenAI cookbook), and `result` is what
-    langchain-openai takes. The others are fitted on recorded requests, those of gpt-4o and gpt-4.1
-    here, those of reasoning models where their format is made; "residual" is bill less count.
+    Published are `constant`, `per_message` and `per_name` (OpenAI cookbook), and `result` is what langchain-openai
+    takes. The others are fitted on recorded requests, those of gpt-4o and gpt-4.1 here, those of reasoning models where
+    their format is made; "residual" is bill less count.
 
     Attributes:
         constant: Once, for the reply's beginning.
         per_message: For each message, beside role and content.
         per_name: For a message's name, beside its text.
         result: For a tool result's call id.
-        call: For a tool call beside its name, said twice, and its arguments. 11 calls in 8
+        call: For a tool call beside its name, said twice, and its arguments. 11 calls in 8 requests, residual 0.
+        tools: For binding tools, beside what `as_typescript` shows. The cookbook's example, 14 validated cases and 19
             requests, residual 0.
-        tools: For binding tools, beside what `as_typescript` shows. The cookbook's example, 14
-            validated cases and 19 requests, residual 0.
-        merged: What the tools cost less when the first message is a system message, which they
-            share. Of these, the 20 with a system message.
-        billed: What is billed beside the constant; for reasoning models one less. 12 requests,
-            residual 0.
-        response_format: For a response format beside what `as_format` shows. 2 requests, residual
-            0; without tools and a system message it opens one, which rounds up.
-        parallel: Whether several calls of one message are sent as one. 1 request, residual -1.
-            Else each is charged as a message of its own, which rounds up.
+        merged: What the tools cost less when the first message is a system message, which they share. Of these, the 20
+            with a system message.
+        billed: What is billed beside the constant; for reasoning models one less. 12 requests, residual 0.
+        response_format: For a response format beside what `as_format` shows. 2 requests, residual 0; without tools and
+            a system message it opens one, which rounds up.
+        parallel: Whether several calls of one message are sent as one. 1 request, residual -1. Else each is charged as
+            a message of its own, which rounds up.
         typescript: Whether tools are shown as TypeScript, else as JSON.
         images: What images cost.
     """
@@ -63,22 +60,22 @@ class Provider:
 
     Attributes:
         name: What it is called here.
-        pattern: What the modules of its models' classes, or its models' names, contain in lower
-            case; `None` if neither tells.
+        pattern: What the modules of its models' classes, or its models' names, contain in lower case; `None` if neither
+            tells.
         remote_package: How the packages begin in which a model's own counting asks the provider.
-        encodings: Patterns of model names, each with its encoding of tiktoken; the first match
-            wins. Other models have no local tokenizer and are estimated.
+        encodings: Patterns of model names, each with its encoding of tiktoken; the first match wins. Other models have
+            no local tokenizer and are estimated.
         estimate: The tokens of its other models, as a multiple of `cl100k_base`'s.
         chat_format: What its chat format costs beside texts.
         families: Patterns of model names, each with its own chat format; the first match wins.
         too_long: What its error contains, in any case, when a request is too long.
         counted: What stands in it around the tokens that were counted.
         allowed: What stands in it around the tokens that are allowed.
-        cache_prices: What a token costs that the prompt cache serves, and one that goes into it,
-            as shares of the input's price.
+        cache_prices: What a token costs that the prompt cache serves, and one that goes into it, as shares of the
+            input's price.
         profile: The package and class that know how many tokens its models take.
-        binds_thinking: Whether thinking is only valid behind the very messages it was thought
-            behind, so that it has to leave when they do.
+        binds_thinking: Whether thinking is only valid behind the very messages it was thought behind, so that it has to
+            leave when they do.
     """
 
     name: str
@@ -101,12 +98,10 @@ class Provider:
         return next(found, self.chat_format)
 
 
-_REASONING = ChatFormat(
-    call=7, tools=85, merged=0, billed=-1, parallel=False, images=Tiles(75, 150)
-)
-"""Fitted on 8 requests of gpt-5 and gpt-5.4-mini with tools, 4 of them with calls, and 4 plain ones
-of o3-mini, gpt-5 and gpt-5.6, residual 0. Whether a system message shares its place with the tools
-is not known, so nothing is taken off."""
+_REASONING = ChatFormat(call=7, tools=85, merged=0, billed=-1, parallel=False, images=Tiles(75, 150))
+"""Fitted on 8 requests of gpt-5 and gpt-5.4-mini with tools, 4 of them with calls, and 4 plain ones of o3-mini, gpt-5
+and gpt-5.6, residual 0. Whether a system message shares its place with the tools is not known, so nothing is taken
+off."""
 
 OPENAI = Provider(
     name="openai",
@@ -147,20 +142,19 @@ OPEN_MODELS = Provider(
     counted=r"n_prompt_tokens\W+(\d+)|request \((\d+) tokens\) exceeds",
     allowed=r"n_ctx\W+(\d+)|context size \((\d+) tokens",
 )
-"""A tokenizer object without a chat template. The format is the dearest of ChatML (Qwen, SmolLM),
-Llama 3's and Gemma's: all put four tokens beside the role around a message, and open a conversation
-with at most five."""
+"""A tokenizer object without a chat template. The format is the dearest of ChatML (Qwen, SmolLM), Llama 3's and
+Gemma's: all put four tokens beside the role around a message, and open a conversation with at most five."""
 
 PROVIDERS = (
     Provider(
         name="anthropic",
         pattern=r"anthropic|claude",
         remote_package="langchain_anthropic",
-        # Claude's text in 80 billed requests is between 1.0 (Sonnet 4.5) and 1.43 (Opus 4.8) times
-        # that of `cl100k_base`.
+        # Claude's text in 80 billed requests is between 1.0 (Sonnet 4.5) and 1.43 (Opus 4.8) times that of
+        # `cl100k_base`.
         estimate=1.5,
-        # Fitted on the same requests so that none is more than 15 % low: thinking takes about 29
-        # tokens, binding tools about 497, and 90 more where one must be called.
+        # Fitted on the same requests so that none is more than 15 % low: thinking takes about 29 tokens, binding tools
+        # about 497, and 90 more where one must be called.
         chat_format=ChatFormat(
             constant=32,
             call=12,
@@ -189,10 +183,7 @@ PROVIDERS = (
         allowed=r"tokens allowed \((\d+)",
     ),
     Provider(
-        name="bedrock",
-        pattern=r"langchain_aws",
-        remote_package="langchain_aws",
-        too_long="input is too long for",
+        name="bedrock", pattern=r"langchain_aws", remote_package="langchain_aws", too_long="input is too long for"
     ),
     Provider(name="cohere", pattern=r"langchain_cohere", remote_package="langchain_cohere"),
     OPENAI,

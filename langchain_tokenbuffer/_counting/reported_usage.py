@@ -1,7 +1,7 @@
 """Reported usage as an anchor: what a provider billed is the truth up to the reply that says so.
 
-Only what came after the last report is estimated; how reports grow from one to the next shows how
-far the estimate is off for this model and this conversation.
+Only what came after the last report is estimated; how reports grow from one to the next shows how far the estimate is
+off for this model and this conversation.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 _ASSUMED_GROWTH = 64
-"""Counted tokens that are taken to be billed as counted: a few tokens more or less in a short
-message are chance, and say little about the next one."""
+"""Counted tokens that are taken to be billed as counted: a few tokens more or less in a short message are chance, and
+say little about the next one."""
 _LEAST, _MOST = Fraction(1, 2), Fraction(2)
 """How far a bill is from a count of the same request. What is further off is of another request."""
 _MOST_PER_MESSAGE = 16
 """Tokens that a chat format may put around a message; what is further off is another request."""
 _HIDDEN_BY_CALL = 40
-"""Tokens of a reply's output that a tool call does not show: Claude's take about 37 beside name and
-arguments."""
+"""Tokens of a reply's output that a tool call does not show: Claude's take about 37 beside name and arguments."""
 _BETWEEN_WORDS = re.compile(r"[-.:@]")
 """What stands between the words of a model's name."""
 
@@ -84,9 +83,8 @@ class Anchor(NamedTuple):
     def _rates(self, fixed: int) -> tuple[Fraction, Fraction]:
         """Return what one counted token is billed behind the anchor, and ahead of it.
 
-        Behind it what was billed together is taken to cost in proportion, the fixed part included.
-        Ahead it is never less than the estimate, nor than behind: the next message may be of
-        another kind, JSON after prose.
+        Behind it what was billed together is taken to cost in proportion, the fixed part included. Ahead it is never
+        less than the estimate, nor than behind: the next message may be of another kind, JSON after prose.
         """
         behind = Fraction(self.billed, fixed + self.counted)
         return behind, max(Fraction(1), self.rate, behind)
@@ -147,9 +145,8 @@ def _whole(tokens: object) -> int:
 def is_by(message: BaseMessage, model: str | None) -> bool:
     """Tell whether a reply is this model's, as far as it says; a dated name is the same model.
 
-    So is what an alias stands for: claude-3-7-sonnet-latest answers as claude-3-7-sonnet-20250219,
-    claude-sonnet-4-0 as claude-sonnet-4-20250514. Another model's report says nothing about this
-    one.
+    So is what an alias stands for: claude-3-7-sonnet-latest answers as claude-3-7-sonnet-20250219, claude-sonnet-4-0 as
+    claude-sonnet-4-20250514. Another model's report says nothing about this one.
     """
     metadata = message.response_metadata or {}
     said = metadata.get("model_name") or metadata.get("model")
@@ -169,7 +166,7 @@ def reports(messages: Sequence[BaseMessage], model: str | None) -> dict[int, Rep
     return {
         index: report
         for index, message in enumerate(messages)
-        if (report := report_of(message)) is not None and report.input > 0 and is_by(message, model)
+        if (report := report_by(model, message)) is not None and report.input > 0
     }
 
 
@@ -182,9 +179,8 @@ def anchored(
 ) -> int:
     """Return what a request costs: the last report, and an estimate of what came after it.
 
-    With the model's own tokenizer all that a count can be off by is what the format puts around
-    each message, which reports show: from the second one on the count is exact where that is the
-    same for every message.
+    With the model's own tokenizer all that a count can be off by is what the format puts around each message, which
+    reports show: from the second one on the count is exact where that is the same for every message.
     """
     if not borrowed_tokenizer:
         last = max(found)
@@ -202,9 +198,7 @@ def anchored(
 
 
 def _around(
-    messages: Sequence[BaseMessage],
-    found: dict[int, Report],
-    estimate: Callable[[Sequence[BaseMessage]], int],
+    messages: Sequence[BaseMessage], found: dict[int, Report], estimate: Callable[[Sequence[BaseMessage]], int]
 ) -> Fraction:
     """Return what a message costs beside its estimate, in the mean between reports."""
     off = between = 0

@@ -1,7 +1,7 @@
 """Which message counter a model, an encoding name or a callable gets; and what a model is called.
 
-Models are told apart by who defined their counting, so that subclasses and forks are recognised
-and no provider's package is imported.
+Models are told apart by who defined their counting, so that subclasses and forks are recognised and no provider's
+package is imported.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableWithFall
 from langchain_core.runnables.configurable import DynamicRunnable
 
 from langchain_tokenbuffer import vocabularies
+from langchain_tokenbuffer._counting import providers
 from langchain_tokenbuffer._counting.count_cache import cache_named, cache_of, cache_of_callable
 from langchain_tokenbuffer._counting.message_counters import (
     CallableCounter,
@@ -27,23 +28,7 @@ from langchain_tokenbuffer._counting.message_counters import (
     RemoteCounter,
     TextCounter,
 )
-from langchain_tokenbuffer._counting.providers import (
-    OPEN_MODELS,
-    OPENAI,
-    REMOTE_PACKAGES,
-    ChatFormat,
-    Provider,
-    encoding_of,
-    modules_of,
-    names_of,
-    provider_named,
-)
-from langchain_tokenbuffer._counting.tokenizers import (
-    EncoderText,
-    FunctionText,
-    ScaledText,
-    TiktokenText,
-)
+from langchain_tokenbuffer._counting.tokenizers import EncoderText, FunctionText, ScaledText, TiktokenText
 from langchain_tokenbuffer.errors import TokenBufferError
 
 if TYPE_CHECKING:
@@ -87,19 +72,19 @@ def unwrapped(model: object) -> object:
 def model_name(model: object) -> str | None:
     """Return the name that says most about how a model counts.
 
-    `tiktoken_model_name` says it outright, `base_model_id` what is behind an inference profile; a
-    deployment's name counts only where it shows the model behind it.
+    `tiktoken_model_name` says it outright, `base_model_id` what is behind an inference profile; a deployment's name
+    counts only where it shows the model behind it.
     """
-    names = names_of(unwrapped(model))
+    names = providers.names_of(unwrapped(model))
     if "tiktoken_model_name" in names:
         return names["tiktoken_model_name"]
-    known = (name for name in names.values() if encoding_of(name) is not None)
+    known = (name for name in names.values() if providers.encoding_of(name) is not None)
     return next(known, next(iter(names.values()), None))
 
 
 def served_name(model: object) -> str | None:
     """Return the name by which a model is asked for, and by which its replies report usage."""
-    names = names_of(unwrapped(model))
+    names = providers.names_of(unwrapped(model))
     return names.get("model_name") or names.get("model") or names.get("model_id")
 
 
@@ -159,11 +144,11 @@ def _of_encoding(name: str) -> MessageCounter:
     known = vocabularies.names()
     if name not in known:
         msg = f"token_counter {name!r} is not an encoding of tiktoken; known are {', '.join(known)}"
-        suggestion = encoding_of(name)
+        suggestion = providers.encoding_of(name)
         if suggestion is not None:
             msg += f". The model of that name uses {suggestion!r}"
         raise ValueError(msg)
-    return _chat(name, f"{name}, in OpenAI's chat format", OPENAI.chat_format)
+    return _chat(name, f"{name}, in OpenAI's chat format", providers.OPENAI.chat_format)
 
 
 def _encoder_in(path: Path) -> object:
@@ -197,13 +182,13 @@ def _of_encoder(encoder: Any) -> MessageCounter:
     whose = "its chat template"
     if chat_format is None:
         is_openais = hasattr(encoder, "encode_ordinary")
-        chat_format = (OPENAI if is_openais else OPEN_MODELS).chat_format
+        chat_format = (providers.OPENAI if is_openais else providers.OPEN_MODELS).chat_format
         whose = "OpenAI's chat format" if is_openais else "the format of open models"
     what = f"{type(encoder).__name__}, in {whose}"
     return ChatCounter(text, cache_of(encoder, "chat"), what, chat_format, exact=False)
 
 
-def _measured(encoder: Any, text: EncoderText) -> ChatFormat | None:
+def _measured(encoder: Any, text: EncoderText) -> providers.ChatFormat | None:
     """Measure a chat template: what it puts around a message and around all of them.
 
     Templates differ between roles; the dearer of a question and a reply stands for every message.
@@ -211,11 +196,7 @@ def _measured(encoder: Any, text: EncoderText) -> ChatFormat | None:
     talk = [{"role": role, "content": "x"} for role in ("user", "assistant", "user")]
     try:
         sizes = [
-            len(
-                encoder.apply_chat_template(
-                    talk[:n], tokenize=True, add_generation_prompt=True, return_dict=False
-                )
-            )
+            len(encoder.apply_chat_template(talk[:n], tokenize=True, add_generation_prompt=True, return_dict=False))
             for n in (1, 2, 3)
         ]
     except Exception:  # noqa: BLE001  # a template may refuse anything
@@ -223,18 +204,16 @@ def _measured(encoder: Any, text: EncoderText) -> ChatFormat | None:
     user, assistant = text("user") + text("x"), text("assistant") + text("x")
     around = max(sizes[1] - sizes[0] - assistant, sizes[2] - sizes[1] - user, 0)
     constant = max(0, sizes[0] - around - user)
-    return replace(OPEN_MODELS.chat_format, constant=constant, per_message=around, merged=0)
+    return replace(providers.OPEN_MODELS.chat_format, constant=constant, per_message=around, merged=0)
 
 
-def _chat(
-    encoding: str, what: str, chat_format: ChatFormat, *, borrowed: bool = False
-) -> MessageCounter:
+def _chat(encoding: str, what: str, chat_format: providers.ChatFormat, *, borrowed: bool = False) -> MessageCounter:
     cache = cache_named("chat", encoding, chat_format)
     text = TiktokenText(encoding)
     return ChatCounter(text, cache, what, chat_format, borrowed_tokenizer=borrowed)
 
 
-def _estimated(shown: str, provider: Provider) -> MessageCounter:
+def _estimated(shown: str, provider: providers.Provider) -> MessageCounter:
     """A model that cannot be asked here: its provider's format over a borrowed encoding."""
     text = ScaledText(TiktokenText(vocabularies.FALLBACK), provider.estimate)
     what = f"{shown}: estimated as {provider.estimate} x {vocabularies.FALLBACK}"
@@ -251,31 +230,28 @@ def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> MessageCounter:
         return _of_openai(model, as_chat=True)
     kind = type(model).__name__
     if _may_ask(messages_by, exact):
-        counter = RemoteCounter if messages_by.startswith(REMOTE_PACKAGES) else CallableCounter
+        counter = RemoteCounter if messages_by.startswith(providers.REMOTE_PACKAGES) else CallableCounter
         method = "get_num_tokens_from_messages"
         return counter(getattr(model, method), cache_of(model, method), f"{kind}.{method}")
     text_by = _definer(model, "get_num_tokens", "get_token_ids")
     if _may_ask(text_by, exact):
         return _of_own_texts(model, text_by)
-    modules = modules_of(model)
-    if not any(module.startswith(REMOTE_PACKAGES) for module in modules):
+    modules = providers.modules_of(model)
+    if not any(module.startswith(providers.REMOTE_PACKAGES) for module in modules):
         # LangChain would load a GPT-2 tokenizer from a hub.
         _warn_once(f"{kind} has no tokenizer of its own")
-    return _estimated(kind, provider_named(*modules, model_name(model) or ""))
+    return _estimated(kind, providers.provider_named(*modules, model_name(model) or ""))
 
 
 def _definer(model: object, *methods: str) -> str:
     """Return the module that defines the first of these methods which LangChain's base does not."""
-    modules = [
-        next(base.__module__ for base in type(model).__mro__ if method in base.__dict__)
-        for method in methods
-    ]
+    modules = [next(base.__module__ for base in type(model).__mro__ if method in base.__dict__) for method in methods]
     return next((module for module in modules if module != _BASE), _BASE)
 
 
 def _may_ask(definer: str, exact: Exact) -> bool:
     """Tell whether a model's own counting is to be asked: not LangChain's, which guesses."""
-    return definer != _BASE and (exact == "remote" or not definer.startswith(REMOTE_PACKAGES))
+    return definer != _BASE and (exact == "remote" or not definer.startswith(providers.REMOTE_PACKAGES))
 
 
 def _custom(model: object, ids: Callable[[str], list[int]], *, as_chat: bool) -> MessageCounter:
@@ -290,7 +266,7 @@ def _custom(model: object, ids: Callable[[str], list[int]], *, as_chat: bool) ->
 def _of_openai(model: BaseLanguageModel[Any], *, as_chat: bool) -> MessageCounter:
     """A model of langchain-openai: by its name's encoding, in chat format or as plain text."""
     name, kind = model_name(model), type(model).__name__
-    known = encoding_of(name) if name else None
+    known = providers.encoding_of(name) if name else None
     encoding = known or vocabularies.FALLBACK
     if not known:
         _warn_once(f"The model name {name!r} of {kind} is not known")
@@ -298,17 +274,17 @@ def _of_openai(model: BaseLanguageModel[Any], *, as_chat: bool) -> MessageCounte
     what += ("in OpenAI's chat format" if as_chat else "as text") + (" (exact)" if known else "")
     if not as_chat:
         return TextCounter(TiktokenText(encoding), cache_named("text", encoding), what)
-    chat_format = OPENAI.format_of(str(name)) if known else OPENAI.chat_format
+    chat_format = providers.OPENAI.format_of(str(name)) if known else providers.OPENAI.chat_format
     return _chat(encoding, what, chat_format, borrowed=not known)
 
 
 def _of_name(name: str) -> MessageCounter:
     """A chat model by its name alone: as its provider's would be counted."""
-    encoding = encoding_of(name)
+    encoding = providers.encoding_of(name)
     if encoding is None:
-        return _estimated(name, provider_named(name))
+        return _estimated(name, providers.provider_named(name))
     what = f"{name}: {encoding}, in OpenAI's chat format (exact)"
-    return _chat(encoding, what, OPENAI.format_of(name))
+    return _chat(encoding, what, providers.OPENAI.format_of(name))
 
 
 def _of_own_texts(model: BaseLanguageModel[Any], text_by: str) -> MessageCounter:

@@ -170,7 +170,8 @@ def checked(count: Any, what: str) -> int:
     if isinstance(count, bool) or not hasattr(count, "__index__"):
         if inspect.iscoroutine(count):
             count.close()
-        msg = f"token_counter must return an int; {what} returned {count!r} ({_kind(count)})"
+        kind = "None" if count is None else type(count).__name__
+        msg = f"token_counter must return an int; {what} returned {count!r} ({kind})"
         raise TypeError(msg)
     if count < 0:
         msg = f"token_counter must not return a negative count; {what} returned {count}"
@@ -178,13 +179,9 @@ def checked(count: Any, what: str) -> int:
     return int(count)
 
 
-def _kind(value: object) -> str:
-    return "None" if value is None else type(value).__name__
-
-
-# tiktoken's regex overflows its stack on a million blanks, and a word of ten million letters takes
-# it many seconds. Longer texts are taken in pieces, cut where every encoding of OpenAI's ends a
-# word, so that the count stays exact; only runs without such a place count a little high.
+# tiktoken's regex overflows its stack on a million blanks, and a word of ten million letters takes it many seconds.
+# Longer texts are taken in pieces, cut where every encoding of OpenAI's ends a word, so that the count stays exact;
+# only runs without such a place count a little high.
 _LONG = 500_000
 _REMEMBERED_FROM = 1_000
 _LETTERS = 6  # of a token, or more than most have
@@ -209,9 +206,9 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
 def _bounded(text: str, count: Callable[[str], int]) -> int:
     """Count a long text, in at most a second or two.
 
-    Ten megabytes of prose are 2.3 million tokens and counted exactly. What no context window
-    could hold any more, past `_MAX_COUNTED` tokens or characters in runs, counts a token for each
-    byte: the most that any byte-level encoding can make of it.
+    Ten megabytes of prose are 2.3 million tokens and counted exactly. What no context window could hold any more, past
+    `_MAX_COUNTED` tokens or characters in runs, counts a token for each byte: the most that any byte-level encoding can
+    make of it.
     """
     text = _SURROGATE.sub("\ufffd", text)  # else each piece would be encoded twice
     work = total = taken = 0

@@ -1,9 +1,9 @@
 """Tools, tool calls and response formats as the texts that OpenAI puts before its models.
 
-Tools are shown to the model as TypeScript, which OpenAI never published. The rules here reproduce
-its own example (cookbook, "How to count tokens with tiktoken": 105 tokens on gpt-4, 101 on gpt-4o)
-and the 14 validated cases of openai-messages-token-helper without a residual, and 29 recorded
-requests with tools, tool calls or a response format: 28 exactly, one with a token too many.
+Tools are shown to the model as TypeScript, which OpenAI never published. The rules here reproduce its own example
+(cookbook, "How to count tokens with tiktoken": 105 tokens on gpt-4, 101 on gpt-4o) and the 14 validated cases of
+openai-messages-token-helper without a residual, and 29 recorded requests with tools, tool calls or a response format:
+28 exactly, one with a token too many.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def as_json(value: object, *, compact: bool = False) -> str:
         return type(value).__name__
 
 
-def as_text(value: object) -> str:
+def as_text(value: object, *, compact: bool = False) -> str:
     """Return a text as it is, nothing for `None`, and the JSON text of anything else."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else as_json(value)
+    return value if isinstance(value, str) else as_json(value, compact=compact)
 
 
 def as_schema(tool: Any) -> dict[str, Any]:
@@ -87,9 +87,7 @@ def _properties(schema: dict[str, Any]) -> dict[str, Any]:
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return {}
-    return {
-        str(name): value if isinstance(value, dict) else {} for name, value in properties.items()
-    }
+    return {str(name): value if isinstance(value, dict) else {} for name, value in properties.items()}
 
 
 def _object(schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
@@ -98,8 +96,7 @@ def _object(schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
     required = schema.get("required")
     needed = required if isinstance(required, (list, tuple)) else ()
     shown = {
-        name: f"{name}{'' if name in needed else '?'}: {_type(value, root, depth + 1)}"
-        + _default(value)
+        name: f"{name}{'' if name in needed else '?'}: {_type(value, root, depth + 1)}" + _default(value)
         for name, value in properties.items()
     }
     if not any(value.get("description") for value in properties.values()):
@@ -161,8 +158,7 @@ def as_format(response_format: Any) -> str | None:
     """Return what the model sees of a response format; `None` if it sees nothing of it.
 
     Takes a pydantic class or what `response_format` takes at OpenAI: a JSON schema, or that inside
-    `{"type": "json_schema", "json_schema": ...}`. The schema is shown as compact JSON, without the
-    names in `_UNSHOWN`.
+    `{"type": "json_schema", "json_schema": ...}`. The schema is shown as compact JSON, without the names in `_UNSHOWN`.
     """
     given = response_format
     if not isinstance(given, dict):
@@ -194,8 +190,5 @@ def _shown(value: Any, depth: int) -> Any:
 
 def as_parallel(calls: Sequence[tuple[str, str]]) -> str:
     """Return several calls, names and arguments, as the one call they are sent as."""
-    uses = ",".join(
-        f'{{"recipient_name":"functions.{name}","parameters":{arguments}}}'
-        for name, arguments in calls
-    )
+    uses = ",".join(f'{{"recipient_name":"functions.{name}","parameters":{arguments}}}' for name, arguments in calls)
     return f'{{"tool_uses":[{uses}]}}'

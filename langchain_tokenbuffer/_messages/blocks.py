@@ -1,7 +1,6 @@
 """The block types of a message's content: one table, and nothing else lists their names.
 
-A new block type is a new row. What no row knows is opaque: it counts as its JSON text and stays as
-it is.
+A new block type is a new row. What no row knows is opaque: it counts as its JSON text and stays as it is.
 """
 
 from __future__ import annotations
@@ -19,14 +18,12 @@ class BlockType:
 
     Attributes:
         role: What the block is to a conversation.
-        billing: How it is billed: as its texts; by its provider's formula for an image; by the
-            bytes of its audio or video; by its pages, or the text a file holds; `"listed"`: not
-            at all where the message lists the same call as a tool call, else as JSON; as its JSON
-            text without data.
+        billing: How it is billed: as its texts; by its provider's formula for an image; by the bytes of its audio or
+            video; by its pages, or the text a file holds; `"listed"`: not at all where the message lists the same call
+            as a tool call, else as JSON; as its JSON text without data.
         id_key: The key of the id that pairs a call with its result.
         text_keys: The keys under which texts stand, or lists of blocks.
-        data_keys: The keys under which data or its address stands, where it is not in the block
-            itself.
+        data_keys: The keys under which data or its address stands, where it is not in the block itself.
         can_shorten: Whether clamping may shorten its first text.
         needs_text: Whether some providers refuse the block when its first text is blank.
     """

@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from langchain_core.messages import (
-    BaseMessage,
-    HumanMessage,
-    MessageLikeRepresentation,
-    convert_to_messages,
-)
+from langchain_core.messages import BaseMessage, HumanMessage, MessageLikeRepresentation, convert_to_messages
 from langchain_core.prompt_values import PromptValue
 
-MessagesLike: TypeAlias = (
-    PromptValue | str | BaseMessage | Sequence[MessageLikeRepresentation] | dict[str, Any]
-)
+MessagesLike: TypeAlias = PromptValue | str | BaseMessage | Sequence[MessageLikeRepresentation] | dict[str, Any]
 
 
 def as_messages(value: MessagesLike | Iterable[MessageLikeRepresentation]) -> list[BaseMessage]:
     """Return what a Runnable, a model or `trim_messages` would take as a list of messages.
 
-    A list of messages comes back as a new list of the same objects. A string or a single message
-    (also as an OpenAI-style dict) is one message.
+    A list of messages comes back as a new list of the same objects. A string or a single message (also as an
+    OpenAI-style dict) is one message.
 
     Raises:
         TypeError: For a dict that is no message, such as a graph's state; it names what to pass.

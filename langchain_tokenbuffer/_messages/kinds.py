@@ -27,8 +27,7 @@ _KINDS: dict[str, Kind] = {
 def kind_of(message: BaseMessage) -> Kind:
     """Return what a message is to the window; a chunk is what it is a chunk of.
 
-    A chat message with a role of its own is what its role says. `"other"` belongs to whatever
-    stands before it.
+    A chat message with a role of its own is what its role says. `"other"` belongs to whatever stands before it.
     """
     kind = _KINDS.get(message.type)
     if kind is not None:

@@ -88,11 +88,9 @@ class ConversationTokens:
         return self.meter.numbers(self.messages[start:], self.keys[start:])
 
     def min_tokens(self, index: int) -> int:
-        """Return the fewest tokens to which the message at an index can be clamped."""
         return self.meter.min_tokens(self.messages[index])
 
     def show(self, kept: Sequence[int], clamped: Mapping[int, int]) -> list[BaseMessage]:
-        """Return the messages of a window, shortened where it says so."""
         return self.meter.show(self.messages, kept, clamped)
 
     def whole_tokens(self, kept: Sequence[int], clamped: Mapping[int, int]) -> int:

@@ -122,7 +122,6 @@ class WindowDriver:
         return left
 
     def skip_to(self, index: int) -> None:
-        """Let the next message be the one at an index: those between are missing."""
         self._replay.skip_to(index)
 
     def can_continue(self, billing: Billing) -> bool:
@@ -196,7 +195,7 @@ class WindowDriver:
         # A running step keeps its thinking; all finished steps lose theirs.
         self._stale_before = finished_before if self._running is None else self._running
 
-    # --- what it has come to ---
+    # --- what it has come to; see also `Replay` ---
 
     @property
     def count(self) -> int:
@@ -205,7 +204,6 @@ class WindowDriver:
 
     @property
     def cut(self) -> int:
-        """Where the window's tail begins."""
         return self._replay.cut
 
     @property
@@ -215,12 +213,10 @@ class WindowDriver:
 
     @property
     def append_only(self) -> bool:
-        """Whether the next message, if it fits, changes nothing but the sum."""
         return self._replay.append_only
 
     @property
     def kept_before_cut(self) -> list[int]:
-        """The indices in the window that lie before the cut. O(these)."""
         return self._replay.kept_before_cut
 
     @property

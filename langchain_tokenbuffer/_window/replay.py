@@ -87,16 +87,10 @@ class Replay:
         self.budget = budget
 
     def push(self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None) -> list[int]:
-        """Take the next message in and move the cut if the budget is passed.
+        """Take the next message in and move the cut if the budget is passed; `at` is its index if some are missing.
 
-        Args:
-            message: The message in numbers.
-            min_tokens: Returns the fewest tokens to which the message at an index can be clamped; asked only of
-                messages that must stay and do not fit.
-            at: Its index, if some before it are missing.
-
-        Returns:
-            The indices that left the window, in no order; its own if it was left out at once.
+        Returns the indices that left the window, in no order; its own if it was left out at once. `min_tokens` is asked
+        for the smallest clamp of the message at an index, where messages must stay and do not fit.
         """
         left: list[int] = []
         self.shortage = self.drop_error = None

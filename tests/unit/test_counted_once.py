@@ -273,9 +273,7 @@ CHANGES: dict[str, tuple[Callable[[], BaseMessage], Callable[[Any], None]]] = {
     "a text of a block into a number": (text_block, edit_block(text=1)),
     "an address inside a block": (image, edit_url),
     "a text in a block inside a block": (
-        lambda: ToolMessage(
-            [{"type": "tool_result", "content": [{"type": "text", "text": "a"}]}], tool_call_id="1"
-        ),
+        lambda: ToolMessage([{"type": "tool_result", "content": [{"type": "text", "text": "a"}]}], tool_call_id="1"),
         edit_inner_block,
     ),
     "bytes in a block": (
@@ -304,9 +302,7 @@ CHANGES: dict[str, tuple[Callable[[], BaseMessage], Callable[[Any], None]]] = {
 
 
 @pytest.mark.parametrize(("make", "change"), CHANGES.values(), ids=CHANGES)
-def test_a_change_in_place_makes_another_key(
-    make: Callable[[], BaseMessage], change: Callable[[Any], None]
-) -> None:
+def test_a_change_in_place_makes_another_key(make: Callable[[], BaseMessage], change: Callable[[Any], None]) -> None:
     message = make()
     before = O200K.keys([message])
     change(message)

@@ -64,9 +64,7 @@ def output(process: subprocess.Popen[str]) -> str:
 
 
 def count_without_network(name: str, environment: Mapping[str, str], error: str = "OSError") -> str:
-    return output(
-        start_script(BLOCKED.format(error=error) + COUNT.format(name=name), **environment)
-    )
+    return output(start_script(BLOCKED.format(error=error) + COUNT.format(name=name), **environment))
 
 
 @pytest.fixture
@@ -128,9 +126,7 @@ def test_processes_that_race_at_first_use_leave_one_whole_file(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("error", ["OSError", "RuntimeError"])
-def test_without_the_extra_and_a_network_the_error_says_what_to_install(
-    error: str, tmp_path: Path
-) -> None:
+def test_without_the_extra_and_a_network_the_error_says_what_to_install(error: str, tmp_path: Path) -> None:
     code = BLOCKED.format(error=error) + WITHOUT_EXTRA + COUNT.format(name="o200k_base")
     printed = output(start_script(code, TIKTOKEN_CACHE_DIR=str(tmp_path)))
     assert 'pip install "langchain-tokenbuffer[offline]"' in printed
@@ -143,9 +139,7 @@ def test_without_the_extra_a_cached_vocabulary_is_enough(tmp_path: Path) -> None
     assert output(start_script(code, **environment)) == "4\n"
 
 
-def test_the_error_of_a_missing_vocabulary_is_the_packages_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_error_of_a_missing_vocabulary_is_the_packages_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(vocabularies, "_has_extra", lambda: False)
     with pytest.raises(TokenBufferError, match="'r50k_base' is not on this machine"):
@@ -163,9 +157,7 @@ def test_an_encoding_that_is_not_carried_counts_as_the_fallback(tmp_path: Path) 
     assert printed == count_without_network("cl100k_base", {})
 
 
-def test_an_encoding_that_is_not_carried_warns_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_encoding_that_is_not_carried_warns_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(vocabularies, "_loaded", {})
     with pytest.warns(UserWarning, match="counting with 'cl100k_base'") as warned:
@@ -199,9 +191,7 @@ def test_a_damaged_wheel_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
         vocabularies._carried(URL, "0")
 
 
-def test_a_wheel_without_the_fallback_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wheel_without_the_fallback_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def carries_nothing(url: str, _: str) -> bytes:
         raise FileNotFoundError(url)
 

@@ -7,30 +7,51 @@ of `TokenCounter`, as anybody would write it on tiktoken.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import tiktoken
 
 from langchain_tokenbuffer import TokenCounter
-from langchain_tokenbuffer._counting.resolve import message_counter_of
+from langchain_tokenbuffer._counting.count_cache import CountCache, cache_named
+from langchain_tokenbuffer._counting.message_counters import ChatCounter
+from langchain_tokenbuffer._counting.providers import OPENAI
 from langchain_tokenbuffer.vocabularies import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from langchain_tokenbuffer._counting.message_counters import ChatCounter
+    from collections.abc import Callable, Iterator, Sequence
 
 ENCODING = "o200k_base"
 PER_MESSAGE = 4
 """What a message costs beside its text: 3, and its role."""
 
 
+class _NoCache(CountCache):
+    """Remembers nothing."""
+
+    def counted(self, key: int, count: Callable[[], int]) -> int:
+        del key
+        return count()
+
+
+class _PlainText:
+    """Counts a text, anew each time."""
+
+    tokenizer = None
+
+    def __init__(self) -> None:
+        self.encode = load(ENCODING).encode_ordinary
+
+    def __call__(self, text: str) -> int:
+        return len(self.encode(text))
+
+
 class Exact:
     """The exact count, taken anew each time."""
 
     def __init__(self) -> None:
-        self._pricing = cast("ChatCounter", message_counter_of(ENCODING, "local"))
-        self.encode = load(ENCODING).encode_ordinary
+        text = _PlainText()
+        self._pricing = ChatCounter(text, _NoCache(), ENCODING, OPENAI.chat_format)
+        self.encode = text.encode
 
     def messages(self, messages: Any) -> int:
         """Count messages as one request."""
@@ -88,5 +109,6 @@ def tallied() -> Iterator[Tally]:
 
 def forget() -> None:
     """Let go of the counts that this process remembers, so that the next policy starts cold."""
-    memory: Any = TokenCounter(ENCODING).count_cache
-    memory.counts.clear()
+    for cache in (TokenCounter(ENCODING).count_cache, cache_named("texts", ENCODING)):
+        cache.counts.clear()
+        cache.excerpts.clear()
