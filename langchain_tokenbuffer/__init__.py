@@ -1,8 +1,8 @@
 """Short-term memory for LangChain that fits a token budget.
 
-Counted exactly, cut safely, cheap to cache, with the same answer on every LangChain surface.
-Importing the package imports no LangChain: every name is loaded when it is first used, and one
-whose extra is not installed is a stand-in that says what to install when it is constructed.
+Counted exactly, cut safely, cheap to cache, with the same answer on every LangChain surface. Importing the package
+imports no LangChain: every name is loaded when it is first used, and one whose extra is not installed is a stand-in
+that says what to install when it is constructed.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from langchain_tokenbuffer._messages.kinds import Kind, kind_of
-from langchain_tokenbuffer._messages.thinking import without_thinking
 from langchain_tokenbuffer._window.conversation import ConversationTokens
 
 if TYPE_CHECKING:
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 class AgentConversation(ConversationTokens):
     """The messages of one request, or of the agent's state.
 
-    `report_of` returns what a reply reports, if it is the model's. With `binds_thinking` thinking is valid only behind
-    the messages it was produced under.
+    `report_of` returns what a reply reports, if it is the model's.
     """
 
     def __init__(
@@ -35,11 +33,9 @@ class AgentConversation(ConversationTokens):
         *,
         meter: MessageMeter,
         report_of: Callable[[BaseMessage], Report | None],
-        binds_thinking: bool,
     ) -> None:
         super().__init__(list(messages), meter)
         self._report_of = report_of
-        self._binds_thinking = binds_thinking
         self._reports: dict[int, Report] = {}
         self._clamped: Mapping[int, int] = {}
 
@@ -82,10 +78,6 @@ class AgentConversation(ConversationTokens):
         """Return the indices of each unit: what leaves the state as a whole."""
         starts = [i for i, kind in enumerate(self.kinds) if not i or kind in ("ai", "human")]
         return list(map(range, starts, [*starts[1:], len(self.messages)]))
-
-    def without_thinking_at(self, index: int) -> BaseMessage | None:
-        """Return a message without its thinking; `None` if it may keep it, or has none."""
-        return without_thinking(self.messages[index]) if self._binds_thinking else None
 
     def fingerprints(self, ids: Collection[str], without: Collection[str | None] = ()) -> dict[str, str]:
         """Return, for messages with these ids, a fingerprint of the conversation up to them.

@@ -53,6 +53,7 @@ class RequestFacts:
     model: str  # what the model is known by in the thread's state
     uses_reports: bool  # whether what replies report is nearer the truth than the counter
     read_messages: Callable[[Sequence[BaseMessage]], AgentConversation]  # the request's, or the state's
+    strip_thinking: Callable[[BaseMessage], BaseMessage | None]  # leaves out thinking that is bound to other messages
 
     def budget(self, max_tokens: int) -> Budget:
         """Return the budget of a window; the fixed part is rounded up."""
@@ -88,8 +89,8 @@ class RequestReader:
                 AgentConversation,
                 meter=MessageMeter(counter, settings.pin),
                 report_of=partial(report_by, model.name),
-                binds_thinking=model.binds_thinking,
             ),
+            strip_thinking=model.strip_thinking,
         )
 
 

@@ -61,12 +61,16 @@ class CallPlan:
 
 def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConversation, follow: Follow) -> CallPlan:
     """Decide what a call is sent, or raise `TokenBudgetError`."""
-    conversation.apply_earlier_calls(state.reported_from(conversation), state.clamped_tokens(conversation))
+    state.apply_to(conversation)
+    messages = conversation.messages
     with follow(conversation, state.billing(conversation), facts.model) as (driver, whole_tokens):
         kept = driver.kept()
-        thinned = _thinned(state, conversation, driver, kept)
+        # A new limit is another budget: all earlier thinking belongs to the old budget's windows.
+        stale_before = driver.running_from if state.overflowed else driver.stale_before
+        stale = (i for i in kept if i < stale_before or messages[i].id in state.thinned)
+        thinned = tuple(i for i in stale if facts.strip_thinking(messages[i]) is not None)
         call = driver.call(thinned)
-    if conversation.messages and not kept:
+    if messages and not kept:
         # Only `oversize="drop"` gets here; no provider takes a request without messages.
         msg = (
             f"Nothing of the conversation fits {state.max_tokens} tokens beside {facts.fixed} tokens for tools and "
@@ -75,16 +79,6 @@ def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConver
         raise TokenBudgetError(msg, tokens=call.total_tokens, max_tokens=state.max_tokens)
     tokens = call.tokens if whole_tokens is None else whole_tokens
     return CallPlan(facts, state, conversation, kept, thinned, call, tokens)
-
-
-def _thinned(
-    state: ThreadState, conversation: AgentConversation, driver: WindowDriver, kept: Sequence[int]
-) -> tuple[int, ...]:
-    """Return the kept messages whose thinking is left out."""
-    # A new limit is another budget: all earlier thinking belongs to the old budget's windows.
-    stale_before = driver.running_from if state.overflowed else driver.stale_before
-    stale = (i for i in kept if i < stale_before or conversation.ids[i] in state.thinned)
-    return tuple(i for i in stale if conversation.without_thinking_at(i) is not None)
 
 
 def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:

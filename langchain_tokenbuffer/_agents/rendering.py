@@ -81,7 +81,7 @@ def render(plan: CallPlan, request: Request) -> RenderedCall:
 def _shown(plan: CallPlan) -> list[BaseMessage]:
     """Return the kept messages, without stale thinking and shortened where the plan says so."""
     conversation = plan.conversation
-    thinned = {index: conversation.without_thinking_at(index) for index in plan.thinned}
+    thinned = {index: plan.facts.strip_thinking(conversation.messages[index]) for index in plan.thinned}
     messages = {index: thinned.get(index) or conversation.messages[index] for index in plan.kept}
     return conversation.meter.show(messages, plan.kept, plan.call.clamped)
 
@@ -92,8 +92,8 @@ def _shown(plan: CallPlan) -> list[BaseMessage]:
 def _evictable(left_ids: set[str | None], stored: AgentConversation) -> list[BaseMessage]:
     """Return the state's messages of units that left completely, in order.
 
-    A question whose turn has a later step that stays does so, too. What `oversize="drop"` left out behind the cut
-    stays in the state: later replays decide by it.
+    A question whose turn has a later step that stays does so, too. What `oversize="drop"` left out behind the cut stays
+    in the state: later replays decide by it.
     """
     evicted: list[BaseMessage] = []
     later_step_stays = False

@@ -57,9 +57,10 @@ class ThreadState:
         settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize]
         return [RULE, *settings, self._facts.counter.describe()]
 
-    def reported_from(self, conversation: AgentConversation) -> int:
-        """Return the index from which on replies report the usage of requests with these settings."""
-        return self._earlier_reports(conversation)[0]
+    def apply_to(self, conversation: AgentConversation) -> None:
+        """Apply what earlier calls say of the messages."""
+        reported_from, _, _ = self._earlier_reports(conversation)
+        conversation.apply_earlier_calls(reported_from, self._clamped_tokens(conversation))
 
     def billing(self, conversation: AgentConversation) -> Billing:
         """Return how counts become bills, by the reports before those."""
@@ -92,7 +93,7 @@ class ThreadState:
             return first, NO_ANCHOR, 0
         return first, Anchor(*anchor), places.get(first_unreported_id, first)
 
-    def clamped_tokens(self, conversation: AgentConversation) -> dict[int, int]:
+    def _clamped_tokens(self, conversation: AgentConversation) -> dict[int, int]:
         """Return the tokens of clamped messages by index, where all up to the message is as it was."""
         stored = self.raw.get("sizes")
         if not stored or self.raw["basis"] != self.basis:
