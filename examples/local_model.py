@@ -59,9 +59,7 @@ Ask = Callable[[str], object]
 
 def with_memory(model: ChatOpenAI, counter: TokenCounter, budget: int) -> Ask:
     """memory=: the budget is the history's; the question comes on top."""
-    memory = ConversationTokenBufferMemory(
-        llm=counter, max_token_limit=budget, return_messages=True, trim_to=0.6
-    )
+    memory = ConversationTokenBufferMemory(llm=counter, max_token_limit=budget, return_messages=True, trim_to=0.6)
 
     def ask(question: str) -> None:
         history = memory.load_memory_variables({})["history"]
@@ -89,9 +87,7 @@ def with_history(model: ChatOpenAI, counter: TokenCounter, budget: int) -> Ask:
     return lambda question: chain.invoke({"question": question})
 
 
-def with_middleware(
-    model: ChatOpenAI, counter: TokenCounter, budget: int, trim_to: float = 0.6
-) -> Ask:
+def with_middleware(model: ChatOpenAI, counter: TokenCounter, budget: int, trim_to: float = 0.6) -> Ask:
     """middleware=: the budget is the whole prompt's."""
     trimming = TokenBufferMiddleware(budget, token_counter=counter, trim_to=trim_to)
     agent: Any = create_agent(model, middleware=[trimming], checkpointer=InMemorySaver())
@@ -113,9 +109,7 @@ def show_counting(model: ChatOpenAI, ledger: Ledger, counters: dict[str, TokenCo
     chat: list[BaseMessage] = []
     for question in QUESTIONS:
         chat.append(HumanMessage(question))
-        counts = [
-            f"{each.count(chat):16} {each.count(chat, anchor=True):9}" for each in counters.values()
-        ]
+        counts = [f"{each.count(chat):16} {each.count(chat, anchor=True):9}" for each in counters.values()]
         chat.append(model.invoke(chat))
         print(f"{ledger.calls[-1].billed:8}", *counts)
 
@@ -171,9 +165,7 @@ class Ledger(BaseCallbackHandler):
         self._sent: list[BaseMessage] = []
 
     @override
-    def on_chat_model_start(
-        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **_: Any
-    ) -> None:
+    def on_chat_model_start(self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **_: Any) -> None:
         """Keep the prompt."""
         self._sent = messages[0]
 
@@ -186,9 +178,7 @@ class Ledger(BaseCallbackHandler):
         self.calls.append(Call(self._sent, reply.usage_metadata["input_tokens"], cached))
 
 
-def chat_model(
-    served: Served, ledger: Ledger, model: str = "smollm2", reply: int = 24
-) -> ChatOpenAI:
+def chat_model(served: Served, ledger: Ledger, model: str = "smollm2", reply: int = 24) -> ChatOpenAI:
     """Return the model as any OpenAI-compatible server is asked; replies of few tokens."""
     return ChatOpenAI(
         base_url=served.base_url,

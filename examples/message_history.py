@@ -17,9 +17,7 @@ stored: dict[str, BaseChatMessageHistory] = defaultdict(InMemoryChatMessageHisto
 
 def get_session_history(session_id: str) -> BaseChatMessageHistory:
     """Return a new view each time, over the one history of the session."""
-    return TokenBufferChatMessageHistory(
-        stored[session_id], max_tokens=60, token_counter="o200k_base"
-    )
+    return TokenBufferChatMessageHistory(stored[session_id], max_tokens=60, token_counter="o200k_base")
 
 
 prompt = ChatPromptTemplate.from_messages(

@@ -52,9 +52,7 @@ def main(url: str) -> None:
     print(f"{len(stored)} messages are stored; every reply follows its question: {whole}")
     print(f"the model sees {len(window)} of them, {shared.buffer.token_counter(window)} tokens")
     left = shared.evicted(lambda messages: print(f"handed over, oldest: {messages[0].content!r}"))
-    print(
-        f"{left} messages left the window, and were handed over once: {shared.evicted(print)} more"
-    )
+    print(f"{left} messages left the window, and were handed over once: {shared.evicted(print)} more")
     shared.delete_session()
 
 

@@ -79,9 +79,7 @@ def letters_as_tokens(text: str) -> list[int]:
 
 def ai_calling(*calls: tuple[str, dict[str, Any], str], content: Any = "") -> AIMessage:
     """Return an AI message that calls tools: name, arguments, id."""
-    return AIMessage(
-        content=content, tool_calls=[ToolCall(name=n, args=a, id=i) for n, a, i in calls]
-    )
+    return AIMessage(content=content, tool_calls=[ToolCall(name=n, args=a, id=i) for n, a, i in calls])
 
 
 def contents_of(messages: Sequence[BaseMessage]) -> list[object]:
@@ -101,10 +99,7 @@ def comparable(messages: Sequence[BaseMessage], *, ids: bool = False) -> list[tu
             message.id if ids else None,
             message.type,
             message.content,
-            [
-                (each["name"], each["args"], each["id"])
-                for each in getattr(message, "tool_calls", [])
-            ],
+            [(each["name"], each["args"], each["id"]) for each in getattr(message, "tool_calls", [])],
         )
         for message in messages
     ]
@@ -153,10 +148,7 @@ def tool_loop(steps: int, words: int = 20, parallel: int = 1) -> list[BaseMessag
         calls = ai_calling(*[("look", {"at": n}, each) for each in ids])
         messages.append(calls.model_copy(update={"id": f"a{n}"}))
         # In the other order: tools that run at the same time end when they end.
-        messages += [
-            ToolMessage(repeat_word(words), tool_call_id=each, id=f"t{n}{each}")
-            for each in reversed(ids)
-        ]
+        messages += [ToolMessage(repeat_word(words), tool_call_id=each, id=f"t{n}{each}") for each in reversed(ids)]
     return messages
 
 

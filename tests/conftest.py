@@ -21,9 +21,7 @@ settings.register_profile(
 # A landing is judged by the same examples every time; at home every run looks for new ones.
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 # What kills a mutant need not be a small example.
-settings.register_profile(
-    "mutants", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate]
-)
+settings.register_profile("mutants", settings.get_profile("ci"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 

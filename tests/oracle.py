@@ -38,11 +38,7 @@ def breaches(messages: Sequence[BaseMessage]) -> set[Breach]:
             if open_calls:
                 found.add(("unanswered", step))
             step = i
-            open_calls = (
-                [call["id"] for call in message.tool_calls]
-                if isinstance(message, AIMessage)
-                else []
-            )
+            open_calls = [call["id"] for call in message.tool_calls] if isinstance(message, AIMessage) else []
         elif isinstance(message, ToolMessage):
             if message.tool_call_id in open_calls:
                 # list.remove takes the first: equal ids pair in order of appearance.

@@ -149,12 +149,7 @@ class Reference:
             return self.fixed + self.cost(ms, set(self.kept(ms, k))) <= self.max_tokens
 
         def low(k: int) -> bool:
-            room = (
-                self.max_tokens
-                - self.fixed
-                - self.cost(ms, set(range(head)))
-                - self.cost(ms, self.rest(ms, k))
-            )
+            room = self.max_tokens - self.fixed - self.cost(ms, set(range(head))) - self.cost(ms, self.rest(ms, k))
             return self.cost(ms, self.tail(ms, k)) <= self.trim_to * room
 
         if fits(self.cut):
@@ -184,8 +179,7 @@ class Reference:
                 return
             if (
                 ms[unit[0]].kind != "human"
-                and self.fixed + self.cost(ms, set(range(head)) | self.rest(ms, unit[0]))
-                <= self.max_tokens
+                and self.fixed + self.cost(ms, set(range(head)) | self.rest(ms, unit[0])) <= self.max_tokens
             ):
                 return
         self.raised = True

@@ -67,14 +67,10 @@ def _step(draw: st.DrawFn, *, tools: bool, huge: bool, last: bool) -> list[BaseM
     calls = draw(st.sampled_from([0, 0, 1, 1, 2, 3])) if tools else 0
     # A small pool: real transcripts repeat ids, within a conversation and within a step.
     ids = draw(st.lists(st.sampled_from(["a", "b", "call_1"]), min_size=calls, max_size=calls))
-    made = [
-        ToolCall(name="look", args={"q": " ".join(["w"] * draw(_sizes))}, id=each) for each in ids
-    ]
+    made = [ToolCall(name="look", args={"q": " ".join(["w"] * draw(_sizes))}, id=each) for each in ids]
     as_blocks = draw(st.booleans())
     text = draw(texts(huge=huge and not calls))
-    step: list[BaseMessage] = [
-        AIMessage(content=_content(text, as_blocks=as_blocks), tool_calls=made)
-    ]
+    step: list[BaseMessage] = [AIMessage(content=_content(text, as_blocks=as_blocks), tool_calls=made)]
     answered = draw(st.permutations(ids))
     if last and draw(st.booleans()):
         answered = answered[: draw(st.integers(0, len(ids)))]
@@ -117,9 +113,7 @@ def conversations(
         is_huge = turn == huge_turn
         huge_step = draw(st.integers(-1, 2)) if is_huge else None
         messages.append(
-            HumanMessage(
-                content=_content(draw(texts(huge=huge_step == -1)), as_blocks=draw(st.booleans()))
-            )
+            HumanMessage(content=_content(draw(texts(huge=huge_step == -1)), as_blocks=draw(st.booleans())))
         )
         steps = draw(st.sampled_from([0, 1, 1, 2, 4] if tools else [0, 1, 1, 1, 2]))
         for step in range(steps):
@@ -179,11 +173,7 @@ def max_tokens() -> st.SearchStrategy[int]:
 # --- numbers ----------------------------------------------------------------------------------
 
 # One draw for each message, so that thousands of conversations stay cheap.
-_SIZES = [
-    (c, None if f is None else min(c, f))
-    for c in (0, 1, 2, 3, 5, 8, 13, 40)
-    for f in (None, 0, 1, 2)
-]
+_SIZES = [(c, None if f is None else min(c, f)) for c in (0, 1, 2, 3, 5, 8, 13, 40) for f in (None, 0, 1, 2)]
 _UNPINNED = [(cost, floor, False) for cost, floor in _SIZES]
 _numbers = {
     True: st.sampled_from([*_UNPINNED * 9, *((cost, floor, True) for cost, floor in _SIZES)]),
@@ -210,8 +200,7 @@ def numbers(draw: st.DrawFn, *, in_order: bool = False, pins: bool = True) -> li
             kinds += [(kind, calls), *[("tool", 0)] * calls]
     drawn = draw(st.lists(_numbers[pins], min_size=len(kinds), max_size=len(kinds)))
     return [
-        M(kind, cost, calls, pinned, floor)
-        for (kind, calls), (cost, floor, pinned) in zip(kinds, drawn, strict=True)
+        M(kind, cost, calls, pinned, floor) for (kind, calls), (cost, floor, pinned) in zip(kinds, drawn, strict=True)
     ]
 
 

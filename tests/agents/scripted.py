@@ -166,9 +166,7 @@ def _reply(text: str, calls: list[dict[str, Any]]) -> AIMessage:
             made.append(ToolCall(name=name, args=json.loads(arguments), id=each["id"]))
         except ValueError:
             broken.append(
-                InvalidToolCall(
-                    type="invalid_tool_call", name=name, args=arguments, id=each["id"], error=None
-                )
+                InvalidToolCall(type="invalid_tool_call", name=name, args=arguments, id=each["id"], error=None)
             )
     return AIMessage(content=text, tool_calls=made, invalid_tool_calls=broken)
 
@@ -221,9 +219,7 @@ def _agent(script: Transcript, *middleware: TokenBufferMiddleware) -> tuple[Scri
     return model, create_agent(model, tools, system_prompt=system, middleware=middleware)
 
 
-def play_resumed(
-    script: Transcript, saver: Callable[[], AbstractContextManager[Any]], **options: Any
-) -> Played:
+def play_resumed(script: Transcript, saver: Callable[[], AbstractContextManager[Any]], **options: Any) -> Played:
     """Play a transcript one model call at a time; each with an agent and a checkpointer anew."""
     config: RunnableConfig = {**FOREVER, "configurable": {"thread_id": script.id}}
     sent: list[list[BaseMessage]] = []

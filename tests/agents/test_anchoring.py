@@ -84,9 +84,7 @@ def reporting(message: BaseMessage, billed: int, model: str = NAME, of: float = 
     """A reply that says what was billed for it."""
     written = int(of * (COUNTER([message]) - COUNTER.constant))
     usage = {"input_tokens": billed, "output_tokens": written, "total_tokens": billed + written}
-    return message.model_copy(
-        update={"usage_metadata": usage, "response_metadata": {"model_name": model}}
-    )
+    return message.model_copy(update={"usage_metadata": usage, "response_metadata": {"model_name": model}})
 
 
 def run_thread(
@@ -114,21 +112,15 @@ def run_thread(
     held = middleware()
     for message in [*messages, None]:
         if message is None or kind_of(message) == "ai":
-            asked = request(
-                calls.state, known=calls.known, model=model, system_message=SYSTEM, tools=[*tools]
-            )
+            asked = request(calls.state, known=calls.known, model=model, system_message=SYSTEM, tools=[*tools])
             answer: Any = (middleware() if fresh else held).wrap_model_call(asked, handler)
             update = getattr(getattr(answer, "command", None), "update", None) or {}
-            gone = {
-                each.id for each in update.get("messages", []) if isinstance(each, RemoveMessage)
-            }
+            gone = {each.id for each in update.get("messages", []) if isinstance(each, RemoveMessage)}
             calls.state = [each for each in calls.state if each.id not in gone]
             calls.known = json.loads(json.dumps(update.get("token_buffer", calls.known)))
         if message is not None:
             billed = calls.bills[-1] if kind_of(message) == "ai" else 0
-            calls.state.append(
-                reporting(message, billed, by, calls.rates[-1]) if billed else message
-            )
+            calls.state.append(reporting(message, billed, by, calls.rates[-1]) if billed else message)
     return calls
 
 
@@ -137,9 +129,7 @@ def run_thread(
 
 @pytest.mark.parametrize("messages", [chat_with_ids(40), tool_loop(60, 40)], ids=["chat", "loop"])
 @pytest.mark.parametrize("of", [0.6, 0.8])
-def test_where_less_is_billed_than_counted_the_window_is_larger(
-    of: float, messages: list[BaseMessage]
-) -> None:
+def test_where_less_is_billed_than_counted_the_window_is_larger(of: float, messages: list[BaseMessage]) -> None:
     anchored = run_thread(messages, bills_share_of(of), max_tokens=1500)
     silent = run_thread(messages, None, max_tokens=1500)
     assert max(map(len, anchored.sent)) >= max(map(len, silent.sent)) / of * 0.85
@@ -147,9 +137,7 @@ def test_where_less_is_billed_than_counted_the_window_is_larger(
 
 @pytest.mark.parametrize("messages", [chat_with_ids(40), tool_loop(60, 40)], ids=["chat", "loop"])
 @pytest.mark.parametrize("of", [0.6, 0.8, 1.0, 1.3, 1.8])
-def test_what_is_billed_is_within_budget_after_the_first_reply(
-    of: float, messages: list[BaseMessage]
-) -> None:
+def test_what_is_billed_is_within_budget_after_the_first_reply(of: float, messages: list[BaseMessage]) -> None:
     bills = run_thread(messages, bills_share_of(of), max_tokens=1500).bills
     assert max(bills[1:]) <= 1500
 
@@ -196,9 +184,7 @@ def test_an_event_says_what_will_be_billed() -> None:
 def test_a_report_changes_nothing_before_it() -> None:
     messages = chat_with_ids(40)
     late = [reporting(each, 900) if each.id == "a20" else each for each in messages]
-    anchored, silent = (
-        run_thread(each, None, max_tokens=1200).windows() for each in (late, messages)
-    )
+    anchored, silent = (run_thread(each, None, max_tokens=1200).windows() for each in (late, messages))
     assert (anchored[:21], anchored[21:] != silent[21:]) == (silent[:21], True)
 
 
@@ -228,9 +214,7 @@ def is_as_without_reports(calls: Calls, messages: Sequence[BaseMessage], **optio
 
 def test_streaming_without_usage_counts_as_before() -> None:
     silent = [message.model_copy(update={"usage_metadata": None}) for message in chat_with_ids(30)]
-    assert is_as_without_reports(
-        run_thread(silent, None, max_tokens=1200), chat_with_ids(30), max_tokens=1200
-    )
+    assert is_as_without_reports(run_thread(silent, None, max_tokens=1200), chat_with_ids(30), max_tokens=1200)
 
 
 @pytest.mark.parametrize(
@@ -246,25 +230,17 @@ def test_streaming_without_usage_counts_as_before() -> None:
 )
 def test_a_usage_that_is_no_usage_changes_nothing(usage: Any) -> None:
     odd = [_with_usage(each, usage) if each.type == "ai" else each for each in chat_with_ids(30)]
-    assert is_as_without_reports(
-        run_thread(odd, None, max_tokens=1200), chat_with_ids(30), max_tokens=1200
-    )
+    assert is_as_without_reports(run_thread(odd, None, max_tokens=1200), chat_with_ids(30), max_tokens=1200)
 
 
 @pytest.mark.parametrize("written", [0, -5000, None, 9.5])
 def test_an_output_that_is_none_is_counted(written: Any) -> None:
     usage = {"input_tokens": 700, "output_tokens": written}
     known, odd = (
-        [
-            _with_usage(each, dict(usage, **more)) if each.id == "a9" else each
-            for each in chat_with_ids(12)
-        ]
+        [_with_usage(each, dict(usage, **more)) if each.id == "a9" else each for each in chat_with_ids(12)]
         for more in ({"output_tokens": 10**6}, {})
     )
-    assert (
-        run_thread(odd, None, max_tokens=1200).windows()
-        == run_thread(known, None, max_tokens=1200).windows()
-    )
+    assert run_thread(odd, None, max_tokens=1200).windows() == run_thread(known, None, max_tokens=1200).windows()
 
 
 def _with_usage(message: BaseMessage, usage: Any) -> BaseMessage:
@@ -290,9 +266,7 @@ def test_reports_of_another_model_are_no_anchors() -> None:
 )
 def test_a_reply_by_what_an_alias_stands_for_is_the_models(asked: str, answered: str) -> None:
     model = Claude(replies=[], model_name=asked)
-    calls = run_thread(
-        chat_with_ids(30), bills_share_of(0.7), model=model, by=answered, max_tokens=1200
-    )
+    calls = run_thread(chat_with_ids(30), bills_share_of(0.7), model=model, by=answered, max_tokens=1200)
     assert not is_as_without_reports(calls, chat_with_ids(30), model=model, max_tokens=1200)
 
 
@@ -353,9 +327,7 @@ def window_and_state(state: list[BaseMessage], known: Any, **options: Any) -> tu
     return sent, known if command is None else command.update["token_buffer"]
 
 
-@pytest.mark.parametrize(
-    "changed", [{"tools": [look, search]}, {"max_tokens": 1400}], ids=["tools", "budget"]
-)
+@pytest.mark.parametrize("changed", [{"tools": [look, search]}, {"max_tokens": 1400}], ids=["tools", "budget"])
 def test_replies_from_before_a_change_are_no_anchors(changed: dict[str, Any]) -> None:
     state = [*chat_with_ids(30), HumanMessage("And rye?", id="last")]
     calls = run_thread(chat_with_ids(30), bills_share_of(0.6), max_tokens=1200)
@@ -365,16 +337,12 @@ def test_replies_from_before_a_change_are_no_anchors(changed: dict[str, Any]) ->
 
 def test_replies_after_a_change_are_anchors_again() -> None:
     calls = run_thread(chat_with_ids(30), bills_share_of(0.6), max_tokens=1200)
-    _, known = window_and_state(
-        [*calls.state, HumanMessage("And rye?", id="last")], calls.known, tools=[look]
-    )
+    _, known = window_and_state([*calls.state, HumanMessage("And rye?", id="last")], calls.known, tools=[look])
     later = [*calls.state, HumanMessage("And rye?", id="last")]
     reply = reporting(AIMessage("Rye too.", id="reporting"), 500)
     state = [*later, reply, *chat_with_ids(2)]
     silent = [*later, AIMessage("Rye too.", id="reporting"), *chat_with_ids(2)]
-    assert len(window_and_state(state, known, tools=[look])[0]) > len(
-        window_and_state(silent, known, tools=[look])[0]
-    )
+    assert len(window_and_state(state, known, tools=[look])[0]) > len(window_and_state(silent, known, tools=[look])[0])
 
 
 def test_a_call_of_a_model_without_anchors_makes_none_of_old_replies() -> None:
@@ -382,9 +350,7 @@ def test_a_call_of_a_model_without_anchors_makes_none_of_old_replies() -> None:
     state = [*calls.state, HumanMessage("And rye?", id="last")]
     sent, changed = window_and_state(state, calls.known, tools=[look, search])
     asked = request(state, known=changed, model=GPT, system_message=SYSTEM)
-    answer: Any = TokenBufferMiddleware(1200).wrap_model_call(
-        asked, lambda _: ModelResponse(result=[])
-    )
+    answer: Any = TokenBufferMiddleware(1200).wrap_model_call(asked, lambda _: ModelResponse(result=[]))
     between = answer.command.update["token_buffer"]
     assert window_and_state(state, between, tools=[look, search])[0] == sent
 
@@ -418,9 +384,7 @@ def test_tools_that_are_billed_lower_than_counted_change_nothing() -> None:
 # --- the laws ---------------------------------------------------------------------------------
 
 
-cases = st.fixed_dictionaries(
-    {"max_tokens": st.integers(150, 900), "trim_to": st.sampled_from(TRIM_TO)}
-)
+cases = st.fixed_dictionaries({"max_tokens": st.integers(150, 900), "trim_to": st.sampled_from(TRIM_TO)})
 bills = st.builds(bills_share_of, st.floats(0.5, 2.0), st.integers(0, 60))
 
 
@@ -436,28 +400,20 @@ def run_thread_that_fits(messages: list[BaseMessage], bill: Any, **options: Any)
 def test_a_fresh_middleware_at_every_call_sends_the_same(
     messages: list[BaseMessage], bill: Any, options: dict[str, Any]
 ) -> None:
-    held, fresh = (
-        run_thread_that_fits(messages, bill, fresh=fresh, **options) for fresh in (False, True)
-    )
+    held, fresh = (run_thread_that_fits(messages, bill, fresh=fresh, **options) for fresh in (False, True))
     assert (held and held.windows()) == (fresh and fresh.windows())
 
 
 @settings(max_examples=examples(60))
 @given(threads(), bills, cases)
-def test_what_is_evicted_changes_no_window(
-    messages: list[BaseMessage], bill: Any, options: dict[str, Any]
-) -> None:
-    kept, evicting = (
-        run_thread_that_fits(messages, bill, evict_from_state=e, **options) for e in (False, True)
-    )
+def test_what_is_evicted_changes_no_window(messages: list[BaseMessage], bill: Any, options: dict[str, Any]) -> None:
+    kept, evicting = (run_thread_that_fits(messages, bill, evict_from_state=e, **options) for e in (False, True))
     assert (kept and kept.windows()) == (evicting and evicting.windows())
 
 
 @settings(max_examples=examples(60))
 @given(threads(), bills, cases)
-def test_every_call_is_valid(
-    messages: list[BaseMessage], bill: Any, options: dict[str, Any]
-) -> None:
+def test_every_call_is_valid(messages: list[BaseMessage], bill: Any, options: dict[str, Any]) -> None:
     calls = run_thread_that_fits(messages, bill, **options)
     sent = [] if calls is None else calls.sent
     assert [breach for each in sent for breach in breaches(each)] == []
@@ -465,9 +421,7 @@ def test_every_call_is_valid(
 
 @settings(max_examples=examples(60))
 @given(threads(), bills, cases)
-def test_what_the_event_says_is_within_budget(
-    messages: list[BaseMessage], bill: Any, options: dict[str, Any]
-) -> None:
+def test_what_the_event_says_is_within_budget(messages: list[BaseMessage], bill: Any, options: dict[str, Any]) -> None:
     calls = run_thread_that_fits(messages, bill, **options)
     events = [] if calls is None else calls.events
     assert max([0, *(event.tokens_after for event in events)]) <= options["max_tokens"]
@@ -475,9 +429,7 @@ def test_what_the_event_says_is_within_budget(
 
 @settings(max_examples=examples(60))
 @given(threads(), bills, cases)
-def test_a_cut_never_moves_back(
-    messages: list[BaseMessage], bill: Any, options: dict[str, Any]
-) -> None:
+def test_a_cut_never_moves_back(messages: list[BaseMessage], bill: Any, options: dict[str, Any]) -> None:
     calls = run_thread_that_fits(messages, bill, **options)
     cuts = [] if calls is None else [event.window.cut for event in calls.events]
     assert cuts == sorted(cuts)
@@ -522,9 +474,7 @@ def test_after_an_overflow_a_fresh_middleware_sends_what_the_retry_sent() -> Non
 
 
 def test_an_error_is_in_billed_tokens() -> None:
-    state = [
-        reporting(message, 180) if message.id == "a0" else message for message in chat_with_ids(1)
-    ]
+    state = [reporting(message, 180) if message.id == "a0" else message for message in chat_with_ids(1)]
     state.append(HumanMessage("crumbs " * 2000, id="long"))
     with pytest.raises(TokenBudgetError) as raised:
         TokenBufferMiddleware(500, oversize="raise").wrap_model_call(

@@ -72,16 +72,12 @@ def run_thread(messages: list[BaseMessage], *, fresh: bool = False, **options: A
     return calls
 
 
-budgets = st.fixed_dictionaries(
-    {"max_tokens": st.integers(20, 350), "trim_to": st.sampled_from(TRIM_TO)}
-)
+budgets = st.fixed_dictionaries({"max_tokens": st.integers(20, 350), "trim_to": st.sampled_from(TRIM_TO)})
 
 
 @settings(max_examples=examples(150))
 @given(threads(thought=THOUGHT), budgets, st.sampled_from(["clamp", "clamp", "raise", "drop"]))
-def test_what_is_evicted_changes_no_window(
-    messages: list[BaseMessage], options: dict[str, Any], oversize: str
-) -> None:
+def test_what_is_evicted_changes_no_window(messages: list[BaseMessage], options: dict[str, Any], oversize: str) -> None:
     evicting = run_thread(messages, evict_from_state=True, oversize=oversize, **options)
     assert evicting.windows() == run_thread(messages, oversize=oversize, **options).windows()
 
@@ -125,9 +121,7 @@ def test_every_call_is_valid(
 
 @settings(max_examples=examples(60))
 @given(threads(thought=THOUGHT), budgets)
-def test_the_state_stays_valid_when_messages_are_evicted(
-    messages: list[BaseMessage], options: dict[str, Any]
-) -> None:
+def test_the_state_stays_valid_when_messages_are_evicted(messages: list[BaseMessage], options: dict[str, Any]) -> None:
     greeting = bool(breaches(messages))
     states = run_thread(messages, evict_from_state=True, **options).states
     assert greeting or [breach for each in states for breach in breaches(each)] == []
@@ -135,9 +129,7 @@ def test_the_state_stays_valid_when_messages_are_evicted(
 
 @settings(max_examples=examples(150))
 @given(threads(thought=THOUGHT), budgets)
-def test_what_has_not_moved_begins_as_the_last_call_did(
-    messages: list[BaseMessage], options: dict[str, Any]
-) -> None:
+def test_what_has_not_moved_begins_as_the_last_call_did(messages: list[BaseMessage], options: dict[str, Any]) -> None:
     calls = run_thread(messages, **options)
     windows = zip(calls.windows(), calls.events, strict=True)
     for (last, _), (now, event) in pairwise(windows):

@@ -51,9 +51,7 @@ SYSTEM = SystemMessage("Be brief.")
 CHAT = [*chat_with_ids(1), HumanMessage("And now?", id="now")]
 
 
-def window_of(
-    middleware: TokenBufferMiddleware, messages: list[BaseMessage], **options: Any
-) -> Any:
+def window_of(middleware: TokenBufferMiddleware, messages: list[BaseMessage], **options: Any) -> Any:
     return sent_by(middleware, request(messages, **options)).messages
 
 
@@ -73,17 +71,13 @@ def test_a_tool_loop_keeps_the_question_and_the_newest_whole_steps() -> None:
 
 
 def test_the_state_keeps_every_message() -> None:
-    agent = create_agent(
-        Scripted(replies=looking(50)), [look()], middleware=[middleware_within(600)]
-    )
+    agent = create_agent(Scripted(replies=looking(50)), [look()], middleware=[middleware_within(600)])
     state = agent.invoke({"messages": [HumanMessage("Look everywhere.")]}, FOREVER)
     assert len(state["messages"]) == 1 + 2 * 50 + 1
 
 
 def test_the_state_shown_to_others_has_only_messages() -> None:
-    agent = create_agent(
-        Scripted(replies=looking(3)), [look()], middleware=[middleware_within(600)]
-    )
+    agent = create_agent(Scripted(replies=looking(3)), [look()], middleware=[middleware_within(600)])
     assert set(agent.invoke({"messages": [HumanMessage("Look.")]})) == {"messages"}
 
 
@@ -136,9 +130,7 @@ def test_server_side_tool_blocks_stay_with_their_message() -> None:
 
 @answers_invalid_calls
 def test_messages_langchain_inserts_without_an_id_are_windowed_too() -> None:
-    broken = InvalidToolCall(
-        type="invalid_tool_call", name="look", args="{", id="broken", error="no JSON"
-    )
+    broken = InvalidToolCall(type="invalid_tool_call", name="look", args="{", id="broken", error="no JSON")
     model = Scripted(replies=[AIMessage("", invalid_tool_calls=[broken]), *looking(20)])
     agent = create_agent(model, [look()], middleware=[middleware_within(400)])
     state = agent.invoke({"messages": [HumanMessage("Look.")]}, FOREVER)
@@ -147,9 +139,7 @@ def test_messages_langchain_inserts_without_an_id_are_windowed_too() -> None:
 
 
 def test_a_greeting_is_not_sent() -> None:
-    assert texts_of(
-        window_of(middleware_within(), [AIMessage("Welcome!"), HumanMessage("Hi")])
-    ) == ["Hi"]
+    assert texts_of(window_of(middleware_within(), [AIMessage("Welcome!"), HumanMessage("Hi")])) == ["Hi"]
 
 
 def test_no_messages_are_no_error() -> None:
@@ -214,9 +204,7 @@ class Answer(BaseModel):
     sources: list[str]
 
 
-@pytest.mark.parametrize(
-    "wanted", [ToolStrategy(Answer), ProviderStrategy(Answer), AutoStrategy(Answer), Answer]
-)
+@pytest.mark.parametrize("wanted", [ToolStrategy(Answer), ProviderStrategy(Answer), AutoStrategy(Answer), Answer])
 def test_the_response_format_is_in_the_budget(wanted: Any) -> None:
     events: list[TrimEvent] = []
     window_of(middleware_within(on_trim=events.append), CHAT, response_format=wanted)
@@ -254,10 +242,7 @@ def test_a_clock_in_the_system_message_does_not_move_the_cut(second: int) -> Non
 def test_rounding_never_refuses_what_fits_exactly() -> None:
     messages: list[BaseMessage] = [HumanMessage(repeat_word(900))]
     exact = COUNTER([SYSTEM, *messages])
-    assert (
-        window_of(middleware_within(exact, oversize="raise"), messages, system_message=SYSTEM)
-        == messages
-    )
+    assert window_of(middleware_within(exact, oversize="raise"), messages, system_message=SYSTEM) == messages
 
 
 def test_one_token_less_than_exactly_is_refused() -> None:
@@ -333,10 +318,7 @@ def test_an_output_limit_that_leaves_nothing_is_an_error() -> None:
 
 def test_the_requests_own_model_counts_when_nothing_else_is_given() -> None:
     model = ChatOpenAI(model="gpt-4o", api_key="none")  # type: ignore[arg-type]
-    assert (
-        TokenCounter(model)(window_of(TokenBufferMiddleware(300), tool_loop(50), model=model))
-        <= 300
-    )
+    assert TokenCounter(model)(window_of(TokenBufferMiddleware(300), tool_loop(50), model=model)) <= 300
 
 
 def test_a_model_that_is_not_yet_configured_is_an_error_that_says_what_to_pass() -> None:
@@ -545,10 +527,7 @@ def test_an_event_names_its_reason() -> None:
 
 
 def test_clamping_is_a_reason() -> None:
-    reasons = [
-        event.reason
-        for event in events_of(middleware_within(), [*tool_loop(2, words=2000), AIMessage("x")])
-    ]
+    reasons = [event.reason for event in events_of(middleware_within(), [*tool_loop(2, words=2000), AIMessage("x")])]
     assert reasons == ["fits", "clamped", "clamped"]
 
 

@@ -64,9 +64,7 @@ def thread_config(name: str = "1") -> RunnableConfig:
 def agent_of(model: Scripted, *, saver: Any = None, **options: Any) -> Any:
     options = {"max_tokens": 600, "token_counter": ENCODING, **options}
     middleware = TokenBufferMiddleware(**options)
-    return create_agent(
-        model, [look()], system_prompt=SYSTEM, middleware=[middleware], checkpointer=saver
-    )
+    return create_agent(model, [look()], system_prompt=SYSTEM, middleware=[middleware], checkpointer=saver)
 
 
 def run_agent(model: Scripted, **options: Any) -> dict[str, Any]:
@@ -108,9 +106,7 @@ class Small(Scripted):
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
         if count_request(messages) > self.allowed:
             self.refusals += 1
-            raise llama_error(
-                2 * count_request(messages), 2 * self.allowed
-            )  # its tokens are half as large
+            raise llama_error(2 * count_request(messages), 2 * self.allowed)  # its tokens are half as large
         return super()._generate(messages, *args, **kwargs)
 
 
@@ -118,19 +114,13 @@ TOO_LONG: dict[str, Exception] = {
     "LangChain's own": ContextOverflowError("too long"),
     "llama.cpp": llama_error(1000, 900),
     "OpenAI": bad_request(
-        "This model's maximum context length is 8,192 tokens. However, your messages resulted in "
-        "9,000 tokens.",
+        "This model's maximum context length is 8,192 tokens. However, your messages resulted in 9,000 tokens.",
         {"code": "context_length_exceeded"},
     ),
     "Anthropic": ValueError("prompt is too long: 215000 tokens > 200000 maximum"),
-    "Gemini": ValueError(
-        "400 The input token count (1100000) exceeds the maximum number of tokens allowed "
-        "(1048576)."
-    ),
+    "Gemini": ValueError("400 The input token count (1100000) exceeds the maximum number of tokens allowed (1048576)."),
     "Bedrock": ValueError("ValidationException: Input is too long for requested model."),
-    "vLLM": ValueError(
-        "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."
-    ),
+    "vLLM": ValueError("This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."),
 }
 
 
@@ -152,9 +142,7 @@ class Answers:
 @pytest.mark.parametrize("error", TOO_LONG.values(), ids=TOO_LONG)
 def test_what_is_too_long_is_tried_again_with_at_most_four_fifths(error: Exception) -> None:
     handler = Answers(error, AIMessage("ok"))
-    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
-        request(tool_loop(20, 40)), handler
-    )
+    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(tool_loop(20, 40)), handler)
     first, second = handler.sent
     assert COUNTER(second) <= 0.8 * COUNTER(first)
 
@@ -162,17 +150,13 @@ def test_what_is_too_long_is_tried_again_with_at_most_four_fifths(error: Excepti
 @pytest.mark.parametrize("error", TOO_LONG.values(), ids=TOO_LONG)
 def test_what_is_tried_again_is_valid(error: Exception) -> None:
     handler = Answers(error, AIMessage("ok"))
-    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
-        request(tool_loop(20, 40)), handler
-    )
+    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(tool_loop(20, 40)), handler)
     assert validate(handler.sent[1]) == []
 
 
 def test_the_providers_own_count_calibrates_the_next_try() -> None:
     handler = Answers(llama_error(1000, 400), AIMessage("ok"))
-    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
-        request(tool_loop(20, 40)), handler
-    )
+    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(tool_loop(20, 40)), handler)
     first, second = handler.sent
     assert COUNTER(second) <= 0.4 * COUNTER(first)
 
@@ -202,9 +186,7 @@ def test_an_overflow_that_nothing_smaller_can_answer_goes_through() -> None:
 def test_another_error_goes_through_at_once(error: Exception) -> None:
     handler = Answers(error)
     with pytest.raises(type(error)) as raised:
-        TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
-            request(tool_loop(20, 40)), handler
-        )
+        TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(tool_loop(20, 40)), handler)
     assert raised.value is error
 
 
@@ -223,9 +205,7 @@ async def test_async_tries_again_as_sync_does() -> None:
 def test_an_overflow_is_an_event_of_its_own() -> None:
     events: list[TrimEvent] = []
     middleware = TokenBufferMiddleware(600, token_counter=ENCODING, on_trim=events.append)
-    middleware.wrap_model_call(
-        request(tool_loop(20, 40)), Answers(llama_error(9, 8), AIMessage("ok"))
-    )
+    middleware.wrap_model_call(request(tool_loop(20, 40)), Answers(llama_error(9, 8), AIMessage("ok")))
     assert events[1].reason == "overflow"
 
 
@@ -255,9 +235,7 @@ def test_another_thread_learns_the_limit_again() -> None:
 def test_the_limit_of_one_model_does_not_hold_for_another() -> None:
     known = {"limits": {"other": 10}}
     handler = Answers(AIMessage("ok"))
-    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(
-        request(tool_loop(2, 40), known=known), handler
-    )
+    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(tool_loop(2, 40), known=known), handler)
     assert len(handler.sent[0]) == 5
 
 
@@ -307,20 +285,14 @@ def test_eviction_changes_no_window() -> None:
     one, other = Scripted(replies=looking(50)), Scripted(replies=looking(50))
     run_agent(one)
     run_evicting_agent(other)
-    assert [[m.content for m in sent] for sent in other.seen] == [
-        [m.content for m in sent] for sent in one.seen
-    ]
+    assert [[m.content for m in sent] for sent in other.seen] == [[m.content for m in sent] for sent in one.seen]
 
 
 def test_eviction_changes_no_thinking() -> None:
-    one, other = (
-        Scripted(replies=thinking_replies(30), model_name="claude-opus-4-5") for _ in range(2)
-    )
+    one, other = (Scripted(replies=thinking_replies(30), model_name="claude-opus-4-5") for _ in range(2))
     run_agent(one)
     run_evicting_agent(other)
-    assert [[m.content for m in sent] for sent in other.seen] == [
-        [m.content for m in sent] for sent in one.seen
-    ]
+    assert [[m.content for m in sent] for sent in other.seen] == [[m.content for m in sent] for sent in one.seen]
 
 
 def test_every_evicted_message_was_handed_over_first() -> None:
@@ -340,9 +312,7 @@ def test_what_is_handed_over_is_never_clamped() -> None:
     handed: list[BaseMessage] = []
     text = "word " * 2000
     model = Scripted(replies=looking(4))
-    middleware = TokenBufferMiddleware(
-        600, token_counter=ENCODING, evict_from_state=True, on_evict=handed.extend
-    )
+    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, evict_from_state=True, on_evict=handed.extend)
     agent = create_agent(model, [look(text)], middleware=[middleware])
     agent.invoke({"messages": [HumanMessage("Look.")]}, FOREVER)
     assert {m.text for m in handed if isinstance(m, ToolMessage)} >= {f"0: {text}"}
@@ -358,9 +328,7 @@ def test_if_handing_over_fails_nothing_is_removed_and_all_comes_again() -> None:
             raise OSError(msg)
 
     saver = InMemorySaver()
-    agent = agent_of(
-        Scripted(replies=[*looking(50)] * 2), saver=saver, evict_from_state=True, on_evict=keep
-    )
+    agent = agent_of(Scripted(replies=[*looking(50)] * 2), saver=saver, evict_from_state=True, on_evict=keep)
     with pytest.raises(OSError, match="disk full"):
         agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
     agent.invoke(None, thread_config())
@@ -453,9 +421,7 @@ def test_half_a_step_is_never_removed() -> None:
 
 @answers_invalid_calls
 def test_an_error_langchain_added_to_a_step_is_not_left_behind() -> None:
-    broken = InvalidToolCall(
-        type="invalid_tool_call", name="look", args="{", id="broken", error="no JSON"
-    )
+    broken = InvalidToolCall(type="invalid_tool_call", name="look", args="{", id="broken", error="no JSON")
     model = Scripted(replies=[AIMessage("", invalid_tool_calls=[broken]), AIMessage("Done.")])
     agent = agent_of(model, saver=InMemorySaver(), evict_from_state=True, max_tokens=200)
     for text in ("Look.", "word " * 135):
@@ -467,9 +433,7 @@ def test_an_edited_message_is_not_clamped_to_the_size_of_the_old_one() -> None:
     saver = InMemorySaver()
     model = Scripted(replies=[*looking(2), *looking(0)])
     middleware = TokenBufferMiddleware(600, token_counter=ENCODING, evict_from_state=True)
-    agent: Any = create_agent(
-        model, [look("word " * 2000)], middleware=[middleware], checkpointer=saver
-    )
+    agent: Any = create_agent(model, [look("word " * 2000)], middleware=[middleware], checkpointer=saver)
     agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
     state = agent.get_state(thread_config()).values
     (clamped,) = state["token_buffer"]["sizes"]
@@ -483,9 +447,7 @@ def test_the_private_state_is_plain_json() -> None:
     saver = InMemorySaver()
     model = Small(replies=looking(8), allowed=500)
     middleware = TokenBufferMiddleware(600, token_counter=ENCODING, evict_from_state=True)
-    agent: Any = create_agent(
-        model, [look("word " * 2000)], middleware=[middleware], checkpointer=saver
-    )
+    agent: Any = create_agent(model, [look("word " * 2000)], middleware=[middleware], checkpointer=saver)
     agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
     held = agent.get_state(thread_config()).values["token_buffer"]
     assert json.loads(json.dumps(held)) == held
@@ -507,9 +469,7 @@ def test_parallel_threads_of_one_middleware_do_not_mix() -> None:
     both.replies = [reply for reply in looking(30) for _ in range(2)]
     agent = agent_of(both, saver=InMemorySaver())
     for name in ("1", "2"):
-        agent.invoke(
-            {"messages": [HumanMessage("Look.")]}, thread_config(name), interrupt_before=["model"]
-        )
+        agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config(name), interrupt_before=["model"])
     for _ in range(31):
         for name in ("1", "2"):
             agent.invoke(None, thread_config(name), interrupt_before=["model"])
@@ -551,10 +511,7 @@ async def test_agents_that_run_at_once_under_one_middleware_see_what_each_would_
 
 def test_a_count_that_is_no_sum_keeps_every_request_within_the_budget() -> None:
     middleware = TokenBufferMiddleware(100, token_counter=count_words_by_threes)
-    sent = [
-        sent_by(middleware, request(tool_loop(60, 40)[:length])).messages
-        for length in range(1, 121, 2)
-    ]
+    sent = [sent_by(middleware, request(tool_loop(60, 40)[:length])).messages for length in range(1, 121, 2)]
     assert max(count_words_by_threes([*messages]) for messages in sent) <= 100
 
 
@@ -567,9 +524,7 @@ def test_a_model_is_asked_once_how_it_counts() -> None:
     assert read.cache_info().currsize == 1
 
 
-@pytest.mark.parametrize(
-    "again", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))]
-)
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
 def test_a_copied_middleware_sends_the_same_windows(again: Any) -> None:
     middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
     sent_by(middleware, request(tool_loop(20, 40)))
@@ -595,9 +550,7 @@ def test_going_back_in_time_the_windows_are_the_same() -> None:
     model = Scripted(replies=[*looking(30), *looking(30)[12:]])
     agent = agent_of(model, saver=InMemorySaver())
     agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
-    before = [
-        state for state in agent.get_state_history(thread_config()) if state.next == ("model",)
-    ]
+    before = [state for state in agent.get_state_history(thread_config()) if state.next == ("model",)]
     agent.invoke(None, before[-13].config | FOREVER)
     again = [[m.content for m in sent] for sent in model.seen[31:]]
     assert again == [[m.content for m in sent] for sent in model.seen[12:31]]

@@ -80,9 +80,7 @@ def test_a_sub_agent_has_a_window_of_its_own() -> None:
         done: dict[str, Any] = below.invoke({"messages": [HumanMessage(task)]}, FOREVER)
         return str(done["messages"][-1].content)
 
-    outer = Scripted(
-        replies=[ai_calling(("delegate", {"task": "Look everywhere."}, "d")), AIMessage("Done.")]
-    )
+    outer = Scripted(replies=[ai_calling(("delegate", {"task": "Look everywhere."}, "d")), AIMessage("Done.")])
     run_agent_with(outer, middleware_within(600), tools=[delegate])
     alone = Scripted(replies=looking(30))
     run_agent_with(alone, middleware_within(600))
@@ -147,9 +145,7 @@ def test_a_pre_model_hook_returns_the_window_as_the_models_input() -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        agent: Any = create_react_agent(
-            model, [look()], pre_model_hook=hook, checkpointer=InMemorySaver()
-        )
+        agent: Any = create_react_agent(model, [look()], pre_model_hook=hook, checkpointer=InMemorySaver())
     agent.invoke(LOOK, FOREVER | {"configurable": {"thread_id": "1"}})
     assert max(map(COUNTER, model.seen)) <= 600
 

@@ -169,18 +169,14 @@ def sqlite(folder: Path) -> Callable[[], AbstractContextManager[SqliteSaver]]:
     return lambda: SqliteSaver.from_conn_string(str(folder / "checkpoints.sqlite"))
 
 
-def test_resumed_at_every_call_the_windows_are_the_same(
-    checks: list[Checked], tmp_path: Path
-) -> None:
+def test_resumed_at_every_call_the_windows_are_the_same(checks: list[Checked], tmp_path: Path) -> None:
     for each in at(checks, "low")[:RESUMED]:
         run = play_resumed(each.script, sqlite(tmp_path), max_tokens=each.max_tokens)
         assert list(map(comparable, run.sent)) == list(map(comparable, each.run.sent))
 
 
 @pytest.mark.parametrize("place", ["least", "low"])
-def test_what_was_evicted_from_the_state_changes_no_window(
-    checks: list[Checked], place: str
-) -> None:
+def test_what_was_evicted_from_the_state_changes_no_window(checks: list[Checked], place: str) -> None:
     for each in at(checks, place)[:RESUMED]:
         options: dict[str, Any] = {"max_tokens": each.max_tokens, "evict_from_state": True}
         run = play_resumed(each.script, partial(nullcontext, InMemorySaver()), **options)

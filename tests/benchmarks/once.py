@@ -71,8 +71,7 @@ def seconds(call: Callable[[], object]) -> float:
 def in_turn() -> float:
     """Return what a call of one of many conversations costs against one alone."""
     chats = [
-        [each.model_copy(update={"id": f"{n}-{each.id}"}) for each in loop(12, 10, 300)]
-        for n in range(CONVERSATIONS)
+        [each.model_copy(update={"id": f"{n}-{each.id}"}) for each in loop(12, 10, 300)] for n in range(CONVERSATIONS)
     ]
     alone, shared = TokenBufferMiddleware(4000), TokenBufferMiddleware(4000)
     for chat in chats:

@@ -46,9 +46,7 @@ class TrimMessages(AgentMiddleware[Any, Any, Any]):
 
     def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
         """Trim, and hand on."""
-        window = trim_messages(
-            request.messages, max_tokens=BUDGET, token_counter=MODEL, start_on="human"
-        )
+        window = trim_messages(request.messages, max_tokens=BUDGET, token_counter=MODEL, start_on="human")
         return handler(request.override(messages=window))
 
 

@@ -56,8 +56,7 @@ class Row(NamedTuple):
         sign = "≥" if self.is_at_least else "≤"
         verdict = "met" if is_met else "MISSED"
         return (
-            f"| {self.what} | {self.ours} | {self.other} | {self.ratio:,.1f}x "
-            f"| {sign} {self.target:g}x | {verdict} |"
+            f"| {self.what} | {self.ours} | {self.other} | {self.ratio:,.1f}x | {sign} {self.target:g}x | {verdict} |"
         )
 
 
@@ -165,9 +164,7 @@ def trims() -> Row:
     buffer = TokenBuffer(16_000, token_counter=model)
     buffer.trim(messages)
     theirs, ours = medians(
-        lambda: trim_messages(
-            messages, max_tokens=16_000, token_counter=model, strategy="last", start_on="human"
-        ),
+        lambda: trim_messages(messages, max_tokens=16_000, token_counter=model, strategy="last", start_on="human"),
         lambda: [buffer.trim(messages) for _ in range(20)],
         rounds=7,
     )
@@ -183,9 +180,7 @@ def imports() -> str:
         "taken = time.perf_counter() - start; print(json.dumps([taken, sorted(sys.modules)]))"
     )
     runs = [
-        json.loads(
-            subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout
-        )
+        json.loads(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
         for _ in range(7)
     ]
     taken = statistics.median(run[0] for run in runs)

@@ -31,9 +31,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from langchain_community.chat_message_histories import SQLChatMessageHistory
 
-POSTGRES = os.environ.get(
-    "TOKENBUFFER_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
-)
+POSTGRES = os.environ.get("TOKENBUFFER_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 FULL = os.environ.get("TOKENBUFFER_BENCH_FULL") == "1"
 LONG = int(os.environ.get("TOKENBUFFER_BENCH_MESSAGES", "1000000" if FULL else "100000"))
 SHORT = 100
@@ -90,9 +88,7 @@ def rows(url: str) -> Iterator[str]:
     name = sa.make_url(url).get_backend_name()
 
     def history(session_id: str) -> SQLTokenBufferHistory:
-        return SQLTokenBufferHistory(
-            session_id, url, max_tokens=MAX_TOKENS, token_counter="o200k_base", prefix=prefix
-        )
+        return SQLTokenBufferHistory(session_id, url, max_tokens=MAX_TOKENS, token_counter="o200k_base", prefix=prefix)
 
     def fill(session_id: str, count: int) -> None:
         for start in range(0, count, BATCH):

@@ -131,10 +131,7 @@ class Maker:
     def content(self) -> Any:
         if self.random.random() < 0.5:
             return self.text()
-        return [
-            self.random.choice([self.block, self.block, self.text])()
-            for _ in range(self.random.randrange(4))
-        ]
+        return [self.random.choice([self.block, self.block, self.text])() for _ in range(self.random.randrange(4))]
 
     def block(self) -> dict[str, Any]:
         block = self.dictionary(1)
@@ -170,9 +167,7 @@ class Maker:
 
     def dictionary(self, depth: int) -> dict[str, Any]:
         size = self.random.randrange(4)
-        return {
-            self.random.choice([*KEYS, self.noise()]): self.junk(depth + 1) for _ in range(size)
-        }
+        return {self.random.choice([*KEYS, self.noise()]): self.junk(depth + 1) for _ in range(size)}
 
     def junk(self, depth: int) -> Any:
         plain = [None, True, 0, -1.5, float("nan"), 10**30, b"\xff", (1, 2), object, {1, 2}]
@@ -198,9 +193,7 @@ def counters() -> dict[str, Any]:
         "gpt-4": ChatOpenAI(model="gpt-4", api_key=key),
         "gpt-5": ChatOpenAI(model="gpt-5-mini", api_key=key),
         "completion": OpenAI(model="gpt-3.5-turbo-instruct", api_key=key),
-        "custom": FakeListChatModel(
-            responses=[], custom_get_token_ids=lambda text: list(map(ord, text))
-        ),
+        "custom": FakeListChatModel(responses=[], custom_get_token_ids=lambda text: list(map(ord, text))),
         "encoding": "o200k_harmony",
     }
 

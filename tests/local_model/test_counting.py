@@ -53,9 +53,7 @@ def counters(own: OwnTokenizer) -> dict[str, TokenCounter]:
         "with its template": TokenCounter(own),
         "without its template": TokenCounter(own.tokenizer),
         "of the model": TokenCounter(model),
-        "a function": TokenCounter(
-            lambda messages: sum(4 + len(own.encode(str(each.content))) for each in messages)
-        ),
+        "a function": TokenCounter(lambda messages: sum(4 + len(own.encode(str(each.content))) for each in messages)),
     }
 
 
@@ -69,9 +67,7 @@ def test_the_tokenizer_from_the_weights_is_the_servers(own: OwnTokenizer, smollm
             assert json.load(answer)["tokens"] == own.encode(text)
 
 
-def test_with_the_models_template_the_first_count_is_the_bill(
-    turns: list[Turn], counter: TokenCounter
-) -> None:
+def test_with_the_models_template_the_first_count_is_the_bill(turns: list[Turn], counter: TokenCounter) -> None:
     replaced = BY_THE_TEMPLATE if turns[0].sent[0].type == "system" else 0
     assert [turn.billed + replaced for turn in turns] == [counter(turn.sent) for turn in turns]
 

@@ -53,9 +53,7 @@ def test_the_server_does_not_outlive_a_process_that_is_killed(smollm2: Served) -
     assert not answers(url)
 
 
-def test_the_example_runs_and_shows_each_surface(
-    smollm2: Served, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_example_runs_and_shows_each_surface(smollm2: Served, capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(ROOT / "examples" / "local_model.py"), run_name="__main__")
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("\nmemory\n", "\nchat history\n", "\nmiddleware\n"))

@@ -34,9 +34,7 @@ def test_a_history_is_within_its_budget_and_the_question_comes_on_top(
 ) -> None:
     bills = asked(SURFACES[surface](model, counter, BUDGET), ledger)
     questions = [counter([call.sent[-1]]) - counter.constant for call in ledger.calls]
-    assert all(
-        billed - question <= BUDGET for billed, question in zip(bills, questions, strict=True)
-    )
+    assert all(billed - question <= BUDGET for billed, question in zip(bills, questions, strict=True))
 
 
 def test_a_prompt_of_the_middleware_is_within_its_budget(
@@ -45,8 +43,6 @@ def test_a_prompt_of_the_middleware_is_within_its_budget(
     assert max(asked(with_middleware(model, counter, BUDGET), ledger)) <= BUDGET
 
 
-def test_with_a_stand_in_tokenizer_a_prompt_is_within_a_tenth_of_its_budget(
-    model: ChatOpenAI, ledger: Ledger
-) -> None:
+def test_with_a_stand_in_tokenizer_a_prompt_is_within_a_tenth_of_its_budget(model: ChatOpenAI, ledger: Ledger) -> None:
     bills = asked(with_middleware(model, TokenCounter(model), BUDGET), ledger)
     assert max(bills) <= 1.1 * BUDGET

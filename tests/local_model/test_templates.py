@@ -39,9 +39,7 @@ def test_the_template_refuses_what_does_not_alternate(
 
 
 @pytest.mark.parametrize("surface", SURFACES)
-def test_the_template_takes_every_window_of_a_conversation(
-    gemma3: Served, ledger: Ledger, surface: str
-) -> None:
+def test_the_template_takes_every_window_of_a_conversation(gemma3: Served, ledger: Ledger, surface: str) -> None:
     model = chat_model(gemma3, ledger, "gemma3", reply=6)
     ask = SURFACES[surface](model, TokenCounter("o200k_base"), 80)
     for question in QUESTIONS:

@@ -140,9 +140,7 @@ LIMITS: dict[Any, int] = {count_content_words: 10, count_content_words_by_tens: 
 
 
 def memory_after_seven_turns(counter: Any = count_content_words) -> ConversationTokenBufferMemory:
-    memory = ConversationTokenBufferMemory(
-        llm=counter, max_token_limit=LIMITS[counter], trim_to=0.8
-    )
+    memory = ConversationTokenBufferMemory(llm=counter, max_token_limit=LIMITS[counter], trim_to=0.8)
     for number in range(7):
         save(memory, numbered_text(number), numbered_text(number))
     memory.load_memory_variables({})

@@ -34,17 +34,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value", "error"), BAD)
-def test_a_bad_setting_is_refused_at_construction_by_name(
-    name: str, value: object, error: type[Exception]
-) -> None:
+def test_a_bad_setting_is_refused_at_construction_by_name(name: str, value: object, error: type[Exception]) -> None:
     with pytest.raises(error, match=name):
         ConversationTokenBufferMemory(**{"llm": count_content_words, name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "value", "error"), BAD)
-def test_a_bad_setting_is_refused_at_assignment_by_name(
-    name: str, value: object, error: type[Exception]
-) -> None:
+def test_a_bad_setting_is_refused_at_assignment_by_name(name: str, value: object, error: type[Exception]) -> None:
     with pytest.raises(error, match=name):
         setattr(memory_of_words(60), name, value)
 

@@ -40,18 +40,14 @@ def test_single_messages_leave_one_by_one_when_that_is_asked_for() -> None:
 def test_loading_enforces_the_budget() -> None:
     memory = memory_of_words(4)
     for number in range(5):
-        memory.chat_memory.add_messages(
-            [HumanMessage(numbered_text(number)), AIMessage(numbered_text(number))]
-        )
+        memory.chat_memory.add_messages([HumanMessage(numbered_text(number)), AIMessage(numbered_text(number))])
     assert window_of(memory) == ["w3", "w3", "w4", "w4"]
 
 
 def test_loading_deletes_nothing() -> None:
     memory = memory_of_words(4)
     for number in range(5):
-        memory.chat_memory.add_messages(
-            [HumanMessage(numbered_text(number)), AIMessage(numbered_text(number))]
-        )
+        memory.chat_memory.add_messages([HumanMessage(numbered_text(number)), AIMessage(numbered_text(number))])
     memory.load_memory_variables({})
     assert len(stored_in(memory)) == 10
 
@@ -73,9 +69,7 @@ def test_the_low_water_mark_lets_more_go_at_once() -> None:
 
 @pytest.mark.parametrize("trim_to", [0.3, 0.6, 1.0])
 @pytest.mark.parametrize("limit", [7, 20, 45])
-def test_the_memory_shows_what_a_token_buffer_shows_of_the_whole_conversation(
-    trim_to: float, limit: int
-) -> None:
+def test_the_memory_shows_what_a_token_buffer_shows_of_the_whole_conversation(trim_to: float, limit: int) -> None:
     memory = memory_of_words(limit, trim_to=trim_to)
     buffer = TokenBuffer(limit, token_counter=count_content_words, trim_to=trim_to)
     conversation: list[BaseMessage] = []
@@ -138,12 +132,8 @@ def test_pinned_messages_stay_in_the_window_and_in_memory() -> None:
 
 @pytest.mark.parametrize("oversize", ["clamp", "drop"])
 @pytest.mark.parametrize("limit", [3, 10, 60])
-def test_a_window_never_costs_more_than_the_limit_of_a_chat_model(
-    limit: int, oversize: Any
-) -> None:
-    memory = ConversationTokenBufferMemory(
-        llm=CHAT, max_token_limit=limit, return_messages=True, oversize=oversize
-    )
+def test_a_window_never_costs_more_than_the_limit_of_a_chat_model(limit: int, oversize: Any) -> None:
+    memory = ConversationTokenBufferMemory(llm=CHAT, max_token_limit=limit, return_messages=True, oversize=oversize)
     sizes = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

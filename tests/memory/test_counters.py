@@ -55,9 +55,7 @@ def test_a_counter_that_is_not_additive_keeps_the_budget() -> None:
 
 def test_a_counter_that_is_not_additive_hands_out_what_leaves_once() -> None:
     gone: list[BaseMessage] = []
-    memory = ConversationTokenBufferMemory(
-        llm=count_content_words_by_tens, max_token_limit=20, on_evict=gone.extend
-    )
+    memory = ConversationTokenBufferMemory(llm=count_content_words_by_tens, max_token_limit=20, on_evict=gone.extend)
     for number in range(30):
         save(memory, f"q{number}", f"r{number}")
     expected = [f"{who}{number}" for number in range(30) for who in "qr"]

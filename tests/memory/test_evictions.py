@@ -283,9 +283,7 @@ async def test_messages_that_one_task_is_evicting_are_not_handed_to_another() ->
 
     memory = memory_of_words(2, on_evict=slow)
     await memory.asave_context({"input": "0"}, {"output": "0"})
-    await asyncio.gather(
-        *(memory.asave_context({"input": str(n)}, {"output": str(n)}) for n in range(1, 6))
-    )
+    await asyncio.gather(*(memory.asave_context({"input": str(n)}, {"output": str(n)}) for n in range(1, 6)))
     handed_out = [content for batch in batches for content in batch]
     assert len(handed_out) == len(set(handed_out)) * 2 == 10
 
@@ -321,9 +319,7 @@ def test_a_handler_may_clear_the_memory() -> None:
 
 def test_a_handler_may_load_the_memory() -> None:
     seen: list[object] = []
-    memory: ConversationTokenBufferMemory = memory_of_words(
-        2, on_evict=lambda gone: seen.append(window_of(memory))
-    )
+    memory: ConversationTokenBufferMemory = memory_of_words(2, on_evict=lambda gone: seen.append(window_of(memory)))
     save(memory, "a", "b")
     save(memory, "c", "d")
     assert seen == [["c", "d"]]

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 
 
 LETTERS = FakeListLLM(responses=[""], custom_get_token_ids=letters_as_tokens)
-OPENAI_LETTERS = OpenAI(
-    api_key=SecretStr("x"), model="gpt-3.5-turbo-instruct", custom_get_token_ids=letters_as_tokens
-)
+OPENAI_LETTERS = OpenAI(api_key=SecretStr("x"), model="gpt-3.5-turbo-instruct", custom_get_token_ids=letters_as_tokens)
 MODELS: dict[str, Any] = {
     "chat": CHAT,
     "completion": COMPLETION,
@@ -88,9 +86,7 @@ def _types_and_contents(messages: Sequence[BaseMessage]) -> list[tuple[str, obje
 
 
 def _check_exact_mode(llm: Any, limit: int, conversation: Sequence[Turn]) -> None:
-    ours = ConversationTokenBufferMemory(
-        llm=llm, max_token_limit=limit, start_on=None, oversize="drop"
-    )
+    ours = ConversationTokenBufferMemory(llm=llm, max_token_limit=limit, start_on=None, oversize="drop")
     states = _classic_states(llm, limit, conversation)
     # It stops where the classic class raises: what that holds then is no window.
     for (question, reply), classic in zip(conversation, states, strict=False):
@@ -105,9 +101,7 @@ def _check_default_mode(llm: Any, limit: int, conversation: Sequence[Turn]) -> N
     states = _classic_states(llm, limit, conversation)
     for (question, reply), classic in zip(conversation, states, strict=True):
         ours.save_context({"input": question}, {"output": reply})
-        from_human = list(
-            itertools.dropwhile(lambda message: message.type != "human", classic.messages)
-        )
+        from_human = list(itertools.dropwhile(lambda message: message.type != "human", classic.messages))
         assert _types_and_contents(ours.chat_memory.messages) == _types_and_contents(from_human)
         assert _types_and_contents(ours.buffer_as_messages) == _types_and_contents(from_human)
 
@@ -155,9 +149,7 @@ def test_over_many_random_conversations_single_messages_leave_as_with_the_classi
 ) -> None:
     rng = random.Random(f"exact {name}")
     for _ in range(examples(1000)):
-        _check_exact_mode(
-            MODELS[name], rng.randint(1, MOST.get(name, 400)), _random_conversation(rng)
-        )
+        _check_exact_mode(MODELS[name], rng.randint(1, MOST.get(name, 400)), _random_conversation(rng))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -183,9 +175,7 @@ def test_the_classic_class_raises_below_the_three_tokens_of_a_chat_request(limit
 def test_where_the_classic_class_raises_for_a_tiny_limit_the_memory_is_empty(
     limit: int, conversation: list[Turn]
 ) -> None:
-    ours = ConversationTokenBufferMemory(
-        llm=CHAT, max_token_limit=limit, start_on=None, oversize="drop"
-    )
+    ours = ConversationTokenBufferMemory(llm=CHAT, max_token_limit=limit, start_on=None, oversize="drop")
     for question, reply in conversation:
         ours.save_context({"input": question}, {"output": reply})
         assert ours.chat_memory.messages == ours.buffer_as_messages == []
@@ -224,17 +214,11 @@ def test_saving_and_loading_are_the_same_in_sync_and_async(
 @pytest.mark.parametrize("name", MODELS)
 @given(conversation=turns)
 @settings(max_examples=25)
-def test_the_string_that_the_memory_shows_is_the_classic_one(
-    name: str, conversation: list[Turn]
-) -> None:
+def test_the_string_that_the_memory_shows_is_the_classic_one(name: str, conversation: list[Turn]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        classic = ClassicMemory(
-            llm=MODELS[name], max_token_limit=10**6, human_prefix="Me", ai_prefix="You"
-        )
-    ours = ConversationTokenBufferMemory(
-        llm=MODELS[name], max_token_limit=10**6, human_prefix="Me", ai_prefix="You"
-    )
+        classic = ClassicMemory(llm=MODELS[name], max_token_limit=10**6, human_prefix="Me", ai_prefix="You")
+    ours = ConversationTokenBufferMemory(llm=MODELS[name], max_token_limit=10**6, human_prefix="Me", ai_prefix="You")
     for question, reply in conversation:
         classic.save_context({"input": question}, {"output": reply})
         ours.save_context({"input": question}, {"output": reply})
@@ -260,20 +244,14 @@ def _shown_by(make: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize("as_list", [False, True])
 def test_counting_messages_shows_what_the_window_memory_shows(k: int, as_list: bool) -> None:  # noqa: FBT001
     ours = ConversationTokenBufferMemory(llm=len, max_token_limit=2 * k, return_messages=as_list)
-    shown = _shown_by(
-        lambda: ConversationBufferWindowMemory(
-            k=k, return_messages=as_list, chat_memory=PassedHistory()
-        )
-    )
+    shown = _shown_by(lambda: ConversationBufferWindowMemory(k=k, return_messages=as_list, chat_memory=PassedHistory()))
     assert _filled(ours) == shown
 
 
 @pytest.mark.parametrize("as_list", [False, True])
 def test_within_the_budget_the_memory_shows_what_the_buffer_memory_shows(as_list: bool) -> None:  # noqa: FBT001
     ours = ConversationTokenBufferMemory(llm=CHAT, return_messages=as_list)
-    shown = _shown_by(
-        lambda: ConversationBufferMemory(return_messages=as_list, chat_memory=PassedHistory())
-    )
+    shown = _shown_by(lambda: ConversationBufferMemory(return_messages=as_list, chat_memory=PassedHistory()))
     assert _filled(ours) == shown
 
 

@@ -31,9 +31,7 @@ async def test_a_passed_store_is_windowed_the_same_in_async(
 ) -> None:
     memory = memory_of_words(4, chat_memory=foreign)
     for number in range(5):
-        await memory.asave_context(
-            {"input": numbered_text(number)}, {"output": numbered_text(number)}
-        )
+        await memory.asave_context({"input": numbered_text(number)}, {"output": numbered_text(number)})
     assert await memory.aload_memory_variables({}) == memory.load_memory_variables({})
 
 
@@ -57,9 +55,7 @@ def test_another_memorys_store_is_only_windowed() -> None:
 async def test_an_async_history_is_windowed() -> None:
     memory = memory_of_words(4, chat_memory=AsyncOnlyHistory(), return_messages=True)
     for number in range(5):
-        await memory.asave_context(
-            {"input": numbered_text(number)}, {"output": numbered_text(number)}
-        )
+        await memory.asave_context({"input": numbered_text(number)}, {"output": numbered_text(number)})
     loaded = await memory.aload_memory_variables({})
     assert contents_of(loaded["history"]) == ["w3", "w3", "w4", "w4"]
 
@@ -68,9 +64,7 @@ async def test_nothing_is_deleted_from_an_async_history() -> None:
     history = AsyncOnlyHistory()
     memory = memory_of_words(4, chat_memory=history)
     for number in range(5):
-        await memory.asave_context(
-            {"input": numbered_text(number)}, {"output": numbered_text(number)}
-        )
+        await memory.asave_context({"input": numbered_text(number)}, {"output": numbered_text(number)})
     await memory.aload_memory_variables({})
     assert len(await history.aget_messages()) == 10
 

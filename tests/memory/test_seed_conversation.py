@@ -38,10 +38,7 @@ def _sixty_tokens() -> Iterator[ConversationTokenBufferMemory]:
 
 
 def test_sixty_tokens_hold_28_54_50_and_35_tokens_of_the_seed_conversation() -> None:
-    sizes = [
-        COMPLETION.get_num_tokens_from_messages(memory.buffer_as_messages)
-        for memory in _sixty_tokens()
-    ]
+    sizes = [COMPLETION.get_num_tokens_from_messages(memory.buffer_as_messages) for memory in _sixty_tokens()]
     assert sizes == [28, 54, 50, 35]
 
 

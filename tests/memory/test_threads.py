@@ -104,9 +104,7 @@ def test_a_window_under_eight_threads_never_costs_more_than_the_limit() -> None:
 async def test_fifty_tasks_at_once_lose_nothing_of_what_fits() -> None:
     memory = memory_of_words(10_000)
     turns = [f"t{number}" for number in range(50)]
-    await asyncio.gather(
-        *(memory.asave_context({"input": turn}, {"output": turn}) for turn in turns)
-    )
+    await asyncio.gather(*(memory.asave_context({"input": turn}, {"output": turn}) for turn in turns))
     assert sorted(map(str, window_of(memory)[::2])) == sorted(turns)
 
 

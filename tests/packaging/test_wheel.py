@@ -86,10 +86,7 @@ def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
 def vocabularies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """tiktoken's cache, as its first download leaves it."""
     folder = tmp_path_factory.mktemp("vocabularies")
-    code = (
-        "from langchain_tokenbuffer import vocabularies as v; "
-        "v.load('cl100k_base'); v.load('o200k_base')"
-    )
+    code = "from langchain_tokenbuffer import vocabularies as v; v.load('cl100k_base'); v.load('o200k_base')"
     ran(sys.executable, "-c", code, cwd=ROOT, env={"TIKTOKEN_CACHE_DIR": str(folder)})
     return folder
 
@@ -231,9 +228,7 @@ def test_a_name_whose_extra_is_absent_says_exactly_what_to_install(base: Install
     messages = json.loads(base.run(STAND_INS))
     assert "agents" in messages
     assert [
-        extra
-        for extra, message in messages.items()
-        if f'pip install "langchain-tokenbuffer[{extra}]"' not in message
+        extra for extra, message in messages.items() if f'pip install "langchain-tokenbuffer[{extra}]"' not in message
     ] == []
 
 
@@ -294,7 +289,5 @@ PRINTED = {
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
-def test_an_extra_alone_brings_what_its_surface_needs(
-    extra: str, wheel: Path, tmp_path: Path
-) -> None:
+def test_an_extra_alone_brings_what_its_surface_needs(extra: str, wheel: Path, tmp_path: Path) -> None:
     assert Installed(tmp_path, wheel, extra).run(USES[extra]) == PRINTED[extra]

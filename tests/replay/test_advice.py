@@ -111,16 +111,11 @@ def test_several_conversations_are_advised_together() -> None:
 def test_a_short_chat_is_not_to_be_trimmed() -> None:
     found = advise([counted_chat(6)], Prices(), context=128_000)
     assert found.setting is None
-    assert found.sentence == (
-        "Do not trim: the longest request takes 251 of the model's 128,000 tokens."
-    )
+    assert found.sentence == ("Do not trim: the longest request takes 251 of the model's 128,000 tokens.")
 
 
 def test_no_budget_is_tried_below_what_a_cache_serves() -> None:
-    assert (
-        min(each.setting.max_tokens for each in advise([counted_chat(90)], Prices()).results)
-        >= 1024
-    )
+    assert min(each.setting.max_tokens for each in advise([counted_chat(90)], Prices()).results) >= 1024
 
 
 def test_where_nothing_is_cheaper_never_trimming_is_cheapest() -> None:
@@ -132,17 +127,14 @@ def test_where_nothing_is_cheaper_never_trimming_is_cheapest() -> None:
 def test_what_is_cheap_and_hides_most_is_not_recommended() -> None:
     found = advise([counted_agent(*[400] * 20)], Prices(), spend=0.75)
     assert found.setting is None
-    assert found.sentence.endswith(
-        "for 75 % of the cost the model would see only 14 % of the conversation."
-    )
+    assert found.sentence.endswith("for 75 % of the cost the model would see only 14 % of the conversation.")
 
 
 def test_where_nothing_is_cheap_the_advice_names_the_cheapest() -> None:
     found = advise([counted_chat(150)], Prices())
     assert found.setting is None
     assert found.sentence.endswith(
-        "the cheapest setting that keeps messages whole, max_tokens=1900, still costs 62 % and "
-        "shows 37 %."
+        "the cheapest setting that keeps messages whole, max_tokens=1900, still costs 62 % and shows 37 %."
     )
 
 

@@ -45,9 +45,7 @@ TOOL: dict[str, Any] = {
 }
 
 
-def counted(
-    messages: list[BaseMessage], *tools: dict[str, Any], counter: TokenCounter = COUNTER
-) -> CountedTranscript:
+def counted(messages: list[BaseMessage], *tools: dict[str, Any], counter: TokenCounter = COUNTER) -> CountedTranscript:
     return CountedTranscript(Transcript("it", messages, tools), counter)
 
 
@@ -71,9 +69,7 @@ def kept(each: Call) -> tuple[int, ...]:
 
 @settings(max_examples=examples(80))
 @given(conversations(), max_tokens(), st.sampled_from(TRIM_TO))
-def test_every_window_is_the_one_of_a_buffer(
-    messages: list[BaseMessage], budget: int, trim_to: float
-) -> None:
+def test_every_window_is_the_one_of_a_buffer(messages: list[BaseMessage], budget: int, trim_to: float) -> None:
     buffer = TokenBuffer(budget, token_counter=count_words, trim_to=trim_to)
     for each in replayed(messages, budget, trim_to):
         window = result_or_budget_error(buffer.window, messages[: each.length])
@@ -103,9 +99,7 @@ def test_with_tools_every_call_is_reported_as_the_middleware_reports_it(
     assume(heads < 2)
     budget += 40  # the tool's own
     events: list[TrimEvent] = []
-    middleware = TokenBufferMiddleware(
-        budget, token_counter=count_words, trim_to=trim_to, on_trim=events.append
-    )
+    middleware = TokenBufferMiddleware(budget, token_counter=count_words, trim_to=trim_to, on_trim=events.append)
     system = messages[0] if heads else None
     sent = True
     for each in calls_of(counted(messages, TOOL), Setting(budget, trim_to), PRICES):

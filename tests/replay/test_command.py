@@ -109,9 +109,7 @@ def test_without_a_budget_many_are_tried_and_one_is_recommended(capsys: Captured
     printed = capsys.readouterr().out
     assert "max_tokens \\ trim_to" in printed
     (budget, trim_to) = re.findall(r"Take max_tokens=(\d+), trim_to=([\d.]+):", printed)[0]
-    assert f"max_tokens={budget}, trim_to={trim_to}\n" in printed.replace(" \n", "\n").replace(
-        "  ", ""
-    )
+    assert f"max_tokens={budget}, trim_to={trim_to}\n" in printed.replace(" \n", "\n").replace("  ", "")
 
 
 def test_a_sweep_stands_beside_a_budget_if_asked_for(capsys: Captured) -> None:
@@ -121,9 +119,7 @@ def test_a_sweep_stands_beside_a_budget_if_asked_for(capsys: Captured) -> None:
     assert "max_tokens=5000, trim_to=0.6" in printed
 
 
-def test_where_trimming_is_not_worth_it_nothing_is_trimmed(
-    talk_file: str, capsys: Captured
-) -> None:
+def test_where_trimming_is_not_worth_it_nothing_is_trimmed(talk_file: str, capsys: Captured) -> None:
     assert replay(talk_file) == 0
     printed = capsys.readouterr().out
     assert "Do not trim: the longest request takes 3," in printed
@@ -193,9 +189,7 @@ def test_one_of_several_is_chosen_by_name_or_number(tmp_path: Path, capsys: Capt
 # --- how it ends ----------------------------------------------------------------------------------
 
 
-def test_a_budget_that_cannot_be_kept_ends_with_1_and_names_the_call(
-    hopeless: str, capsys: Captured
-) -> None:
+def test_a_budget_that_cannot_be_kept_ends_with_1_and_names_the_call(hopeless: str, capsys: Captured) -> None:
     assert replay(hopeless, "--max-tokens", "500") == 1
     printed = capsys.readouterr().out
     assert re.search(r"Call 42: What must stay needs \d+ tokens even when clamped", printed)
@@ -217,9 +211,7 @@ def test_a_budget_that_cannot_be_kept_ends_with_1_and_names_the_call(
         ["--prices", "none"],
     ],
 )
-def test_wrong_arguments_end_with_2_and_say_what_is_accepted(
-    arguments: list[str], capsys: Captured
-) -> None:
+def test_wrong_arguments_end_with_2_and_say_what_is_accepted(arguments: list[str], capsys: Captured) -> None:
     with pytest.raises(SystemExit) as caught:
         replay("talk.json", *arguments)
     assert caught.value.code == 2
@@ -239,9 +231,7 @@ def test_a_file_that_is_not_there_is_an_error(capsys: Captured) -> None:
     assert "nowhere.json" in error_line(capsys, "nowhere.json")
 
 
-def test_a_file_that_is_no_transcript_is_an_error_with_what_is_expected(
-    tmp_path: Path, capsys: Captured
-) -> None:
+def test_a_file_that_is_no_transcript_is_an_error_with_what_is_expected(tmp_path: Path, capsys: Captured) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("Dear diary")
     line = error_line(capsys, str(path))
@@ -255,9 +245,7 @@ def test_a_conversation_that_calls_no_model_is_an_error(tmp_path: Path, capsys: 
     assert "found messages that call no model" in error_line(capsys, str(path))
 
 
-def test_an_unknown_conversation_is_an_error_that_lists_those_there_are(
-    talk_file: str, capsys: Captured
-) -> None:
+def test_an_unknown_conversation_is_an_error_that_lists_those_there_are(talk_file: str, capsys: Captured) -> None:
     line = error_line(capsys, talk_file, "--conversation", "bob")
     assert "no conversation 'bob'; the 1 are conversation" in line
 
@@ -567,9 +555,7 @@ def test_a_models_context_can_be_given(talk_file: str, capsys: Captured) -> None
 
 def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
     for name in [*sys.modules]:
-        if name.partition(".")[0] in packages or name.endswith(
-            ("_replay.table", "_replay.picture")
-        ):
+        if name.partition(".")[0] in packages or name.endswith(("_replay.table", "_replay.picture")):
             monkeypatch.delitem(sys.modules, name)
     for name in packages:
         monkeypatch.setitem(sys.modules, name, None)
@@ -623,9 +609,7 @@ def test_the_package_runs_as_a_command_and_reads_its_input() -> None:
 # --- what the README shows ------------------------------------------------------------------------
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SESSION = re.compile(
-    r"```console\n\$ python -m langchain_tokenbuffer ([^\n]+)\n(.*?)```", re.DOTALL
-)
+SESSION = re.compile(r"```console\n\$ python -m langchain_tokenbuffer ([^\n]+)\n(.*?)```", re.DOTALL)
 
 
 def stripped(printed: str) -> list[str]:

@@ -185,9 +185,7 @@ def test_anthropics_results_and_calls_become_messages_and_calls() -> None:
     messages = only({"request": request}).messages
     assert [each.type for each in messages] == ["system", "human", "ai", "tool", "tool", "human"]
     assert isinstance(messages[2], AIMessage)
-    assert [(each["name"], each["args"], each["id"]) for each in messages[2].tool_calls] == [
-        ("look", {"at": 1}, "t1")
-    ]
+    assert [(each["name"], each["args"], each["id"]) for each in messages[2].tool_calls] == [("look", {"at": 1}, "t1")]
     assert isinstance(messages[3], ToolMessage)
     assert (messages[3].tool_call_id, messages[3].content) == ("t1", "here")
 
@@ -385,9 +383,7 @@ WORDS = (
     "user assistant tool system human ai constructor AIMessage llm chain chat text tool_use "
     "tool_result function ToolMessageChunk remove {}"
 )
-LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.sampled_from(WORDS.split())
-)
+LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.sampled_from(WORDS.split()))
 JSONS = st.recursive(
     LEAVES,
     lambda inner: st.one_of(
@@ -460,9 +456,7 @@ def test_a_broken_checkpoint_is_an_error(checkpoints: Path) -> None:
         read(str(checkpoints))
 
 
-def test_a_checkpoint_makes_nothing_but_what_is_safe(
-    checkpoints: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_checkpoint_makes_nothing_but_what_is_safe(checkpoints: Path, capfd: pytest.CaptureFixture[str]) -> None:
     # What an unrestricted loader would call: print("pwned"), as LangGraph stores a constructor.
     call_print = ormsgpack.Ext(0, ormsgpack.packb(("builtins", "print", "pwned")))
     blob = ormsgpack.packb({"channel_values": {"messages": [], "x": call_print}})

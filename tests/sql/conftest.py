@@ -20,9 +20,7 @@ from tests.builders import count_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-POSTGRES = os.environ.get(
-    "TOKENBUFFER_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"
-)
+POSTGRES = os.environ.get("TOKENBUFFER_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 MARIADB = os.environ.get("TOKENBUFFER_TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
 REDIS = os.environ.get("TOKENBUFFER_TEST_REDIS_URL", "redis://127.0.0.1:6379/0")
 SERVERS = {"postgresql": POSTGRES, "mariadb": MARIADB}

@@ -116,11 +116,7 @@ class OldTables:
         s = self.sessions.c
         update = sa.update(self.sessions).where(s.name == '"chat"')
         connection.execute(update.values(next_seq=s.next_seq + 2, tokens=s.tokens + 9))
-        connection.execute(
-            sa.select(
-                s.id, s.next_seq, s.cut, s.tokens, s.steady, s.settings, s.epoch, s.acknowledged
-            )
-        )
+        connection.execute(sa.select(s.id, s.next_seq, s.cut, s.tokens, s.steady, s.settings, s.epoch, s.acknowledged))
 
     def begin(self, connection: sa.Connection) -> None:
         """Make a session as 0.1.0 does."""

@@ -49,9 +49,7 @@ async def make(
         stored = InMemoryChatMessageHistory()
 
         def view(**options: Any) -> TokenBufferChatMessageHistory:
-            return TokenBufferChatMessageHistory(
-                stored, **{"max_tokens": 40, "token_counter": count_words, **options}
-            )
+            return TokenBufferChatMessageHistory(stored, **{"max_tokens": 40, "token_counter": count_words, **options})
 
         yield view
         return
@@ -98,9 +96,7 @@ class TestEveryHistory:
         make().add_messages(turn(1))
         assert make().messages == turn(1)
 
-    async def test_what_was_written_async_is_read_sync_and_the_other_way_round(
-        self, make: Make
-    ) -> None:
+    async def test_what_was_written_async_is_read_sync_and_the_other_way_round(self, make: Make) -> None:
         await make().aadd_messages(turn(1))
         make().add_messages(turn(2))
         assert make().messages == await make().aget_messages() == [*turn(1), *turn(2)]
@@ -232,9 +228,7 @@ class TestEveryHistory:
         ]
 
     @pytest.mark.parametrize("key", [None, "history"])
-    def test_a_run_sees_one_view_while_another_one_writes(
-        self, make: Make, key: str | None
-    ) -> None:
+    def test_a_run_sees_one_view_while_another_one_writes(self, make: Make, key: str | None) -> None:
         make().add_messages(turn(0))
 
         def meanwhile(value: Any) -> AIMessage:
@@ -261,9 +255,7 @@ CONFIG: Any = {"configurable": {"session_id": "s"}}
 
 
 def with_history(make: Make, model: Runnable[Any, Any]) -> RunnableWithMessageHistory:
-    prompt = ChatPromptTemplate.from_messages(
-        [MessagesPlaceholder("history"), ("human", "{question}")]
-    )
+    prompt = ChatPromptTemplate.from_messages([MessagesPlaceholder("history"), ("human", "{question}")])
 
     def history(session_id: str) -> BaseChatMessageHistory:
         found: BaseChatMessageHistory = make()

@@ -88,12 +88,8 @@ def test_there_are_no_more_threads_than_connections(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [pool.SingletonThreadPool, pool.StaticPool, pool.NullPool])
-@pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"]
-)
-def test_an_in_memory_engine_that_forgets_or_mixes_is_refused(
-    kind: type[pool.Pool], url: str
-) -> None:
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])
+def test_an_in_memory_engine_that_forgets_or_mixes_is_refused(kind: type[pool.Pool], url: str) -> None:
     with pytest.raises(TypeError, match="sqlite://"):
         history(sa.create_engine(url, poolclass=kind))
 
@@ -156,9 +152,7 @@ def test_an_async_engine_without_a_twin_says_what_to_pass(lite: Place) -> None:
 
 async def test_a_cancelled_append_is_stored_whole_or_not_at_all(lite: Place) -> None:
     for n in range(20):
-        task = asyncio.create_task(
-            lite.history("s").aadd_messages([HumanMessage(f"{n} a"), HumanMessage(f"{n} b")])
-        )
+        task = asyncio.create_task(lite.history("s").aadd_messages([HumanMessage(f"{n} a"), HumanMessage(f"{n} b")]))
         await asyncio.sleep(0.0002 * n)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -313,9 +307,7 @@ class Cursor:
         pytest.param("attempt to write a readonly database", 9, 1, id="read-only"),
     ],
 )
-def test_switching_to_wal_is_tried_again_only_after_a_passing_error(
-    error: str, times: int, tries: int
-) -> None:
+def test_switching_to_wal_is_tried_again_only_after_a_passing_error(error: str, times: int, tries: int) -> None:
     cursor = Cursor(error, times)
     _sql_engines._on_connect(cursor, None)
     assert cursor.tries == tries

@@ -74,9 +74,7 @@ def test_a_community_table_is_imported_with_one_call(empty_place: Place, old: st
 
 def test_what_was_imported_has_its_window(empty_place: Place, old: str) -> None:
     import_session(empty_place, old)
-    assert empty_place.history("ann").messages == TokenBuffer(60, token_counter=count_words).trim(
-        ANN
-    )
+    assert empty_place.history("ann").messages == TokenBuffer(60, token_counter=count_words).trim(ANN)
 
 
 def test_a_second_import_brings_only_what_came_since(empty_place: Place, old: str) -> None:
@@ -91,9 +89,7 @@ class StopError(Exception):
     """The import was interrupted."""
 
 
-def test_an_interrupted_import_goes_on_where_it_stopped(
-    lite: Place, old: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_import_goes_on_where_it_stopped(lite: Place, old: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importing, "PAGE", 3)
 
     def stop(done: int, _total: int) -> None:
@@ -184,9 +180,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_long_import_shows_a_bar_on_a_terminal(
-    lite: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_import_shows_a_bar_on_a_terminal(lite: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(importing, "_BAR_AFTER", 0.0)

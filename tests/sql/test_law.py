@@ -49,9 +49,7 @@ anything = conversations() | disordered()
 
 
 def in_memory(session_id: str, **options: Any) -> SQLTokenBufferHistory:
-    return SQLTokenBufferHistory(
-        session_id, "sqlite://", **{"token_counter": count_words, "prefix": "law", **options}
-    )
+    return SQLTokenBufferHistory(session_id, "sqlite://", **{"token_counter": count_words, "prefix": "law", **options})
 
 
 def window_or_error(read: Callable[[], list[BaseMessage]]) -> list[BaseMessage] | str:
@@ -190,9 +188,7 @@ def test_what_was_handed_over_is_what_the_window_dropped(
             if not isinstance(window, str):
                 kept = {each.name for each in window}
                 stored = history.all_messages()
-                assert {each.name for each in handed} == {
-                    each.name for each in stored if each.name not in kept
-                }
+                assert {each.name for each in handed} == {each.name for each in stored if each.name not in kept}
     assert len({each.name for each in handed}) == len(handed)
 
 

@@ -116,9 +116,7 @@ def postgres(shared_place: Callable[[str], Place]) -> Iterator[tuple[Proxy, sa.U
         yield proxy, url.set(host="127.0.0.1", port=proxy.port)
 
 
-def test_community_sql_holds_what_it_stored_once(
-    postgres: tuple[Proxy, sa.URL], table: str
-) -> None:
+def test_community_sql_holds_what_it_stored_once(postgres: tuple[Proxy, sa.URL], table: str) -> None:
     proxy, url = postgres
     engine = sa.create_engine(url.update_query_dict({"sslmode": "disable"}))
     history = SQLChatMessageHistory("s", table_name=table, connection=engine)
@@ -131,9 +129,7 @@ def test_community_sql_holds_what_it_stored_once(
     assert (proxy.lost, found) == (1, [*turn(0), *turn(1)])
 
 
-async def test_community_sql_holds_what_it_stored_once_async(
-    postgres: tuple[Proxy, sa.URL], table: str
-) -> None:
+async def test_community_sql_holds_what_it_stored_once_async(postgres: tuple[Proxy, sa.URL], table: str) -> None:
     proxy, url = postgres
     engine = create_async_engine(url.set(drivername="postgresql+asyncpg", query={"ssl": "disable"}))
     history = SQLChatMessageHistory("s", table_name=table, connection=engine)

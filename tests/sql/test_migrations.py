@@ -48,10 +48,7 @@ def windows(place: Place) -> dict[str, object]:
 
 
 def wanted(place: Place) -> dict[str, object]:
-    return {
-        name: expected(place.history(name).all_messages(), **options)
-        for name, options in OPTIONS.items()
-    }
+    return {name: expected(place.history(name).all_messages(), **options) for name, options in OPTIONS.items()}
 
 
 def version_of(place: Place) -> list[int]:
@@ -79,9 +76,7 @@ def test_every_message_of_release_0_1_0_is_still_there(empty_place: Place) -> No
 
 
 def test_a_window_of_release_0_1_0_is_computed_anew(empty_place: Place, old: OldTables) -> None:
-    empty_place.change(
-        sa.update(old.sessions).values(cut=old.sessions.c.next_seq, state="[]", steady=1)
-    )
+    empty_place.change(sa.update(old.sessions).values(cut=old.sessions.c.next_seq, state="[]", steady=1))
     empty_place.change(sa.update(old.messages).values(tokens=1, mark=None))
     assert windows(empty_place) == wanted(empty_place)
 

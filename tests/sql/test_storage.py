@@ -68,9 +68,7 @@ EXACT = {
         response_metadata={"model_name": "m", "logprobs": None},
         id="run-1",
     ),
-    "tool": ToolMessage(
-        "x", tool_call_id="call_1", artifact={"rows": [[1, "é"]]}, status="error", name="look"
-    ),
+    "tool": ToolMessage("x", tool_call_id="call_1", artifact={"rows": [[1, "é"]]}, status="error", name="look"),
     "system": SystemMessage([{"type": "text", "text": "s", "cache_control": {"type": "x"}}]),
     "developer": SystemMessage("d", additional_kwargs={"__openai_role__": "developer"}),
     "chat": ChatMessage(role="critic", content="c"),
@@ -86,9 +84,7 @@ EXACT = {
 def test_a_message_comes_back_as_it_went(place: Place, session_id: str, name: str) -> None:
     place.history(session_id).add_messages([EXACT[name]])
     found = place.history(session_id).all_messages()
-    assert [(type(each), each.model_dump()) for each in found] == [
-        (type(EXACT[name]), EXACT[name].model_dump())
-    ]
+    assert [(type(each), each.model_dump()) for each in found] == [(type(EXACT[name]), EXACT[name].model_dump())]
 
 
 @given(st.text(st.characters(), max_size=40))
@@ -116,9 +112,7 @@ def test_an_artifact_that_json_cannot_hold_is_left_out_with_a_warning(
     assert "artifact of type object" in caplog.text
 
 
-def test_metadata_that_json_cannot_hold_does_not_lose_the_turn(
-    lite: Place, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_metadata_that_json_cannot_hold_does_not_lose_the_turn(lite: Place, caplog: pytest.LogCaptureFixture) -> None:
     at = datetime(2026, 1, 2, tzinfo=UTC)
     lite.history("s").add_messages([AIMessage("x", response_metadata={"at": at})])
     assert lite.history("s").messages[0].response_metadata == {"at": str(at)}
@@ -130,9 +124,7 @@ def break_row(place: Place, seq: int) -> None:
     place.change(sa.update(messages).where(messages.c.seq == seq).values(payload="{broken"))
 
 
-def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(
-    lite: Place, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_row_that_cannot_be_read_is_named_and_hides_no_other(lite: Place, caplog: pytest.LogCaptureFixture) -> None:
     messages = fill(lite, "ann", 2)
     break_row(lite, 1)
     assert lite.history("ann").all_messages() == [messages[0], *messages[2:]]
@@ -242,9 +234,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     ("what", "fate"),
     [("statement", "none of them was stored"), ("commit", "it is not known whether")],
 )
-def test_an_append_that_fails_for_good_says_what_was_stored(
-    lite: Place, what: str, fate: str
-) -> None:
+def test_an_append_that_fails_for_good_says_what_was_stored(lite: Place, what: str, fate: str) -> None:
     fill(lite, "s", 1)
     engine = lite.engine()
     history = lite.history("s", connection=engine)
@@ -360,9 +350,7 @@ def test_a_settings_change_is_computed_once(lite: Place) -> None:
     assert found == ["SELECT"]
 
 
-def test_a_window_stored_under_another_rule_is_computed_anew(
-    lite: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_window_stored_under_another_rule_is_computed_anew(lite: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     messages = fill(lite, "s", 9)
     lite.change(sa.update(lite.tables.sessions).values(cut=len(messages), state="[]"))
     lite.change(sa.update(lite.tables.messages).values(kind="tool", tokens=0))
@@ -371,9 +359,7 @@ def test_a_window_stored_under_another_rule_is_computed_anew(
 
 
 @pytest.mark.parametrize("turns", [20, 200])
-def test_reading_touches_the_rows_of_the_window_alone(
-    place: Place, session_id: str, turns: int
-) -> None:
+def test_reading_touches_the_rows_of_the_window_alone(place: Place, session_id: str, turns: int) -> None:
     """The others are made unreadable: a statement that fetched one would say so."""
     messages = [message for n in range(turns) for message in turn(n)]
     place.history(session_id).add_messages(messages)
@@ -471,14 +457,10 @@ def test_a_batch_of_a_window_computed_anew_is_not_acknowledged(lite: Place) -> N
 
     lite.history("s").evicted(meanwhile)
     window = lite.history("s").messages
-    assert {m.content for m in handed} == {m.content for m in messages} - {
-        m.content for m in window
-    }
+    assert {m.content for m in handed} == {m.content for m in messages} - {m.content for m in window}
 
 
-def test_what_is_appended_while_a_consumer_computes_the_window_anew_counts(
-    place: Place, session_id: str
-) -> None:
+def test_what_is_appended_while_a_consumer_computes_the_window_anew_counts(place: Place, session_id: str) -> None:
     """The database's snapshot may be older than the lock: MariaDB's REPEATABLE READ."""
     messages = fill(place, session_id, 9)
     other = [message for n in range(9, 15) for message in turn(n)]
@@ -726,9 +708,7 @@ _ids = st.one_of(
 
 @few
 @given(victim=_ids, attacker=_ids)
-def test_no_session_id_reaches_the_rows_of_another_session(
-    place: Place, victim: str, attacker: str
-) -> None:
+def test_no_session_id_reaches_the_rows_of_another_session(place: Place, victim: str, attacker: str) -> None:
     mine, theirs = f"{uuid.uuid4().hex}{victim}", attacker
     place.history(mine).add_messages([HumanMessage("a secret")])
     for session_id in (theirs, mine + " ", mine[:-1], mine.upper() + "x", f"%{mine}%"):
@@ -770,9 +750,7 @@ def test_neither_password_nor_address_is_shown() -> None:
 
 def test_a_url_that_cannot_be_read_is_not_quoted() -> None:
     with pytest.raises(ValueError, match="no URL") as caught:
-        SQLTokenBufferHistory(
-            "s", "me:hunter2@://db.example:x/y", max_tokens=9, token_counter=count_words
-        )
+        SQLTokenBufferHistory("s", "me:hunter2@://db.example:x/y", max_tokens=9, token_counter=count_words)
     assert "hunter2" not in str(caught.value)
 
 
@@ -785,8 +763,7 @@ def test_no_message_is_in_what_an_error_says(
     lite.history("s").add_messages(turn(0))
     lite.change(
         sa.text(
-            f"CREATE TRIGGER no BEFORE INSERT ON {lite.tables.messages.name} "
-            "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            f"CREATE TRIGGER no BEFORE INSERT ON {lite.tables.messages.name} BEGIN SELECT RAISE(ABORT, 'refused'); END"
         )
     )
     engine = lite.engine(hide_parameters=hides)
@@ -807,9 +784,7 @@ def test_creating_tables_twice_changes_nothing(empty_place: Place) -> None:
 
 
 @pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_the_first_use_by_many_threads_is_safe_when_isolated(
-    empty_place: Place, isolation: str
-) -> None:
+def test_the_first_use_by_many_threads_is_safe_when_isolated(empty_place: Place, isolation: str) -> None:
     if empty_place.url.startswith("sqlite") and isolation != "SERIALIZABLE":
         pytest.skip("SQLite knows no such isolation")
     engine = empty_place.engine(isolation_level=isolation, pool_size=8)

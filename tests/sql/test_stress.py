@@ -59,9 +59,7 @@ def job(place: Place, tmp_path: Path) -> Job:
     return Job(place.url, place.prefix, str(tmp_path), "w")
 
 
-def run_processes(
-    context: ForkServerContext, work: Callable[..., None], *jobs: tuple[Any, ...]
-) -> None:
+def run_processes(context: ForkServerContext, work: Callable[..., None], *jobs: tuple[Any, ...]) -> None:
     processes = [start(context, work, *args) for args in jobs]
     for process in processes:
         process.join(300)
@@ -145,9 +143,7 @@ def test_a_killed_writer_loses_nothing_acknowledged_and_leaves_no_half_turn(
         process.join(60)
     steady.join(300)
     assert lines_of(job, "bad") == []
-    assert {f"killed{n}" for n in range(KILLS)} <= {
-        line.split()[1].partition("-")[0] for line in lines_of(job, "done")
-    }
+    assert {f"killed{n}" for n in range(KILLS)} <= {line.split()[1].partition("-")[0] for line in lines_of(job, "done")}
     assert_nothing_is_lost_or_halved(job, place, session)
 
 
@@ -161,10 +157,7 @@ def test_a_terminated_backend_loses_nothing_acknowledged_and_leaves_no_half_turn
     url = sa.make_url(place.url).update_query_dict({"application_name": name})
     job = replace(job, url=url.render_as_string(hide_password=False))
     turns = 15 * TERMINATIONS
-    processes = [
-        start(context, workers.write, replace(job, name=f"w{n}"), [session], turns)
-        for n in range(3)
-    ]
+    processes = [start(context, workers.write, replace(job, name=f"w{n}"), [session], turns) for n in range(3)]
     terminated = 0
     engine = place.engine(isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -207,13 +200,8 @@ def test_several_consumers_hand_over_everything_that_left_at_least_once(
     job: Job, place: Place, context: ForkServerContext
 ) -> None:
     session = uuid.uuid4().hex
-    processes = [
-        start(context, workers.write, replace(job, name=f"w{n}"), [session], TURNS)
-        for n in range(2)
-    ]
-    processes += [
-        start(context, workers.consume, replace(job, name=f"c{n}"), session, 20) for n in range(3)
-    ]
+    processes = [start(context, workers.write, replace(job, name=f"w{n}"), [session], TURNS) for n in range(2)]
+    processes += [start(context, workers.consume, replace(job, name=f"c{n}"), session, 20) for n in range(3)]
     for process in processes:
         process.join(300)
     late: list[str] = []
@@ -228,9 +216,7 @@ def test_several_consumers_hand_over_everything_that_left_at_least_once(
 def test_threads_of_one_process_lose_nothing(job: Job, place: Place) -> None:
     session = uuid.uuid4().hex
     threads = [
-        threading.Thread(
-            target=workers.write, args=(replace(job, name=f"w{n}"), [session], TURNS // 4)
-        )
+        threading.Thread(target=workers.write, args=(replace(job, name=f"w{n}"), [session], TURNS // 4))
         for n in range(PROCESSES)
     ]
     for thread in threads:

@@ -60,14 +60,10 @@ def what_counts(tokenizer_json: Path) -> None:
 
 
 async def buffer(messages: list[HumanMessage]) -> None:
-    kept = TokenBuffer(
-        100, token_counter=len, trim_to=1, pin=lambda m: m.type == "human", oversize="drop"
-    )
+    kept = TokenBuffer(100, token_counter=len, trim_to=1, pin=lambda m: m.type == "human", oversize="drop")
     assert_type(kept.trim(messages), list[BaseMessage])
     assert_type(kept.trim("hello"), list[BaseMessage])
-    assert_type(
-        kept.trim([("human", "hello"), {"role": "user", "content": "x"}]), list[BaseMessage]
-    )
+    assert_type(kept.trim([("human", "hello"), {"role": "user", "content": "x"}]), list[BaseMessage])
     assert_type(await kept.atrim(messages), list[BaseMessage])
     assert_type(kept.window(messages), Window)
     assert_type(await kept.awindow(messages), Window)

@@ -18,11 +18,7 @@ def test_a_type_checker_refuses_each_wrong_use_and_no_other_line(
 ) -> None:
     monkeypatch.chdir(ROOT)  # where its settings are, and what `make type` remembered
     lines = WRONG_USES.read_text(encoding="utf-8").splitlines()
-    expected = {
-        (number, line.partition("# E: ")[2])
-        for number, line in enumerate(lines, start=1)
-        if "# E: " in line
-    }
+    expected = {(number, line.partition("# E: ")[2]) for number, line in enumerate(lines, start=1) if "# E: " in line}
     printed, _, _ = api.run([str(WRONG_USES)])
     found = re.findall(r":(\d+): error: .*\[([a-z-]+)\]$", printed, re.MULTILINE)
     assert {(int(number), code) for number, code in found} == expected

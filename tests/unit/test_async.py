@@ -47,9 +47,7 @@ BLOCKING = "TokenBuffer(9, token_counter='o200k_base').trim('hello')"
 def printed() -> dict[str, str]:
     """What each use prints, as the first one of a process."""
     uses = [*FIRST_USES.values(), BLOCKING]
-    return dict(
-        zip(uses, run_scripts(SETUP, *(SCRIPT.replace("{use}", use) for use in uses)), strict=True)
-    )
+    return dict(zip(uses, run_scripts(SETUP, *(SCRIPT.replace("{use}", use) for use in uses)), strict=True))
 
 
 @pytest.mark.parametrize("use", FIRST_USES.values(), ids=FIRST_USES)

@@ -57,9 +57,7 @@ WEATHER = {
 @pytest.mark.parametrize(("model", "tokens"), [("gpt-4", 105), ("gpt-4o", 101)])
 def test_the_published_tools_example_counts_as_published(model: str, tokens: int) -> None:
     messages = [
-        SystemMessage(
-            "You are a helpful assistant that can answer to questions about the weather."
-        ),
+        SystemMessage("You are a helpful assistant that can answer to questions about the weather."),
         HumanMessage("What's the weather like in San Francisco?"),
     ]
     assert openai(model).count(messages, tools=[WEATHER]) == tokens
@@ -98,17 +96,13 @@ VALIDATED: dict[str, tuple[dict[str, Any], int]] = {
     # Billed for a system message "You are a bot." and the tool, as openai-messages-token-helper
     # publishes it; where it was asked with tool_choice="none", which takes one more, less that.
     "described": (
-        sources(
-            {"type": "object", "properties": {"search_query": QUERY}, "required": ["search_query"]}
-        ),
+        sources({"type": "object", "properties": {"search_query": QUERY}, "required": ["search_query"]}),
         66,
     ),
     "no parameters": (sources(None), 42),
     "nothing required": (sources({"type": "object", "properties": {"search_query": STRING}}), 49),
     "not described": (
-        sources(
-            {"type": "object", "properties": {"search_query": STRING}, "required": ["search_query"]}
-        ),
+        sources({"type": "object", "properties": {"search_query": STRING}, "required": ["search_query"]}),
         49,
     ),
     "an enum of integers": (
@@ -425,8 +419,7 @@ def follow_ups(rows: list[Row]) -> list[tuple[Row, Row]]:
 
     def shown(request: Row) -> list[str]:
         return [
-            json.dumps([message["role"], *map(_without_marks, message["content"])])
-            for message in request["messages"]
+            json.dumps([message["role"], *map(_without_marks, message["content"])]) for message in request["messages"]
         ]
 
     pairs = []
@@ -434,10 +427,7 @@ def follow_ups(rows: list[Row]) -> list[tuple[Row, Row]]:
         before = shown(first["request"])
         for second in claudes(rows):
             after = shown(second["request"])
-            same = all(
-                first["request"].get(key) == second["request"].get(key)
-                for key in ("model", "tools", "system")
-            )
+            same = all(first["request"].get(key) == second["request"].get(key) for key in ("model", "tools", "system"))
             if same and len(after) > len(before) and after[: len(before)] == before:
                 pairs.append((first, second))
     return pairs
@@ -452,9 +442,7 @@ def anchored(first: Row, second: Row) -> float:
     messages = as_sent(second["request"])
     at = len(as_sent(first["request"]))
     usage = {key: first[key] for key in ("input_tokens", "output_tokens")}
-    messages[at] = messages[at].model_copy(
-        update={"usage_metadata": {**usage, "total_tokens": sum(usage.values())}}
-    )
+    messages[at] = messages[at].model_copy(update={"usage_metadata": {**usage, "total_tokens": sum(usage.values())}})
     counter = TokenCounter(ChatAnthropic(model=first["model"]))
     counted = counter.count(messages, tools=second["request"].get("tools", ()), anchor=True)
     return counted / float(second["input_tokens"])

@@ -161,18 +161,12 @@ def test_a_setting_changed_in_place_is_seen() -> None:
         pytest.param(["Hi", "Ho"], [HumanMessage("Hi"), HumanMessage("Ho")], id="strings"),
         pytest.param((HumanMessage("Hi"),), [HumanMessage("Hi")], id="tuple"),
         pytest.param(StringPromptValue(text="Hi"), [HumanMessage("Hi")], id="string prompt"),
-        pytest.param(
-            ChatPromptValue(messages=[HumanMessage("Hi")]), [HumanMessage("Hi")], id="chat prompt"
-        ),
-        pytest.param(
-            [HumanMessage("Hi"), "Ho"], [HumanMessage("Hi"), HumanMessage("Ho")], id="mix"
-        ),
+        pytest.param(ChatPromptValue(messages=[HumanMessage("Hi")]), [HumanMessage("Hi")], id="chat prompt"),
+        pytest.param([HumanMessage("Hi"), "Ho"], [HumanMessage("Hi"), HumanMessage("Ho")], id="mix"),
         pytest.param([], [], id="nothing"),
     ],
 )
-def test_whatever_a_model_takes_as_messages_is_taken(
-    given: Any, want: list[BaseMessage] | None
-) -> None:
+def test_whatever_a_model_takes_as_messages_is_taken(given: Any, want: list[BaseMessage] | None) -> None:
     want = convert_to_messages(given) if want is None else want
     assert TokenBuffer(100, token_counter=count_words).trim(given) == want
 
@@ -351,9 +345,7 @@ def test_an_error_carries_both_numbers() -> None:
 
 def test_a_counter_that_is_not_additive_is_named_in_the_error() -> None:
     buffer = TokenBuffer(30, token_counter=count_words_by_threes, oversize="raise")
-    with pytest.raises(
-        TokenBudgetError, match=r"needs 34 tokens as count_words_by_threes counts .* 30"
-    ):
+    with pytest.raises(TokenBudgetError, match=r"needs 34 tokens as count_words_by_threes counts .* 30"):
         buffer.trim("word " * 100)
 
 
@@ -378,18 +370,14 @@ def test_a_counter_that_is_not_additive_uses_the_budget_it_has() -> None:
 # --- pickling, copying, sharing -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "again", [copy.copy, copy.deepcopy, lambda b: pickle.loads(pickle.dumps(b))]
-)
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda b: pickle.loads(pickle.dumps(b))])
 def test_a_buffer_copies_and_pickles_with_its_settings(again: Any) -> None:
     buffer = TokenBuffer(60, token_counter="o200k_base", trim_to=0.5, oversize="drop")
     buffer.trim(named_chat(20))
     assert repr(again(buffer)) == repr(buffer)
 
 
-@pytest.mark.parametrize(
-    "again", [copy.copy, copy.deepcopy, lambda b: pickle.loads(pickle.dumps(b))]
-)
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda b: pickle.loads(pickle.dumps(b))])
 def test_a_copy_computes_the_same_window(again: Any) -> None:
     buffer = TokenBuffer(60, token_counter=count_words)
     want = buffer.trim(named_chat(20))
@@ -418,10 +406,7 @@ def test_threads_that_share_a_buffer_get_the_windows_of_their_own_conversations(
     with ThreadPoolExecutor(8) as threads:
         seen = list(threads.map(live, conversations))
     alone = TokenBuffer(120, token_counter="o200k_base")
-    assert seen == [
-        [alone.window(messages[:n]) for n in range(1, len(messages), 3)]
-        for messages in conversations
-    ]
+    assert seen == [[alone.window(messages[:n]) for n in range(1, len(messages), 3)] for messages in conversations]
 
 
 def test_another_thread_going_on_with_the_conversation_changes_no_answer(
@@ -491,10 +476,7 @@ def test_a_growing_list_costs_one_push_for_each_new_message(
 
 def recorded_conversations(folder: Path, name: str, most: int) -> list[list[BaseMessage]]:
     with (folder / name).open(encoding="utf-8") as lines:
-        return [
-            convert_to_messages(json.loads(line)["messages"])
-            for line, _ in zip(lines, range(most), strict=False)
-        ]
+        return [convert_to_messages(json.loads(line)["messages"]) for line, _ in zip(lines, range(most), strict=False)]
 
 
 REAL = [

@@ -181,9 +181,7 @@ def test_the_constructor_reads_nothing() -> None:
 
 
 def test_a_write_never_raises_for_reasons_of_budget() -> None:
-    shown = TokenBufferChatMessageHistory(
-        Stored(), max_tokens=1, token_counter=len, oversize="raise"
-    )
+    shown = TokenBufferChatMessageHistory(Stored(), max_tokens=1, token_counter=len, oversize="raise")
     shown.add_messages(turns(3))
     assert len(shown.history.messages) == 6
 
@@ -199,9 +197,7 @@ def test_a_write_never_raises_for_reasons_of_budget() -> None:
         ({"history": []}, TypeError, "history"),
     ],
 )
-def test_a_bad_argument_is_named(
-    options: dict[str, Any], error: type[Exception], name: str
-) -> None:
+def test_a_bad_argument_is_named(options: dict[str, Any], error: type[Exception], name: str) -> None:
     arguments: dict[str, Any] = {"max_tokens": 4, "token_counter": len, "history": Stored()}
     with pytest.raises(error, match=name):
         TokenBufferChatMessageHistory(**(arguments | options))
@@ -372,9 +368,7 @@ async def test_an_async_run_stores_its_question_and_its_answer_once(*, keyed: bo
 
 def test_a_message_written_by_another_during_the_run_is_not_lost(*, keyed: bool) -> None:
     history = Stored()
-    chain = chain_over(
-        lambda _: view(history), keyed=keyed, inner=lambda _: history.add_messages(turns(3))
-    )
+    chain = chain_over(lambda _: view(history), keyed=keyed, inner=lambda _: history.add_messages(turns(3)))
     chain.invoke(input_of("now", keyed=keyed), CONFIG)
     assert [message.content for message in history.rows[-2:]] == ["now", "a:now"]
 
@@ -396,9 +390,7 @@ async def test_abatch_on_one_session_loses_and_repeats_nothing(*, keyed: bool) -
 async def test_gathered_runs_on_one_session_lose_and_repeat_nothing(*, keyed: bool) -> None:
     history = AsyncStored()
     chain = chain_over(lambda _: view(history), keyed=keyed)
-    await asyncio.gather(
-        *(chain.ainvoke(input_of(question, keyed=keyed), CONFIG) for question in QUESTIONS)
-    )
+    await asyncio.gather(*(chain.ainvoke(input_of(question, keyed=keyed), CONFIG) for question in QUESTIONS))
     assert Counter(str(message.content) for message in history.rows) == expected_counts(QUESTIONS)
 
 
@@ -436,9 +428,7 @@ async def test_async_streams_on_one_session_lose_and_repeat_nothing(*, keyed: bo
 def test_upstream_alone_loses_messages_when_another_writes_during_the_run() -> None:
     """The failure this view is for; when this test fails, upstream has mended it."""
     history = Stored()
-    chain = chain_over(
-        lambda _: history, keyed=False, inner=lambda _: history.add_messages(turns(1))
-    )
+    chain = chain_over(lambda _: history, keyed=False, inner=lambda _: history.add_messages(turns(1)))
     chain.invoke("now", CONFIG)
     assert "now" not in [message.content for message in history.rows]
 
@@ -488,12 +478,8 @@ def test_a_lost_turn_is_logged_although_the_run_swallows_it(
 # --- pickles and copies -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "again", [copy.copy, copy.deepcopy, lambda history: pickle.loads(pickle.dumps(history))]
-)
-def test_a_copy_shows_the_same_window(
-    history: BaseChatMessageHistory, again: Callable[[Any], Any]
-) -> None:
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda history: pickle.loads(pickle.dumps(history))])
+def test_a_copy_shows_the_same_window(history: BaseChatMessageHistory, again: Callable[[Any], Any]) -> None:
     history.add_messages(turns(5))
     assert again(view(history)).messages == turns(5)[-4:]
 

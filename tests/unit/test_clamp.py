@@ -52,12 +52,8 @@ def text_of(message: BaseMessage) -> str:
 
 # --- the law ------------------------------------------------------------------------------------
 
-_alphabet = st.sampled_from(
-    ["word ", "a", "안녕 ", "🙂", "\ud83d", "\n", "  ", "<|endoftext|>", "你"]
-)
-_texts = st.lists(_alphabet, max_size=30).flatmap(
-    lambda parts: st.integers(0, 40).map(lambda n: "".join(parts) * n)
-)
+_alphabet = st.sampled_from(["word ", "a", "안녕 ", "🙂", "\ud83d", "\n", "  ", "<|endoftext|>", "你"])
+_texts = st.lists(_alphabet, max_size=30).flatmap(lambda parts: st.integers(0, 40).map(lambda n: "".join(parts) * n))
 
 
 @st.composite
@@ -65,8 +61,7 @@ def messages(draw: st.DrawFn) -> BaseMessage:
     content: Any = draw(_texts)
     if draw(st.booleans()):
         content = [
-            draw(st.sampled_from([{"type": "text", "text": text}, text]))
-            for text in draw(st.lists(_texts, max_size=3))
+            draw(st.sampled_from([{"type": "text", "text": text}, text])) for text in draw(st.lists(_texts, max_size=3))
         ]
     kind = draw(st.sampled_from(["human", "ai", "tool"]))
     if kind == "tool":
@@ -114,18 +109,14 @@ def test_with_an_encoding_nothing_costs_less_than_the_smallest_size(message: Bas
 @counters
 @settings(max_examples=examples(80))
 @given(messages())
-def test_the_smallest_size_is_never_above_the_full_one(
-    counter: TokenCounter, message: BaseMessage
-) -> None:
+def test_the_smallest_size_is_never_above_the_full_one(counter: TokenCounter, message: BaseMessage) -> None:
     assert min_tokens(message, counter) <= price(message, counter)
 
 
 @counters
 @settings(max_examples=examples(80))
 @given(messages(), st.data())
-def test_the_message_itself_stays_as_it_is(
-    counter: TokenCounter, message: BaseMessage, data: st.DataObject
-) -> None:
+def test_the_message_itself_stays_as_it_is(counter: TokenCounter, message: BaseMessage, data: st.DataObject) -> None:
     before = copy.deepcopy(message)
     clamp(message, data.draw(st.integers(min_tokens(message, counter), 200)), counter)
     assert message == before
@@ -140,9 +131,7 @@ def test_clamping_the_same_again_gives_the_same(message: BaseMessage, data: st.D
 
 @settings(max_examples=examples(80))
 @given(messages(), st.data())
-def test_a_clamped_message_that_is_clamped_to_its_own_size_stays(
-    message: BaseMessage, data: st.DataObject
-) -> None:
+def test_a_clamped_message_that_is_clamped_to_its_own_size_stays(message: BaseMessage, data: st.DataObject) -> None:
     size = data.draw(st.integers(min_tokens(message, O200K), price(message, O200K)))
     once = clamp(message, size, O200K)
     assert clamp(once, size, O200K) == once
@@ -275,9 +264,7 @@ def test_special_tokens_are_text() -> None:
 
 
 def test_the_biggest_text_of_a_message_is_shortened_first() -> None:
-    message = HumanMessage(
-        [{"type": "text", "text": "small " * 20}, {"type": "text", "text": "big " * 400}]
-    )
+    message = HumanMessage([{"type": "text", "text": "small " * 20}, {"type": "text", "text": "big " * 400}])
     clamped = clamp(message, 200, O200K)
     assert clamped.content[0] == message.content[0]
     assert clamped.content[1] != message.content[1]
@@ -318,27 +305,20 @@ def test_calls_stay_as_they_are() -> None:
 
 
 def test_everything_but_the_content_stays() -> None:
-    message = ToolMessage(
-        "word " * 900, tool_call_id="a", name="look", id="m1", artifact=[1], status="error"
-    )
+    message = ToolMessage("word " * 900, tool_call_id="a", name="look", id="m1", artifact=[1], status="error")
     clamped = clamp(message, 100, O200K)
     assert clamped.model_copy(update={"content": message.content}) == message
 
 
 def test_a_string_stays_a_string_and_a_list_a_list() -> None:
-    kinds = [
-        type(clamp(m, 60, O200K).content)
-        for m in (HumanMessage("a " * 99), HumanMessage(["a " * 99]))
-    ]
+    kinds = [type(clamp(m, 60, O200K).content) for m in (HumanMessage("a " * 99), HumanMessage(["a " * 99]))]
     assert kinds == [str, list]
 
 
 # --- in a window --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "token_counter", ["o200k_base", count_words, letters, count_words_by_threes]
-)
+@pytest.mark.parametrize("token_counter", ["o200k_base", count_words, letters, count_words_by_threes])
 def test_one_huge_message_never_empties_the_window(token_counter: CountedBy) -> None:
     messages = [HumanMessage("Hi"), AIMessage("Hello."), HumanMessage("word " * 4000)]
     shown = TokenBuffer(300, token_counter=token_counter).trim(messages)
@@ -366,10 +346,7 @@ def test_clamping_converges_over_a_growing_tool_loop() -> None:
 def test_a_step_of_big_results_fits_or_says_why(max_tokens: int, results: list[str]) -> None:
     calls = [ToolCall(name="look", args={}, id=f"c{i}") for i in range(len(results))]
     messages: list[BaseMessage] = [HumanMessage("Look."), AIMessage("", tool_calls=calls)]
-    messages += [
-        ToolMessage(text, tool_call_id=call["id"])
-        for text, call in zip(results, calls, strict=True)
-    ]
+    messages += [ToolMessage(text, tool_call_id=call["id"]) for text, call in zip(results, calls, strict=True)]
     least = sum(min_tokens(message, O200K) for message in messages)
     assume(O200K.constant + least <= max_tokens)
     assert O200K(TokenBuffer(max_tokens, token_counter=O200K).trim(messages)) <= max_tokens

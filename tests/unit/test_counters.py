@@ -51,9 +51,7 @@ OLD_CHAT = ChatOpenAI(model="gpt-4", api_key=KEY)
 COMPLETION = OpenAI(model="gpt-3.5-turbo-instruct", api_key=KEY)
 
 
-def call(
-    name: str = "look_up", args: dict[str, Any] | None = None, of: str = "1"
-) -> dict[str, Any]:
+def call(name: str = "look_up", args: dict[str, Any] | None = None, of: str = "1") -> dict[str, Any]:
     return {"name": name, "args": args or {}, "id": of, "type": "tool_call"}
 
 
@@ -64,9 +62,7 @@ ALIKE: dict[str, list[BaseMessage]] = {
     "one human message": [HumanMessage("Hello!")],
     "an empty text": [HumanMessage("")],
     "system, human, ai": [SystemMessage("Be brief."), HumanMessage("Hi"), AIMessage("Hello.")],
-    "a developer message": [
-        SystemMessage("Be brief.", additional_kwargs={"__openai_role__": "developer"})
-    ],
+    "a developer message": [SystemMessage("Be brief.", additional_kwargs={"__openai_role__": "developer"})],
     "names": [HumanMessage("Hi", name="Ann Lee"), AIMessage("Hello.", name="bot")],
     "a name in additional_kwargs": [HumanMessage("Hi", additional_kwargs={"name": "Ann"})],
     "an empty name": [HumanMessage("Hi", name="")],
@@ -74,13 +70,9 @@ ALIKE: dict[str, list[BaseMessage]] = {
     "a function's result": [FunctionMessage(name="look_up", content="42")],
     "a tool's result": [ToolMessage("42", tool_call_id="call_1")],
     "a named tool's result": [ToolMessage("42", tool_call_id="call_1", name="look_up")],
-    "text blocks": [
-        HumanMessage([{"type": "text", "text": "One"}, {"type": "text", "text": "two"}])
-    ],
+    "text blocks": [HumanMessage([{"type": "text", "text": "One"}, {"type": "text", "text": "two"}])],
     "string blocks": [HumanMessage(["One", "two"])],
-    "an image at low detail": [
-        HumanMessage([{"type": "image_url", "image_url": {"url": "x://y", "detail": "low"}}])
-    ],
+    "an image at low detail": [HumanMessage([{"type": "image_url", "image_url": {"url": "x://y", "detail": "low"}}])],
     "other languages": [
         HumanMessage("안녕하세요, 다시 만나서 반가워요."),
         AIMessage("你好世界"),
@@ -90,9 +82,7 @@ ALIKE: dict[str, list[BaseMessage]] = {
 
 @pytest.mark.parametrize("model", [CHAT, OLD_CHAT], ids=["gpt-4o", "gpt-4"])
 @pytest.mark.parametrize("messages", ALIKE.values(), ids=ALIKE)
-def test_a_chat_model_counts_as_langchain_openai_does(
-    messages: list[BaseMessage], model: ChatOpenAI
-) -> None:
+def test_a_chat_model_counts_as_langchain_openai_does(messages: list[BaseMessage], model: ChatOpenAI) -> None:
     assert TokenCounter(model)(messages) == model.get_num_tokens_from_messages(messages)
 
 
@@ -123,25 +113,17 @@ def test_any_conversation_without_tools_counts_as_langchain_openai_does(
     assert TokenCounter(CHAT)(messages) == CHAT.get_num_tokens_from_messages(messages)
 
 
-@pytest.mark.parametrize(
-    ("name", "tokens"), [("o200k_base", 124), ("cl100k_base", 129)], ids=["gpt-4o", "gpt-4"]
-)
+@pytest.mark.parametrize(("name", "tokens"), [("o200k_base", 124), ("cl100k_base", 129)], ids=["gpt-4o", "gpt-4"])
 def test_the_published_jargon_example_counts_as_published(name: str, tokens: int) -> None:
-    jargon = (
-        "This late pivot means we don't have time to boil the ocean for the client deliverable."
-    )
+    jargon = "This late pivot means we don't have time to boil the ocean for the client deliverable."
     messages = [
         SystemMessage(
-            "You are a helpful, pattern-following assistant that translates corporate jargon into "
-            "plain English."
+            "You are a helpful, pattern-following assistant that translates corporate jargon into plain English."
         ),
         SystemMessage("New synergies will help drive top-line growth.", name="example_user"),
+        SystemMessage("Things working well together will increase revenue.", name="example_assistant"),
         SystemMessage(
-            "Things working well together will increase revenue.", name="example_assistant"
-        ),
-        SystemMessage(
-            "Let's circle back when we have more bandwidth to touch base on opportunities for "
-            "increased leverage.",
+            "Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage.",
             name="example_user",
         ),
         SystemMessage(
@@ -242,9 +224,7 @@ NOT_ADDITIVE: dict[str, Callable[[Any], int]] = {
     "quadratic": lambda messages: len(messages) ** 2,
 }
 if "use_usage_metadata_scaling" in inspect.signature(count_tokens_approximately).parameters:
-    NOT_ADDITIVE["scaled by usage"] = functools.partial(
-        count_tokens_approximately, use_usage_metadata_scaling=True
-    )
+    NOT_ADDITIVE["scaled by usage"] = functools.partial(count_tokens_approximately, use_usage_metadata_scaling=True)
 
 
 @pytest.mark.parametrize("counts", NOT_ADDITIVE.values(), ids=NOT_ADDITIVE)
@@ -449,9 +429,7 @@ def test_a_tool_call_in_content_and_in_tool_calls_counts_once() -> None:
     counter = TokenCounter(CHAT)
     use = {"type": "tool_use", "id": "1", "name": "look_up", "input": {"word": "a"}}
     calls = [call(args={"word": "a"})]
-    assert counter([AIMessage([use], tool_calls=calls)]) == counter(
-        [AIMessage("", tool_calls=calls)]
-    )
+    assert counter([AIMessage([use], tool_calls=calls)]) == counter([AIMessage("", tool_calls=calls)])
 
 
 def test_a_chinese_text_in_an_unknown_block_is_no_encoded_file() -> None:
@@ -501,21 +479,15 @@ ODD: dict[str, BaseMessage] = {
     "no extras": HumanMessage.model_construct(content="Hello", additional_kwargs=None),
     "an invalid call of nothing": AIMessage(
         "",
-        invalid_tool_calls=[
-            {"name": None, "args": None, "id": None, "error": None, "type": "invalid_tool_call"}
-        ],
+        invalid_tool_calls=[{"name": None, "args": None, "id": None, "error": None, "type": "invalid_tool_call"}],
     ),
     "a call in additional_kwargs": AIMessage(
         "",
         additional_kwargs={
-            "tool_calls": [
-                {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{"}}
-            ]
+            "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{"}}]
         },
     ),
-    "a function call": AIMessage(
-        "", additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}}
-    ),
+    "a function call": AIMessage("", additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}}),
     "a special token in arguments": AIMessage("", tool_calls=[call(args={"a": "<|endoftext|>"})]),
     "a special token in a name": HumanMessage("Hi", name="<|endoftext|>"),
     "arguments nested too deeply": AIMessage("", tool_calls=[call(args=deep(500))]),
@@ -546,9 +518,7 @@ def test_custom_get_token_ids_wins_over_a_chat_models_own_encoding() -> None:
 
 
 def test_custom_get_token_ids_wins_with_a_completion_model() -> None:
-    model = OpenAI(
-        model="gpt-3.5-turbo-instruct", api_key=KEY, custom_get_token_ids=letters_as_tokens
-    )
+    model = OpenAI(model="gpt-3.5-turbo-instruct", api_key=KEY, custom_get_token_ids=letters_as_tokens)
     assert TokenCounter(model)([HumanMessage("abc")]) == len("Human: abc")
 
 
@@ -777,9 +747,7 @@ def test_the_memory_of_an_object_is_found_again() -> None:
 # --- pickling, comparing, showing -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "again", [copy.copy, copy.deepcopy, lambda counter: pickle.loads(pickle.dumps(counter))]
-)
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda counter: pickle.loads(pickle.dumps(counter))])
 def test_a_copied_counter_counts_the_same(again: Callable[[TokenCounter], TokenCounter]) -> None:
     counter = TokenCounter("o200k_base")
     assert again(counter)(TALK) == counter(TALK)

@@ -38,10 +38,7 @@ def pushed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
 def talk(name: str, turns: int) -> list[BaseMessage]:
     """Build a chat that is no other's from its first message on."""
-    return [
-        message.model_copy(update={"content": f"{name}: {message.content}"})
-        for message in chat(turns)
-    ]
+    return [message.model_copy(update={"content": f"{name}: {message.content}"}) for message in chat(turns)]
 
 
 def test_two_conversations_in_turn_are_followed_by_their_new_messages(

@@ -54,9 +54,7 @@ def settings_drawn(
 ) -> Settings:
     token_counter = draw(st.sampled_from(counters))
     budget = draw(st.integers(1, 30) if token_counter is len else max_tokens())
-    return Settings(
-        token_counter, budget, draw(st.sampled_from(TRIM_TO)), draw(st.sampled_from(oversizes))
-    )
+    return Settings(token_counter, budget, draw(st.sampled_from(TRIM_TO)), draw(st.sampled_from(oversizes)))
 
 
 ANY = (*ADDITIVE, count_words_by_threes, count_words_by_threes)
@@ -97,10 +95,7 @@ def windows(setting: Settings, messages: list[BaseMessage]) -> list[Window | Non
 
 def lost_something(seen: list[Window | None]) -> bool:
     """Tell whether something was clamped or, by `oversize="drop"`, left out on the way."""
-    return any(
-        window is not None and (window.clamped or window.kept[-1:] != (n,))
-        for n, window in enumerate(seen)
-    )
+    return any(window is not None and (window.clamped or window.kept[-1:] != (n,)) for n, window in enumerate(seen))
 
 
 def ids(messages: list[BaseMessage]) -> list[int]:
@@ -111,9 +106,7 @@ def ids(messages: list[BaseMessage]) -> list[int]:
 
 
 @given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
-def test_law_1_a_window_never_costs_more_than_max_tokens(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_1_a_window_never_costs_more_than_max_tokens(messages: list[BaseMessage], setting: Settings) -> None:
     assume(messages)
     buffer = setting.buffer()
     window = looked(buffer, messages)
@@ -123,9 +116,7 @@ def test_law_1_a_window_never_costs_more_than_max_tokens(
 
 
 @given(conversations(), settings_drawn(ANY))
-def test_law_1_the_window_says_what_its_messages_cost(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_1_the_window_says_what_its_messages_cost(messages: list[BaseMessage], setting: Settings) -> None:
     buffer = setting.buffer()
     window = looked(buffer, messages)
     if window is not None:
@@ -137,18 +128,14 @@ def test_law_1_the_window_says_what_its_messages_cost(
 
 @settings(max_examples=examples(200))
 @given(conversations(), settings_drawn(ANY))
-def test_law_2_a_window_of_a_conversation_in_order_is_in_order(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_2_a_window_of_a_conversation_in_order_is_in_order(messages: list[BaseMessage], setting: Settings) -> None:
     window = looked(setting.buffer(), messages)
     if window is not None and current_question(messages) is not None:
         assert breaches([messages[i] for i in window.kept]) == set()
 
 
 @given(conversations(), settings_drawn(ANY))
-def test_law_2_after_the_head_a_human_message_comes_first(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_2_after_the_head_a_human_message_comes_first(messages: list[BaseMessage], setting: Settings) -> None:
     assume(current_question(messages) is not None)
     window = looked(setting.buffer(), messages)
     if window is not None:
@@ -205,9 +192,7 @@ def test_law_3_the_head_stays(messages: list[BaseMessage], setting: Settings) ->
 
 
 @given(conversations(), settings_drawn(ANY, ("clamp", "raise")))
-def test_law_3_a_pin_behind_the_greeting_stays(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_3_a_pin_behind_the_greeting_stays(messages: list[BaseMessage], setting: Settings) -> None:
     first = next((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), 0)
     pinned = {i for i, m in enumerate(messages) if i >= first and m.additional_kwargs.get("pinned")}
     window = looked(setting.buffer(), messages)
@@ -218,9 +203,7 @@ def test_law_3_a_pin_behind_the_greeting_stays(
 
 
 @given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
-def test_law_4_the_window_is_of_the_same_objects(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_4_the_window_is_of_the_same_objects(messages: list[BaseMessage], setting: Settings) -> None:
     buffer = setting.buffer()
     window = looked(buffer, messages)
     if window is not None:
@@ -230,18 +213,13 @@ def test_law_4_the_window_is_of_the_same_objects(
 
 
 @given(conversations(huge=True), tight)
-def test_law_4_a_clamped_message_differs_in_its_content_alone(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_4_a_clamped_message_differs_in_its_content_alone(messages: list[BaseMessage], setting: Settings) -> None:
     buffer = setting.buffer()
     window = looked(buffer, messages)
     assume(window is not None and window.clamped)
     assert window is not None
     shown = dict(zip(window.kept, buffer.trim(messages), strict=True))
-    assert all(
-        shown[i].model_copy(update={"content": messages[i].content}) == messages[i]
-        for i in window.clamped
-    )
+    assert all(shown[i].model_copy(update={"content": messages[i].content}) == messages[i] for i in window.clamped)
 
 
 @given(conversations(huge=True), tight)
@@ -258,9 +236,7 @@ def test_law_4_a_clamped_message_costs_at_most_the_size_the_window_names(
 
 
 @given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
-def test_law_4_neither_the_list_nor_a_message_is_changed(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_4_neither_the_list_nor_a_message_is_changed(messages: list[BaseMessage], setting: Settings) -> None:
     before, objects = copy.deepcopy(messages), ids(messages)
     buffer = setting.buffer()
     if looked(buffer, messages) is not None:
@@ -272,9 +248,7 @@ def test_law_4_neither_the_list_nor_a_message_is_changed(
 
 
 @given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
-def test_law_5_trimming_twice_is_trimming_once(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_5_trimming_twice_is_trimming_once(messages: list[BaseMessage], setting: Settings) -> None:
     assume(looked(setting.buffer(), messages) is not None)
     once = setting.buffer().trim(messages)
     assert ids(setting.buffer().trim(once)) == ids(once)
@@ -325,9 +299,7 @@ def test_law_6_the_cut_never_moves_back(messages: list[BaseMessage], setting: Se
 
 @settings(max_examples=examples(200))
 @given(st.one_of(conversations(), disordered()), settings_drawn())
-def test_law_6_what_has_left_never_comes_back(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_6_what_has_left_never_comes_back(messages: list[BaseMessage], setting: Settings) -> None:
     dropped = [set(w.dropped) for w in windows(setting, messages) if w is not None]
     assert all(before <= after for before, after in pairwise(dropped))
 
@@ -355,9 +327,7 @@ def test_law_7_a_buffer_that_followed_another_conversation_agrees(
 
 @settings(max_examples=examples(200))
 @given(conversations(huge=False), tight_chats)
-def test_law_7_a_surface_that_deletes_what_left_agrees(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_7_a_surface_that_deletes_what_left_agrees(messages: list[BaseMessage], setting: Settings) -> None:
     seen = windows(setting, messages)
     assume(seen and seen[-1] is not None and not lost_something(seen))
     store: list[BaseMessage] = []
@@ -370,15 +340,10 @@ def test_law_7_a_surface_that_deletes_what_left_agrees(
 
 
 @given(conversations(), settings_drawn((count_words,), ("clamp", "raise")), st.integers(0, 1))
-def test_law_7_a_predicate_pins_as_the_mark_does(
-    messages: list[BaseMessage], setting: Settings, odd: int
-) -> None:
+def test_law_7_a_predicate_pins_as_the_mark_does(messages: list[BaseMessage], setting: Settings, odd: int) -> None:
     chosen = {id(m) for i, m in enumerate(messages) if i % 3 == odd}
     bare = [m.model_copy(update={"additional_kwargs": {}}) for m in messages]
-    marked = [
-        m.model_copy(update={"additional_kwargs": {"pinned": True} if id(m) in chosen else {}})
-        for m in messages
-    ]
+    marked = [m.model_copy(update={"additional_kwargs": {"pinned": True} if id(m) in chosen else {}}) for m in messages]
     pins = {id(b) for b, m in zip(bare, messages, strict=True) if id(m) in chosen}
     buffer = setting.buffer()
     buffer.pin = lambda message: id(message) in pins
@@ -390,9 +355,7 @@ def test_law_7_a_predicate_pins_as_the_mark_does(
 
 @settings(max_examples=examples(50))
 @given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
-async def test_law_8_trim_and_atrim_give_the_same(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+async def test_law_8_trim_and_atrim_give_the_same(messages: list[BaseMessage], setting: Settings) -> None:
     try:
         want = setting.buffer().trim(messages)
     except TokenBudgetError as error:
@@ -405,9 +368,7 @@ async def test_law_8_trim_and_atrim_give_the_same(
 
 @settings(max_examples=examples(50))
 @given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
-async def test_law_8_window_and_awindow_give_the_same(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+async def test_law_8_window_and_awindow_give_the_same(messages: list[BaseMessage], setting: Settings) -> None:
     want = looked(setting.buffer(), messages)
     if want is None:
         with pytest.raises(TokenBudgetError):
@@ -431,9 +392,7 @@ class RecordingCounter:
 
 
 @given(conversations(), settings_drawn((count_words,)))
-def test_law_9_a_second_pass_asks_the_counter_nothing(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_9_a_second_pass_asks_the_counter_nothing(messages: list[BaseMessage], setting: Settings) -> None:
     asked = RecordingCounter()
     setting = setting._replace(token_counter=asked)
     first = looked(setting.buffer(), messages)
@@ -443,9 +402,7 @@ def test_law_9_a_second_pass_asks_the_counter_nothing(
 
 
 @given(conversations(), settings_drawn((count_words,), ("raise", "drop")))
-def test_law_9_each_message_is_asked_for_once(
-    messages: list[BaseMessage], setting: Settings
-) -> None:
+def test_law_9_each_message_is_asked_for_once(messages: list[BaseMessage], setting: Settings) -> None:
     asked = RecordingCounter()
     buffer = setting._replace(token_counter=asked).buffer()
     looked(buffer, [])

@@ -103,9 +103,7 @@ async def test_abatch_shows_each_call_its_window(chain: Runnable[Any, Any], mode
     assert shown == {question: expected_window(question) for question in questions}
 
 
-def test_stream_shows_the_model_the_window_and_passes_its_chunks_on(
-    chain: Runnable[Any, Any], model: Echo
-) -> None:
+def test_stream_shows_the_model_the_window_and_passes_its_chunks_on(chain: Runnable[Any, Any], model: Echo) -> None:
     chunks = [chunk.text for chunk in chain.stream(prompt_input())]
     assert (model.seen, chunks) == ([expected_window()], list("So be it."))
 

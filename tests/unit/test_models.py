@@ -151,9 +151,7 @@ AZURE: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("fields", "encoding"), AZURE.values(), ids=AZURE)
-def test_an_azure_deployment_counts_as_the_model_behind_it(
-    fields: dict[str, Any], encoding: str
-) -> None:
+def test_an_azure_deployment_counts_as_the_model_behind_it(fields: dict[str, Any], encoding: str) -> None:
     assert TokenCounter(azure(**fields))(SAID) == TokenCounter(encoding)(SAID)
 
 
@@ -189,9 +187,7 @@ class CountsMessages(Chat):
 
     asked: int = 0
 
-    def get_num_tokens_from_messages(
-        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
-    ) -> int:
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         self.asked += 1
         return 10 + 7 * len(messages) + 100 * len(tools or ())
 

@@ -40,9 +40,7 @@ def result(id_: str, content: str = "ok") -> ToolMessage:
 
 def old_call() -> AIMessage:
     """An AI message with an old-style function call."""
-    return AIMessage(
-        content="", additional_kwargs={"function_call": {"name": "look", "arguments": "{}"}}
-    )
+    return AIMessage(content="", additional_kwargs={"function_call": {"name": "look", "arguments": "{}"}})
 
 
 def broken_call(id_: str | None) -> AIMessage:
@@ -127,9 +125,7 @@ def test_what_is_out_of_order_is_found_where_it_is(
 
 
 @pytest.mark.parametrize(("messages", "expected"), REFUSED_BY_SOME.values(), ids=REFUSED_BY_SOME)
-def test_strict_finds_what_only_some_providers_refuse(
-    messages: list[BaseMessage], expected: list[str]
-) -> None:
+def test_strict_finds_what_only_some_providers_refuse(messages: list[BaseMessage], expected: list[str]) -> None:
     assert [each.code for each in validate(messages, strict=True)] == expected
 
 
@@ -186,9 +182,7 @@ def test_what_is_in_order_comes_back_as_the_same_objects(messages: list[BaseMess
 
 
 @pytest.mark.parametrize(("messages", "expected"), OUT_OF_ORDER.values(), ids=OUT_OF_ORDER)
-def test_what_is_repaired_has_no_violations(
-    messages: list[BaseMessage], expected: list[tuple[str, int]]
-) -> None:
+def test_what_is_repaired_has_no_violations(messages: list[BaseMessage], expected: list[tuple[str, int]]) -> None:
     assert validate(repair(messages)[0]) == []
 
 
@@ -261,9 +255,7 @@ ids = st.sampled_from(["a", "b", None])
 anything = st.lists(
     st.one_of(
         st.sampled_from([SYSTEM, ASK, SAY, HumanMessage(""), AIMessage(""), old_call()]),
-        st.sampled_from(
-            [FunctionMessage(name="look", content=""), ChatMessage(role="critic", content="")]
-        ),
+        st.sampled_from([FunctionMessage(name="look", content=""), ChatMessage(role="critic", content="")]),
         st.lists(ids, max_size=3).map(lambda drawn: calls(*drawn)),
         ids.map(broken_call),
         st.sampled_from(["a", "b"]).map(result),

@@ -93,9 +93,7 @@ def test_a_file_of_another_kind_is_an_error_that_names_it(tmp_path: Path) -> Non
         TokenCounter(file)
 
 
-def test_without_the_package_the_error_says_what_to_install(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_package_the_error_says_what_to_install(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(TokenBufferError, match="pip install tokenizers"):
         TokenCounter(path)

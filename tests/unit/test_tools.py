@@ -29,9 +29,7 @@ DEFINED = {"City": {"type": "string"}, "Self": {"$ref": "#/$defs/Self"}}
         pytest.param({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string | null", id="any"),
         pytest.param({"type": "array", "items": {"type": "number"}}, "number[]", id="array"),
         pytest.param({"type": "array"}, "any[]", id="array of anything"),
-        pytest.param(
-            {"additionalProperties": {"type": "number"}}, "{ [key: string]: number }", id="mapping"
-        ),
+        pytest.param({"additionalProperties": {"type": "number"}}, "{ [key: string]: number }", id="mapping"),
         pytest.param({"$ref": "#/$defs/City"}, "string", id="reference"),
         pytest.param({"$ref": "#/$defs/Nowhere"}, "any", id="reference to nothing"),
         pytest.param({"$ref": "#/$defs/City/type"}, "any", id="reference to no schema"),

@@ -60,9 +60,7 @@ def outcome(messages: Sequence[M], budget: Budget) -> Outcome:
 
 
 def reference_outcome(messages: list[M], budget: Budget) -> Outcome:
-    reference = Reference(
-        budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.drop_if_unclampable
-    )
+    reference = Reference(budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.drop_if_unclampable)
     try:
         return reference.play(messages)
     except DoesNotFitError:
@@ -80,9 +78,7 @@ def conversation(text: str) -> list[M]:
     return messages
 
 
-def kept(
-    text: str, max_tokens: int, trim_to: float = 1.0, oversize: Oversize = "raise", fixed: int = 0
-) -> list[int]:
+def kept(text: str, max_tokens: int, trim_to: float = 1.0, oversize: Oversize = "raise", fixed: int = 0) -> list[int]:
     budget = Budget(max_tokens, trim_to, fixed=fixed, oversize=oversize)
     return list(window(conversation(text), budget).kept)
 
@@ -100,9 +96,7 @@ def test_every_window_is_that_of_the_reference(messages: list[M], budget: Budget
 
 @settings(max_examples=examples(400))
 @given(numbers(), budgets("clamp", "drop", drop_if_unclampable=True))
-def test_with_drop_if_unclampable_every_window_is_that_of_the_reference(
-    messages: list[M], budget: Budget
-) -> None:
+def test_with_drop_if_unclampable_every_window_is_that_of_the_reference(messages: list[M], budget: Budget) -> None:
     assert outcome(messages, budget) == reference_outcome(messages, budget)
 
 
@@ -115,9 +109,7 @@ def test_a_window_costs_what_its_messages_cost_with_their_clamps_and_the_fixed_p
         seen = window(messages, budget)
     except TokenBudgetError:
         return
-    assert seen.tokens == budget.fixed + sum(
-        seen.clamped.get(i, messages[i].cost) for i in seen.kept
-    )
+    assert seen.tokens == budget.fixed + sum(seen.clamped.get(i, messages[i].cost) for i in seen.kept)
 
 
 @settings(max_examples=examples(300))
@@ -151,9 +143,7 @@ def test_kept_and_dropped_share_out_the_conversation(messages: list[M], budget: 
 
 @settings(max_examples=examples(300))
 @given(numbers(), budgets())
-def test_push_never_raises_and_returns_each_message_that_leaves_exactly_once(
-    messages: list[M], budget: Budget
-) -> None:
+def test_push_never_raises_and_returns_each_message_that_leaves_exactly_once(messages: list[M], budget: Budget) -> None:
     replay = Replay(budget)
     left: list[int] = []
     for m in messages:
@@ -243,13 +233,9 @@ def test_a_window_is_frozen() -> None:
     ("text", "max_tokens", "trim_to", "want"),
     [
         pytest.param("H5 A5 H5 A5", 20, 0.5, [0, 1, 2, 3], id="what fits stays, above low water"),
-        pytest.param(
-            "H5 A5 H5 A5 H1", 20, 0.5, [4], id="1 the first human message below low water"
-        ),
+        pytest.param("H5 A5 H5 A5 H1", 20, 0.5, [4], id="1 the first human message below low water"),
         pytest.param("H5 A5 H5 A5 H1", 20, 0.6, [2, 3, 4], id="1 and no later one"),
-        pytest.param(
-            "H5 A5 H9 A5 A1", 20, 0.5, [2, 3, 4], id="3 the question, where the turn fits"
-        ),
+        pytest.param("H5 A5 H9 A5 A1", 20, 0.5, [2, 3, 4], id="3 the question, where the turn fits"),
         pytest.param("H5 A5 H2 A4 A9", 20, 0.5, [2, 4], id="2 a step below low water goes before"),
         pytest.param("H2 A9 A8 A2", 20, 0.6, [0, 2, 3], id="2 the first step below low water"),
         pytest.param("H2 A3 A3 A14", 20, 0.5, [0, 2, 3], id="4 a step whose window fits"),
@@ -497,9 +483,7 @@ def test_what_must_stay_may_take_the_slack(text: str, *, uses_slack: bool) -> No
         pytest.param("S16 H30", True, id="what is left takes some"),
     ],
 )
-def test_when_something_is_left_out_the_rest_may_take_the_slack(
-    text: str, *, uses_slack: bool
-) -> None:
+def test_when_something_is_left_out_the_rest_may_take_the_slack(text: str, *, uses_slack: bool) -> None:
     budget = Budget(20, fixed=5, slack=3, oversize="drop")
     driver = driver_of(conversation(text), budget)
     assert (driver.kept(), driver.can_continue(with_less_slack(budget))) == ([0], not uses_slack)
@@ -582,9 +566,7 @@ def test_an_error_says_both_numbers_and_what_they_are_made_of(
     text: str, oversize: Oversize, tokens: str, made_of: str
 ) -> None:
     replay = replay_of(conversation(text), Budget(20, fixed=3, oversize=oversize))
-    even, otherwise = (
-        (" even when clamped", "") if oversize == "clamp" else ("", ', or allow "clamp"')
-    )
+    even, otherwise = (" even when clamped", "") if oversize == "clamp" else ("", ', or allow "clamp"')
     assert str(replay.shortage or replay.drop_error) == (
         f"What must stay needs {tokens} tokens{even} ({made_of}, the fixed part of the request 3);"
         f" max_tokens is 20. Raise max_tokens, shorten or unpin what must stay{otherwise}."

@@ -145,9 +145,7 @@ def _records(name: str) -> list[Wire]:
     return [json.loads(line) for line in lines]
 
 
-def _set(
-    name: str, max_tokens: int, records: Iterable[Wire], tools: Sequence[Wire] = ()
-) -> DataSet:
+def _set(name: str, max_tokens: int, records: Iterable[Wire], tools: Sequence[Wire] = ()) -> DataSet:
     shared = tuple(tools)
     return DataSet(name, max_tokens, tuple(conversation(each, shared) for each in records))
 

@@ -127,9 +127,7 @@ def judge(data_set: DataSet, played: Played) -> Figures:
     return figures
 
 
-def _judge(
-    conversation: Conversation, windows: Sequence[Window | None], max_tokens: int, figures: Figures
-) -> None:
+def _judge(conversation: Conversation, windows: Sequence[Window | None], max_tokens: int, figures: Figures) -> None:
     original = _Original(conversation)
     last, last_whole = _Request(), _Request()
     for n, window in zip(conversation.calls, windows, strict=True):
@@ -167,9 +165,7 @@ def _as_messages(window: Window) -> list[BaseMessage]:
 class _Request:
     """A request as the provider prices it: tools first, then the messages."""
 
-    def __init__(
-        self, conversation: Conversation | None = None, messages: Sequence[BaseMessage] = ()
-    ) -> None:
+    def __init__(self, conversation: Conversation | None = None, messages: Sequence[BaseMessage] = ()) -> None:
         self._tools = 0 if conversation is None else conversation.tool_tokens
         self._keys = COUNTER.keys(messages)
         self._prices = COUNTER.tokens(messages, self._keys)
@@ -235,16 +231,13 @@ class _Original:
         places = self._beginning[_beginning(message)]
         return max((self._part(place, message) for place in places), default=0)
 
-    def lost(
-        self, n: int, messages: Sequence[BaseMessage], shown: Sequence[BaseMessage]
-    ) -> dict[str, bool]:
+    def lost(self, n: int, messages: Sequence[BaseMessage], shown: Sequence[BaseMessage]) -> dict[str, bool]:
         """Tell what is not in a window."""
         kinds = [message.type for message in self._messages[:n]]
         question = n - 1 - kinds[::-1].index("human") if "human" in kinds else None
         system = self._conversation.system
         return {
-            "question_lost": question is not None
-            and not any(self._shows(question, message) for message in shown),
+            "question_lost": question is not None and not any(self._shows(question, message) for message in shown),
             "newest_lost": not self._shows(n - 1, shown[-1]),
             "system_lost": system is not None
             and not any(each.type == "system" and each.content == system for each in messages),

@@ -42,17 +42,13 @@ def llama_index(max_tokens: int) -> Open:
     exact = Exact()
 
     def as_theirs(place: int, message: Wire) -> Any:
-        extra: Wire = {
-            key: message[key] for key in ("tool_calls", "tool_call_id") if key in message
-        }
+        extra: Wire = {key: message[key] for key in ("tool_calls", "tool_call_id") if key in message}
         content = message["content"] or ""
         extra["place"] = place
         return types.ChatMessage(role=message["role"], content=content, additional_kwargs=extra)
 
     def open_(conversation: Conversation) -> Ask:
-        memory = memories.ChatMemoryBuffer.from_defaults(
-            token_limit=max_tokens, tokenizer_fn=exact.encode
-        )
+        memory = memories.ChatMemoryBuffer.from_defaults(token_limit=max_tokens, tokenizer_fn=exact.encode)
         theirs = [as_theirs(*each) for each in enumerate(conversation.wire)]
         seen = 0
 
@@ -107,10 +103,7 @@ def rollmem(max_tokens: int) -> Open:
             nonlocal seen
             for place in range(seen, n):
                 message = conversation.wire[place]
-                calls = [
-                    theirs.ToolCall(id=call["id"], **call["function"])
-                    for call in message.get("tool_calls") or []
-                ]
+                calls = [theirs.ToolCall(id=call["id"], **call["function"]) for call in message.get("tool_calls") or []]
                 memory.add_message(
                     message["role"],
                     message["content"] or "",
@@ -235,9 +228,7 @@ def tokentrim(max_tokens: int) -> Open:
 
         def ask(n: int) -> Window:
             history = [copy.copy(message) for message in conversation.wire[:n]]
-            window: list[Wire] = theirs.trim(
-                history, MODEL, system_message=conversation.system, max_tokens=room
-            )
+            window: list[Wire] = theirs.trim(history, MODEL, system_message=conversation.system, max_tokens=room)
             return window
 
         return ask

@@ -39,18 +39,14 @@ def draw(section: dict[str, Any], path: Path) -> None:
     for panel in panels[len(sets) :]:
         panel.axis("off")
     _legend(panels[-1], numbers)
-    figure.suptitle(
-        "What windows cost, and how much of the conversation they show", fontsize=15, y=1.03
-    )
+    figure.suptitle("What windows cost, and how much of the conversation they show", fontsize=15, y=1.03)
     figure.savefig(path, dpi=100, bbox_inches="tight", facecolor="white")
     plt.close(figure)
     image: Any = importlib.import_module("PIL.Image")
     image.open(path).convert("RGB").quantize(COLORS).save(path, optimize=True)
 
 
-def _panel(
-    panel: Any, data_set: dict[str, Any], section: dict[str, Any], numbers: dict[str, int]
-) -> None:
+def _panel(panel: Any, data_set: dict[str, Any], section: dict[str, Any], numbers: dict[str, int]) -> None:
     name = data_set["name"]
     rows = {each["name"]: each["sets"].get(name) for each in played(section)}
     rows = {each: row for each, row in rows.items() if row and row["openai"]}
@@ -76,9 +72,7 @@ def _panel(
         for group in _groups(chosen, math.log(high / low)):
             label = " ".join(map(str, sorted(group)))
             _write(panel, outermost(group.values()), label, color, offset=offset)
-    _ours(
-        panel, [each for each in section["policies"] if each["name"].startswith(MIDDLEWARE)], name
-    )
+    _ours(panel, [each for each in section["policies"] if each["name"].startswith(MIDDLEWARE)], name)
     panel.set_title(f"{name}, {data_set['max_tokens']:,} tokens", fontsize=12, loc="left")
     panel.set_xlabel("conversation seen, %", fontsize=9)
     panel.set_ylabel("input cost, never trimming = 100", fontsize=9)
@@ -109,18 +103,14 @@ def _distance(one: Point, other: Point, height: float) -> float:
 def _ours(panel: Any, policies: list[dict[str, Any]], name: str) -> None:
     by_mark = {each["trim_to"]: _point(each["sets"][name]) for each in policies}
     marks = sorted(by_mark)
-    panel.plot(
-        *zip(*(by_mark[mark] for mark in marks), strict=True), "-", color=OURS, lw=2, zorder=5
-    )
+    panel.plot(*zip(*(by_mark[mark] for mark in marks), strict=True), "-", color=OURS, lw=2, zorder=5)
     for mark in marks:
         panel.plot(*by_mark[mark], "o", ms=8, color=OURS, mec="white", zorder=6)
     for mark in (0.6, 1.0):
         _write(panel, by_mark[mark], f"{mark}", OURS, offset=(8, -11), weight="bold")
 
 
-def _write(
-    panel: Any, at: Point, text: str, color: str, *, offset: tuple[int, int], **font: str
-) -> None:
+def _write(panel: Any, at: Point, text: str, color: str, *, offset: tuple[int, int], **font: str) -> None:
     effects: Any = importlib.import_module("matplotlib.patheffects")
     panel.annotate(
         text,
@@ -143,9 +133,7 @@ def _legend(panel: Any, numbers: dict[str, int]) -> None:
         ("○  others, with windows at fault", FAULTY),
         ("", GRID),
     ]
-    lines += [
-        (f"{number:>2}  {name.replace('`', '')}", "#222222") for name, number in numbers.items()
-    ]
+    lines += [(f"{number:>2}  {name.replace('`', '')}", "#222222") for name, number in numbers.items()]
     for place, (text, color) in enumerate(lines):
         panel.text(
             0,

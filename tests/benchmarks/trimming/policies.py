@@ -87,9 +87,7 @@ class Policy:
 
 def middleware(trim_to: float, max_tokens: int) -> Open:
     """`TokenBufferMiddleware`: one for all conversations, as an agent has it."""
-    return partial(
-        _handed_on, TokenBufferMiddleware(max_tokens, token_counter=ENCODING, trim_to=trim_to)
-    )
+    return partial(_handed_on, TokenBufferMiddleware(max_tokens, token_counter=ENCODING, trim_to=trim_to))
 
 
 def chain(trim_to: float, max_tokens: int) -> Open:
@@ -107,9 +105,7 @@ def drop_in(trim_to: float, max_tokens: int) -> Open:
     """Our `ConversationTokenBufferMemory`."""
 
     def made(limit: int) -> Any:
-        return ConversationTokenBufferMemory(
-            llm=ENCODING, max_token_limit=limit, return_messages=True, trim_to=trim_to
-        )
+        return ConversationTokenBufferMemory(llm=ENCODING, max_token_limit=limit, return_messages=True, trim_to=trim_to)
 
     return partial(_remembered, made, max_tokens)
 
@@ -217,9 +213,7 @@ def _handed_on(middleware: Any, conversation: Conversation) -> Ask:
             return ModelResponse(result=[])
 
         history = conversation.messages[:n]
-        middleware.wrap_model_call(
-            request(history, model=MODEL, system_message=system, tools=tools), handler
-        )
+        middleware.wrap_model_call(request(history, model=MODEL, system_message=system, tools=tools), handler)
         return [*conversation.head, *sent]
 
     return ask
@@ -276,9 +270,7 @@ LANGCHAIN = [
     Policy("never trimming", never),
     Policy("`trim_messages`, defaults", partial(trimmed, {}), "langchain-core"),
     Policy("`trim_messages`, as recommended", partial(trimmed, RECOMMENDED), "langchain-core"),
-    Policy(
-        "classic `ConversationTokenBufferMemory`", classic, "langchain-classic", chats_only=True
-    ),
+    Policy("classic `ConversationTokenBufferMemory`", classic, "langchain-classic", chats_only=True),
     Policy("LangChain's hook: first, newest 3", partial(newest, 3)),
     Policy("the same hook with newest 20", partial(newest, 20)),
     Policy("`SummarizationMiddleware`, its own calls free", summarized),

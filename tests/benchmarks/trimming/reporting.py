@@ -60,9 +60,7 @@ def _chosen() -> list[str]:
 def _section(name: str) -> dict[str, Any]:
     data_sets = list(sources()[name]())
     progress: Any = importlib.import_module("tqdm")  # it has no types
-    with progress.tqdm(
-        total=calls(data_sets), desc=f"{name} conversations", unit="call", mininterval=0.5
-    ) as bar:
+    with progress.tqdm(total=calls(data_sets), desc=f"{name} conversations", unit="call", mininterval=0.5) as bar:
         return measured(data_sets, bar.update)
 
 

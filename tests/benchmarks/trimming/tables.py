@@ -81,10 +81,7 @@ def _costs(section: Section) -> list[str]:
     return [
         _line("policy", *heads),
         _line("---", *["---"] * len(heads)),
-        *(
-            _line(each["name"], *(_cost(each["sets"].get(one["name"])) for one in sets))
-            for each in played(section)
-        ),
+        *(_line(each["name"], *(_cost(each["sets"].get(one["name"])) for one in sets)) for each in played(section)),
     ]
 
 

@@ -57,10 +57,7 @@ def test_the_committed_figures_are_of_the_conversations_as_they_are_now(
 
 def test_whatever_a_model_is_asked_to_go_on_with_is_in_order(made: list[DataSet]) -> None:
     histories = (
-        [*each.head, *each.messages[:n]]
-        for data_set in made
-        for each in data_set.conversations
-        for n in each.calls
+        [*each.head, *each.messages[:n]] for data_set in made for each in data_set.conversations for n in each.calls
     )
     assert [found for history in histories if (found := validate(history))] == []
 
@@ -108,9 +105,7 @@ TOOL: dict[str, Any] = {
     "function": {"name": "look", "description": "Look.", "parameters": {"type": "object"}},
 }
 CALL = AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "call_1"}])
-RESULT = ToolMessage(
-    "It is under the table, behind the box with the old shoes.", tool_call_id="call_1"
-)
+RESULT = ToolMessage("It is under the table, behind the box with the old shoes.", tool_call_id="call_1")
 QUESTION = HumanMessage("Where is the cat?")
 SYSTEM = SystemMessage("You find cats.")
 TOOLS = Conversation(str(SYSTEM.content), (TOOL,), (QUESTION, CALL, RESULT))
@@ -121,9 +116,7 @@ def judged(*window: BaseMessage, max_tokens: int = 1000) -> Figures:
     """Judge one window for the end of the conversation with tools."""
     whole = Conversation(TOOLS.system, (), TOOLS.messages)
     before = [whole.head[0], QUESTION]
-    return judge(
-        DataSet("One", max_tokens, (whole,)), Played(windows=[[before, list(window) or None]])
-    )
+    return judge(DataSet("One", max_tokens, (whole,)), Played(windows=[[before, list(window) or None]]))
 
 
 def faults_of(*window: BaseMessage, max_tokens: int = 1000) -> set[str]:
@@ -165,10 +158,7 @@ def test_a_shortened_message_counts_by_what_is_left_of_it() -> None:
 
 def test_a_summary_shows_nothing_of_the_conversation() -> None:
     summary = HumanMessage("They looked for a cat.")
-    assert (
-        judged(SYSTEM, summary, QUESTION, CALL, RESULT).seen
-        == judged(SYSTEM, QUESTION, CALL, RESULT).seen
-    )
+    assert judged(SYSTEM, summary, QUESTION, CALL, RESULT).seen == judged(SYSTEM, QUESTION, CALL, RESULT).seen
 
 
 def test_what_begins_as_the_request_before_is_a_tenth_of_the_price_from_1024_tokens_on() -> None:
@@ -178,9 +168,7 @@ def test_what_begins_as_the_request_before_is_a_tenth_of_the_price_from_1024_tok
     first, second = COUNTER(long[:1]), COUNTER(long)
     cached = first - COUNTER.constant
     assert figures.openai == pytest.approx(first + second - 0.9 * cached)
-    assert figures.anthropic == pytest.approx(
-        1.25 * first + 1.25 * (second - cached) + 0.1 * cached
-    )
+    assert figures.anthropic == pytest.approx(1.25 * first + 1.25 * (second - cached) + 0.1 * cached)
 
 
 # --- the policies ---------------------------------------------------------------------------------
@@ -201,9 +189,7 @@ def test_a_policy_passes_on_what_fits(policy: Policy) -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES[:7], ids=lambda policy: policy.name)
-def test_a_policy_of_the_package_tokenizes_each_text_once(
-    policy: Policy, made: list[DataSet]
-) -> None:
+def test_a_policy_of_the_package_tokenizes_each_text_once(policy: Policy, made: list[DataSet]) -> None:
     data_set = made[4]  # a chat: nothing has to be shortened
     assert play(policy, data_set).tokens <= needed(data_set)
 
