@@ -14,7 +14,7 @@ from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer._sql import evictions, importing, migrations
 from langchain_tokenbuffer._sql import schema as sql_schema
 from langchain_tokenbuffer._sql.engines import A, Database, Operation, R
-from langchain_tokenbuffer._sql.session import Session, SessionInfo, info_of, list_sessions
+from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
 from langchain_tokenbuffer._sql.window import PAGE, Settings
 from langchain_tokenbuffer.buffer import TokenBuffer
 
@@ -328,8 +328,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
         while page := database.run(list_sessions, tables, after):
-            after = page[-1].id
-            yield from map(info_of, page)
+            after = max(page)
+            yield from page.values()
 
     @staticmethod
     async def asessions(
@@ -339,9 +339,9 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
         while page := await database.arun(list_sessions, tables, after):
-            after = page[-1].id
-            for row in page:
-                yield info_of(row)
+            after = max(page)
+            for info in page.values():
+                yield info
 
     def create_tables(self) -> None:
         """Create the tables where they are missing, and bring up those of an older release.

@@ -78,10 +78,8 @@ class Database:
         self._async = connection if _is_async(connection) else None
         given = connection if self._async is None else self._async.sync_engine
         if not isinstance(given, sa.Engine):
-            msg = (
-                "connection must be a path of a SQLite file, a URL, an Engine or an AsyncEngine, "
-                f"got {type(given).__name__}"
-            )
+            accepted = "a path of a SQLite file, a URL, an Engine or an AsyncEngine"
+            msg = f"connection must be {accepted}, got {type(given).__name__}"
             raise TypeError(msg)
         _refuse_unsafe(given)
         _prepare_sqlite(given)
@@ -177,24 +175,17 @@ def _url_of(connection: str | URL | os.PathLike[str]) -> URL:
 
 def _shared(url: URL) -> sa.Engine:
     """Return the process's engine for a URL."""
-    with _lock:
-        if url not in _engines:
-            _engines[url] = _made(url)
-        return _engines[url]
-
-
-def _made(url: URL) -> sa.Engine:
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
-        options["connect_args"] = {"check_same_thread": False}
-        if "timeout" not in url.query:
-            options["connect_args"]["timeout"] = _WAIT
-        if _is_in_memory(url):
-            # The one connection is the database.
-            options |= {"poolclass": pool.QueuePool, "pool_size": 1, "max_overflow": 0}
-    engine = sa.create_engine(url, **options)
-    _prepare_sqlite(engine)
-    return engine
+        wait = {} if "timeout" in url.query else {"timeout": _WAIT}
+        options["connect_args"] = {"check_same_thread": False, **wait}
+    if _is_in_memory(url):  # the one connection is the database
+        options |= {"poolclass": pool.QueuePool, "pool_size": 1, "max_overflow": 0}
+    with _lock:
+        if url not in _engines:
+            _engines[url] = sa.create_engine(url, **options)
+            _prepare_sqlite(_engines[url])
+        return _engines[url]
 
 
 def _sync_engine(engine: AsyncEngine) -> sa.Engine:
@@ -233,9 +224,9 @@ def _refuse_unsafe(engine: sa.Engine) -> None:
     forgetful = (pool.SingletonThreadPool, pool.StaticPool, pool.NullPool)
     if _is_in_memory(engine.url) and isinstance(engine.pool, forgetful):
         msg = (
-            f"An in-memory SQLite engine on {type(engine.pool).__name__} is not safe here: threads "
-            'would see different databases or share one transaction. Pass the URL "sqlite://", '
-            "which gets a pool of one connection, or the path of a file."
+            f"An in-memory SQLite engine on {type(engine.pool).__name__} is not safe here: threads would see different "
+            'databases or share one transaction. Pass the URL "sqlite://", which gets a pool of one connection, or the '
+            "path of a file."
         )
         raise TypeError(msg)
 

@@ -41,8 +41,13 @@ class Settings:
 
     @cached_property
     def counter(self) -> str:
-        """Of what counts, and by which rule messages are read: stored numbers with it are ours."""
-        return _counter_digest(self.buffer)
+        """Of what counts, and by which rule messages are read: stored numbers with it are ours.
+
+        A name is not enough: what has the same may count differently after the next release, so what it makes of a few
+        samples belongs to it. So does the rule: with it what a message is in numbers may change.
+        """
+        counter = self.buffer.token_counter
+        return _digest([RULE, counter.describe(), counter.constant, *counter.tokens(_SAMPLES)])
 
     @cached_property
     def digest(self) -> str:
@@ -77,16 +82,16 @@ class WindowUpdate:
         is_outdated = row.settings_digest != self.settings.digest
         if is_outdated:
             driver = WindowDriver(budget)
-            these = (messages.session_id == row.id, messages.mark.is_not(None))
-            found = self.connection.execute(sa.select(messages.seq, messages.mark).where(*these))
+            these = sa.select(messages.seq, messages.mark).where(messages.session_id == row.id)
+            found = self.connection.execute(these.where(messages.mark.is_not(None)))
             marked = {each.seq: each.mark for each in found}
         else:
             driver = self._resumed(budget)
             marked = dict.fromkeys(driver.kept_before_cut, int(Mark.KEPT))
         left = self._push(driver, self._numbers(driver.count, first), {})
-        numbers = [(first + n, each.numbers) for n, each in enumerate(new)]
-        texts = {first + n: each.message for n, each in enumerate(new)}
-        left += self._push(driver, numbers, texts)
+        numbered = dict(enumerate(new, first))
+        numbers = [(seq, each.numbers) for seq, each in numbered.items()]
+        left += self._push(driver, numbers, {seq: each.message for seq, each in numbered.items()})
         driver.skip_to(row.next_seq)
         left_tail = {seq for seq in left if seq >= driver.cut}
         marks = _changed_marks(marked, set(driver.kept_before_cut), left_tail, driver.cut)
@@ -208,15 +213,10 @@ def _changed_marks(marked: Mapping[int, int], kept: set[int], left_tail: set[int
 
 def display_of(driver: WindowDriver | None) -> str:
     """Return what a reader needs beside the rows: what is clamped, and why the last is missing."""
-    error = driver.shortage if driver is not None else None
-    shortage = error and {
-        "message": str(error),
-        "tokens": error.tokens,
-        "max_tokens": error.max_tokens,
-        "made_of": error.made_of,
-    }
-    clamped = driver.clamped() if driver is not None and error is None else {}
-    return json.dumps({"sizes": clamped, "shortage": shortage})
+    if driver is None or (error := driver.shortage) is None:
+        return json.dumps({"sizes": driver.clamped() if driver is not None else {}, "shortage": None})
+    about = {"tokens": error.tokens, "max_tokens": error.max_tokens, "made_of": error.made_of}
+    return json.dumps({"sizes": {}, "shortage": {"message": str(error), **about}})
 
 
 _SAMPLES = (
@@ -225,16 +225,6 @@ _SAMPLES = (
     AIMessage("Two streets from here.", tool_calls=[{"name": "map", "args": {"n": 1}, "id": "1"}]),
     HumanMessage("x" * 100),
 )
-
-
-def _counter_digest(buffer: TokenBuffer) -> str:
-    """Return what two counters share only if they count the same.
-
-    Names are not enough: what has the same name may count differently after the next release, so what it makes of a few
-    samples belongs to it. So does the rule: with it what a message is in numbers may change.
-    """
-    counter = buffer.token_counter
-    return _digest([RULE, counter.describe(), counter.constant, *counter.tokens(_SAMPLES)])
 
 
 def _digest(basis: Sequence[object]) -> str:
