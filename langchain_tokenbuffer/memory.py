@@ -225,8 +225,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         """
         if_called = "The turn was stored, nothing was deleted."
         deliver = sync_handler(self.on_evict, _ASYNC_ON_EVICT, "Nothing was stored.", if_called)
-        turn = self._turn(inputs, outputs)
-        buffer, store_window, counted = self._counted(turn)
+        turn, counted, buffer, store_window = self._read_turn(inputs, outputs)
         if buffer.oversize == "raise":
             buffer.window([*self.chat_memory.messages, *turn])
         self.chat_memory.add_messages(turn)
@@ -241,8 +240,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     async def asave_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
         """`save_context`, with the history's own async writing; awaits `on_evict` if need be."""
         deliver = async_handler(self.on_evict)
-        turn = self._turn(inputs, outputs)
-        buffer, store_window, counted = await run_in_executor(None, self._counted, turn)
+        turn, counted, buffer, store_window = await run_in_executor(None, self._read_turn, inputs, outputs)
         if buffer.oversize == "raise":
             stored = await self.chat_memory.aget_messages()
             await run_in_executor(None, buffer.window, [*stored, *turn])
@@ -254,13 +252,13 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             with store_window.evicting() as evicted:
                 await deliver(evicted)
 
-    def _turn(self, inputs: dict[str, Any], outputs: dict[str, str]) -> list[BaseMessage]:
+    def _read_turn(
+        self, inputs: dict[str, Any], outputs: dict[str, str]
+    ) -> tuple[list[BaseMessage], _Counted, _Buffer, _StoreWindow | None]:
         question, reply = self._get_input_output(inputs, outputs)
-        return [HumanMessage(content=question), AIMessage(content=reply)]
-
-    def _counted(self, turn: list[BaseMessage]) -> tuple[_Buffer, _StoreWindow | None, _Counted]:
+        turn: list[BaseMessage] = [HumanMessage(content=question), AIMessage(content=reply)]
         buffer, store_window = self._buffer_and_window()
-        return buffer, store_window, buffer.read(turn)
+        return turn, buffer.read(turn), buffer, store_window
 
     @override
     def _get_input_output(self, inputs: dict[str, Any], outputs: dict[str, str]) -> tuple[str, str]:

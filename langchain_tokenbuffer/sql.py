@@ -113,8 +113,6 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         self._session = Session(tables, session_id, Settings(self.buffer))
         self._view = RunView(self)
 
-    # --- the window ---
-
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # read-only, as in the base's own implementations
         """The window, as a new list.
@@ -189,8 +187,6 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         await self._arun(self._session.clear)
         self._view.release()
 
-    # --- the transcript ---
-
     def all_messages(self) -> list[BaseMessage]:
         """Return everything that is stored of the session, oldest first."""
         return list(self.iter_messages())
@@ -213,8 +209,6 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
             after = rows[-1].seq
             for message in await self._database.in_thread(self._session.messages_of, rows):
                 yield message
-
-    # --- what left the window ---
 
     def evicted(self, handler: OnEvict, *, batch_size: int = PAGE) -> int:
         """Hand over what left the window since the last time, oldest first.
@@ -357,8 +351,6 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     async def acreate_tables(self) -> None:
         """`create_tables`, without blocking the event loop."""
         await self._database.without_tables().arun(migrations.create, self._session.tables)
-
-    # --- importing ---
 
     def import_messages(
         self,

@@ -82,8 +82,7 @@ class Session:
         if not found:
             return None
         (_, display, settings), *rows = found
-        stored = [StoredRow(seq, payload) for seq, payload, _ in rows]
-        return StoredWindow(settings, stored, json.loads(display))
+        return StoredWindow(settings, [StoredRow(*row[:2]) for row in rows], json.loads(display))
 
     def refresh_window(self, connection: sa.Connection) -> StoredWindow | None:
         """Compute the window anew if it is outdated; read it."""

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._window.budget import Budget
     from langchain_tokenbuffer.buffer import TokenBuffer
 
-PAGE = 1000
-"""Rows a statement reads, changes or deletes at once."""
+PAGE = 1000  # rows a statement reads, changes or deletes at once
+_UNCLAMPABLE = 1 << 62  # the fewest tokens of a message that cannot be read: it is not clamped
 
 
 class Settings:
@@ -107,16 +107,11 @@ class WindowUpdate:
             values["epoch"] = row.epoch + 1
             if row.acknowledged is not None:
                 values["acknowledged"] = min(row.acknowledged, driver.cut - 1)
-        update = sa.update(self.tables.sessions).where(self.tables.sessions.c.id == row.id)
-        values |= {
-            "cut": driver.cut,
-            "tokens": driver.tokens,
-            "append_only": int(driver.append_only),
-            "settings_digest": self.settings.digest,
-            "display": display_of(driver),
-            "state": json.dumps(driver.state(), separators=(",", ":")),
-        }
-        self.connection.execute(update.values(**values))
+        state = json.dumps(driver.state(), separators=(",", ":"))
+        update = sa.update(self.tables.sessions).where(self.tables.sessions.c.id == row.id).values(**values)
+        update = update.values(cut=driver.cut, tokens=driver.tokens, append_only=int(driver.append_only))
+        update = update.values(settings_digest=self.settings.digest, display=display_of(driver), state=state)
+        self.connection.execute(update)
 
     def _push(
         self, driver: WindowDriver, numbers: Iterable[tuple[int, MessageTokens]], texts: Mapping[int, BaseMessage]
@@ -184,10 +179,6 @@ class WindowUpdate:
             self.connection.execute(update.values(**values), list(changes))
 
 
-_UNCLAMPABLE = 1 << 62
-"""The fewest tokens of a message that cannot be read: it is not clamped."""
-
-
 def _changed_marks(marked: Mapping[int, int], kept: set[int], left_tail: set[int], cut: int) -> dict[int, int | None]:
     """Return the marks that change: `kept` stays before the cut, `left_tail` left behind it.
 
@@ -197,15 +188,13 @@ def _changed_marks(marked: Mapping[int, int], kept: set[int], left_tail: set[int
     marks: dict[int, int | None] = {}
     for seq in {*marked, *kept, *left_tail}:
         before = marked.get(seq)
-        after: Mark | None
+        after: Mark | None = Mark.LEFT
         if seq in kept:
             after = Mark.KEPT
         elif seq in left_tail:
             after = Mark.ACKNOWLEDGED if before == Mark.ACKNOWLEDGED else Mark.LEFT
         elif seq >= cut or before == Mark.ACKNOWLEDGED:
             after = None
-        else:
-            after = Mark.LEFT
         if after != before:
             marks[seq] = None if after is None else int(after)
     return marks
