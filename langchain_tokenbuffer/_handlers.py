@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -20,34 +19,33 @@ def is_async(function: object) -> bool:
     )
 
 
-def hand_over(handler: OnEvict | None, messages: list[BaseMessage], refusal: str) -> None:
-    """Call a handler, if there are a handler and messages; it has to be done when it returns.
+def sync_handler(
+    handler: OnEvict | None, refusal: str, at_once: str = "", when_called: str = ""
+) -> Callable[[list[BaseMessage]], None]:
+    """Return what hands over to a handler, if there are a handler and messages.
 
-    Raises:
-        TypeError: With `refusal`, if it only returned something to await, such as a lambda around a coroutine function
-            does.
+    A coroutine function is refused at once. What only returns something to await, such as a lambda around one, is
+    refused when it is called: it has to be done when it returns.
     """
-    returned = handler(messages) if messages and handler is not None else None
-    if inspect.isawaitable(returned):
-        if inspect.iscoroutine(returned):
-            returned.close()
-        raise TypeError(refusal)
-
-
-async def ahand_over(handler: OnEvict | None, messages: list[BaseMessage]) -> None:
-    """`hand_over`, and await what the handler returns, if that can be awaited."""
-    returned = handler(messages) if messages and handler is not None else None
-    if inspect.isawaitable(returned):
-        await returned
-
-
-def sync_handler(handler: OnEvict | None, refusal: str) -> Callable[[list[BaseMessage]], None]:
-    """Return what hands over to a handler; a coroutine function is refused at once."""
     if is_async(handler):
-        raise TypeError(refusal)
-    return partial(hand_over, handler, refusal=refusal)
+        raise TypeError(f"{refusal} {at_once}".rstrip())
+
+    def deliver(messages: list[BaseMessage]) -> None:
+        returned = handler(messages) if messages and handler is not None else None
+        if inspect.isawaitable(returned):
+            if inspect.iscoroutine(returned):
+                returned.close()
+            raise TypeError(f"{refusal} {when_called}".rstrip())
+
+    return deliver
 
 
 def async_handler(handler: OnEvict | None) -> Callable[[list[BaseMessage]], Awaitable[None]]:
-    """Return what hands over to a handler of either kind."""
-    return partial(ahand_over, handler)
+    """Return what hands over to a handler of either kind, and awaits what can be awaited."""
+
+    async def deliver(messages: list[BaseMessage]) -> None:
+        returned = handler(messages) if messages and handler is not None else None
+        if inspect.isawaitable(returned):
+            await returned
+
+    return deliver

@@ -97,43 +97,36 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
     @override
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Write through."""
-        with self._writing(messages, "add_messages") as parts:
-            for part in parts:
-                self.history.add_messages(part)
+        with self._writing(messages, "add_messages") as waiting:
+            while waiting:
+                self.history.add_messages(waiting[0])
+                del waiting[0]
 
     @override
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """`add_messages`, with the history's own async writing."""
-        with self._writing(messages, "add_messages", "aadd_messages") as parts:
-            for part in parts:
-                await self.history.aadd_messages(part)
+        with self._writing(messages, "add_messages", "aadd_messages") as waiting:
+            while waiting:
+                await self.history.aadd_messages(waiting[0])
+                del waiting[0]
 
     @contextmanager
-    def _writing(self, messages: Sequence[BaseMessage], *ways: str) -> Iterator[Iterator[list[BaseMessage]]]:
+    def _writing(self, messages: Sequence[BaseMessage], *ways: str) -> Iterator[list[list[BaseMessage]]]:
         """Yield what is written at once: all, or single messages if the history does so anyway.
 
-        By itself such a history would not say how far it came.
+        By itself such a history would not say how far it came. What was written is to be deleted from the list.
         """
-        messages, stored = list(messages), 0  # whatever can be iterated over, once
+        messages = list(messages)  # whatever can be iterated over, once
         kind, base = type(self.history), BaseChatMessageHistory
         one_by_one = all(getattr(kind, way) is getattr(base, way) for way in ways)
-
-        def parts() -> Iterator[list[BaseMessage]]:
-            nonlocal stored
-            for part in [[each] for each in messages] if one_by_one else [messages]:
-                yield part
-                stored += len(part)
-
+        waiting = [[each] for each in messages] if one_by_one else [messages]
         try:
-            yield parts()
+            yield waiting
         except Exception as error:
-            logger.error(  # noqa: TRY400  # the error's kind only: its text may quote the messages
-                "Could not store %d of %d messages of session %r: %s. Not tried again.",
-                len(messages) - stored,
-                len(messages),
-                getattr(self.history, "session_id", None),
-                type(error).__name__,
-            )
+            lost, session_id = sum(map(len, waiting)), getattr(self.history, "session_id", None)
+            what = "Could not store %d of %d messages of session %r: %s. Not tried again."
+            # The error's kind only: its text may quote the messages.
+            logger.error(what, lost, len(messages), session_id, type(error).__name__)  # noqa: TRY400
             raise
         finally:
             self._view.release()

@@ -29,7 +29,7 @@ from pydantic import (
 from typing_extensions import override
 
 from langchain_tokenbuffer._counting.resolve import unwrapped
-from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
+from langchain_tokenbuffer._handlers import OnEvict, async_handler, sync_handler
 from langchain_tokenbuffer._window.budget import MessageTokens, Oversize
 from langchain_tokenbuffer._window.driver import WindowDriver
 from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_oversize, checked_trim_to
@@ -223,49 +223,42 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             TypeError: If `on_evict` is a coroutine function. One that only turns out to be when it is called, such as
                 a lambda around one, raises after the turn was stored; nothing is deleted.
         """
-        handler = self.on_evict
-        if is_async(handler):
-            msg = f"{_ASYNC_ON_EVICT} Nothing was stored."
-            raise TypeError(msg)
-        turn = self._turn(inputs, outputs)
-        buffer, store_window = self._buffer_and_window()
-        counted = buffer.read(turn)
+        if_called = "The turn was stored, nothing was deleted."
+        deliver = sync_handler(self.on_evict, _ASYNC_ON_EVICT, "Nothing was stored.", if_called)
+        turn, counted, buffer, store_window = self._read_turn(inputs, outputs)
         if buffer.oversize == "raise":
             buffer.window([*self.chat_memory.messages, *turn])
         self.chat_memory.add_messages(turn)
         if store_window is None:
             return
-        store_window.catch_up(counted, delete=handler is None)
-        if handler is None:
-            return
-        with store_window.evicting() as evicted:
-            if evicted:
-                msg = f"{_ASYNC_ON_EVICT} The turn was stored, nothing was deleted."
-                hand_over(handler, evicted, msg)
+        store_window.catch_up(counted, delete=self.on_evict is None)
+        if self.on_evict is not None:
+            with store_window.evicting() as evicted:
+                deliver(evicted)
 
     @override
     async def asave_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
         """`save_context`, with the history's own async writing; awaits `on_evict` if need be."""
-        turn = self._turn(inputs, outputs)
-        buffer, store_window = await run_in_executor(None, self._buffer_and_window)
-        counted = await run_in_executor(None, buffer.read, turn)
+        deliver = async_handler(self.on_evict)
+        turn, counted, buffer, store_window = await run_in_executor(None, self._read_turn, inputs, outputs)
         if buffer.oversize == "raise":
             stored = await self.chat_memory.aget_messages()
             await run_in_executor(None, buffer.window, [*stored, *turn])
         await self.chat_memory.aadd_messages(turn)
         if store_window is None:
             return
-        handler = self.on_evict
-        await run_in_executor(None, store_window.catch_up, counted, delete=handler is None)
-        if handler is None:
-            return
-        with store_window.evicting() as evicted:
-            if evicted:
-                await ahand_over(handler, evicted)
+        await run_in_executor(None, store_window.catch_up, counted, delete=self.on_evict is None)
+        if self.on_evict is not None:
+            with store_window.evicting() as evicted:
+                await deliver(evicted)
 
-    def _turn(self, inputs: dict[str, Any], outputs: dict[str, str]) -> list[BaseMessage]:
+    def _read_turn(
+        self, inputs: dict[str, Any], outputs: dict[str, str]
+    ) -> tuple[list[BaseMessage], _Counted, _Buffer, _StoreWindow | None]:
         question, reply = self._get_input_output(inputs, outputs)
-        return [HumanMessage(content=question), AIMessage(content=reply)]
+        turn: list[BaseMessage] = [HumanMessage(content=question), AIMessage(content=reply)]
+        buffer, store_window = self._buffer_and_window()
+        return turn, buffer.read(turn), buffer, store_window
 
     @override
     def _get_input_output(self, inputs: dict[str, Any], outputs: dict[str, str]) -> tuple[str, str]:
@@ -277,9 +270,8 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     @property
     def _own_store(self) -> _OwnStore | None:
         """The store, if nobody passed it: then what leaves the window may be deleted from it."""
-        if isinstance(self.chat_memory, _OwnStore) and "chat_memory" not in self.model_fields_set:
-            return self.chat_memory
-        return None
+        store = self.chat_memory
+        return store if isinstance(store, _OwnStore) and "chat_memory" not in self.model_fields_set else None
 
     def _buffer_and_window(self) -> tuple[_Buffer, _StoreWindow | None]:
         """Return what counts, and what follows the own store, for the present settings."""
@@ -290,11 +282,9 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         with cache.lock:
             if cache.buffer is None or cache.buffer.settings != settings:
                 cache.buffer, cache.store_window = _Buffer(self, settings), None
-            if store is None:
-                return cache.buffer, None
-            if cache.store_window is None or cache.store_window.store is not store:
+            if store is not None and (cache.store_window is None or cache.store_window.store is not store):
                 cache.store_window = _StoreWindow(cache.buffer, store, cache.lock)
-            return cache.buffer, cache.store_window
+            return cache.buffer, cache.store_window if store is not None else None
 
 
 class _Buffer(TokenBuffer):
@@ -327,9 +317,9 @@ class _Buffer(TokenBuffer):
         self.warned = True
         if self.oversize == "drop":
             super().log_dropped(errors)
-            return
-        for error in errors:
-            warnings.warn(f"Left out of the window: {error}", stacklevel=2)
+        else:
+            for error in errors:
+                warnings.warn(f"Left out of the window: {error}", stacklevel=2)
 
     def raise_or_warn(self, error: TokenBudgetError) -> None:
         """Raise if that was asked for; else warn, unless it did since the last window."""
@@ -451,7 +441,8 @@ class _StoreWindow:
             for index, (message, key, numbers) in enumerate(new, driver.count):
                 self._messages[index], self._keys[index] = message, key
                 if additive:
-                    self._to_evict.update(driver.push(numbers, self._min_tokens))
+                    left = driver.push(numbers, lambda at: self._buffer.meter.min_tokens(self._messages[at]))
+                    self._to_evict.update(left)
             if not additive:
                 driver.skip_to(driver.count + len(new))
                 self._to_evict = self._dropped()
@@ -459,9 +450,6 @@ class _StoreWindow:
         except BaseException:
             self._start_over()  # followed by half: a counter or a warning has raised
             raise
-
-    def _min_tokens(self, index: int) -> int:
-        return self._buffer.meter.min_tokens(self._messages[index])
 
     def _dropped(self) -> set[int]:
         """Return what is not in the window, by a counter that is not additive."""

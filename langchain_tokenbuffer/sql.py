@@ -14,7 +14,7 @@ from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer._sql import evictions, importing, migrations
 from langchain_tokenbuffer._sql import schema as sql_schema
 from langchain_tokenbuffer._sql.engines import A, Database, Operation, R
-from langchain_tokenbuffer._sql.session import Session, SessionInfo, info_of, list_sessions
+from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
 from langchain_tokenbuffer._sql.window import PAGE, Settings
 from langchain_tokenbuffer.buffer import TokenBuffer
 
@@ -113,8 +113,6 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         self._session = Session(tables, session_id, Settings(self.buffer))
         self._view = RunView(self)
 
-    # --- the window ---
-
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # read-only, as in the base's own implementations
         """The window, as a new list.
@@ -189,8 +187,6 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         await self._arun(self._session.clear)
         self._view.release()
 
-    # --- the transcript ---
-
     def all_messages(self) -> list[BaseMessage]:
         """Return everything that is stored of the session, oldest first."""
         return list(self.iter_messages())
@@ -213,8 +209,6 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
             after = rows[-1].seq
             for message in await self._database.in_thread(self._session.messages_of, rows):
                 yield message
-
-    # --- what left the window ---
 
     def evicted(self, handler: OnEvict, *, batch_size: int = PAGE) -> int:
         """Hand over what left the window since the last time, oldest first.
@@ -328,8 +322,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
         while page := database.run(list_sessions, tables, after):
-            after = page[-1].id
-            yield from map(info_of, page)
+            after = max(page)
+            yield from page.values()
 
     @staticmethod
     async def asessions(
@@ -339,9 +333,9 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
         while page := await database.arun(list_sessions, tables, after):
-            after = page[-1].id
-            for row in page:
-                yield info_of(row)
+            after = max(page)
+            for info in page.values():
+                yield info
 
     def create_tables(self) -> None:
         """Create the tables where they are missing, and bring up those of an older release.
@@ -357,8 +351,6 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     async def acreate_tables(self) -> None:
         """`create_tables`, without blocking the event loop."""
         await self._database.without_tables().arun(migrations.create, self._session.tables)
-
-    # --- importing ---
 
     def import_messages(
         self,

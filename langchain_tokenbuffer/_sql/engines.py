@@ -35,10 +35,8 @@ Operation: TypeAlias = "Callable[[sa.Connection, *A], R]"
 IN_DOUBT = "The connection was lost in the commit: it is not known whether that was made."
 """The note on an error if the answer to a commit was lost."""
 
-_WAIT = 30
-"""Seconds a SQLite connection waits for another's write."""
-_THREADS = 5
-"""Of an engine whose pool has no size."""
+_WAIT = 30  # seconds a SQLite connection waits for another's write
+_THREADS = 5  # of an engine whose pool has no size
 _SYNC_DRIVERS = {
     "aiosqlite": "sqlite",
     "asyncpg": "postgresql+psycopg",
@@ -78,10 +76,8 @@ class Database:
         self._async = connection if _is_async(connection) else None
         given = connection if self._async is None else self._async.sync_engine
         if not isinstance(given, sa.Engine):
-            msg = (
-                "connection must be a path of a SQLite file, a URL, an Engine or an AsyncEngine, "
-                f"got {type(given).__name__}"
-            )
+            accepted = "a path of a SQLite file, a URL, an Engine or an AsyncEngine"
+            msg = f"connection must be {accepted}, got {type(given).__name__}"
             raise TypeError(msg)
         _refuse_unsafe(given)
         _prepare_sqlite(given)
@@ -93,11 +89,7 @@ class Database:
         return self.given if self._async is None else _sync_engine(self._async)
 
     def run(self, operation: Operation[*A, R], *args: *A) -> R:
-        """Run an operation in a transaction of its own and return its result.
-
-        What is transient, such as a lock that was not to be had, is tried again from the start. If one of the tries may
-        have been committed all the same, a note on the error says `IN_DOUBT`.
-        """
+        """Run an operation in a transaction of its own; what is transient is tried again from the start."""
         with _explained() as commits:
             for attempt in tenacity.Retrying(**_RETRIES):
                 with attempt, self.engine.connect() as connection:
@@ -143,7 +135,7 @@ class Database:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[list[sa.Transaction]]:
-    """Yield what collects the commits that are tried; say on an error if one may have been made.
+    """Yield what collects the commits that are tried; note `IN_DOUBT` on an error if one may have been made.
 
     Parameters, which are messages, are kept out of what it says, also on others' engines.
     """
@@ -177,30 +169,22 @@ def _url_of(connection: str | URL | os.PathLike[str]) -> URL:
 
 def _shared(url: URL) -> sa.Engine:
     """Return the process's engine for a URL."""
-    with _lock:
-        if url not in _engines:
-            _engines[url] = _made(url)
-        return _engines[url]
-
-
-def _made(url: URL) -> sa.Engine:
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
-        options["connect_args"] = {"check_same_thread": False}
-        if "timeout" not in url.query:
-            options["connect_args"]["timeout"] = _WAIT
-        if _is_in_memory(url):
-            # The one connection is the database.
-            options |= {"poolclass": pool.QueuePool, "pool_size": 1, "max_overflow": 0}
-    engine = sa.create_engine(url, **options)
-    _prepare_sqlite(engine)
-    return engine
+        wait = {} if "timeout" in url.query else {"timeout": _WAIT}
+        options["connect_args"] = {"check_same_thread": False, **wait}
+    if _is_in_memory(url):  # the one connection is the database
+        options |= {"poolclass": pool.QueuePool, "pool_size": 1, "max_overflow": 0}
+    with _lock:
+        if url not in _engines:
+            _engines[url] = sa.create_engine(url, **options)
+            _prepare_sqlite(_engines[url])
+        return _engines[url]
 
 
 def _sync_engine(engine: AsyncEngine) -> sa.Engine:
     """Return the engine for threads of an AsyncEngine's URL."""
-    url = engine.url
-    driver = _SYNC_DRIVERS.get(engine.dialect.driver)
+    url, driver = engine.url, _SYNC_DRIVERS.get(engine.dialect.driver)
     advice = "Pass a URL or an Engine: they serve both sync and async calls."
     if driver is None or _is_in_memory(url):
         msg = f"This AsyncEngine serves no sync call and no other event loop. {advice}"
@@ -233,9 +217,9 @@ def _refuse_unsafe(engine: sa.Engine) -> None:
     forgetful = (pool.SingletonThreadPool, pool.StaticPool, pool.NullPool)
     if _is_in_memory(engine.url) and isinstance(engine.pool, forgetful):
         msg = (
-            f"An in-memory SQLite engine on {type(engine.pool).__name__} is not safe here: threads "
-            'would see different databases or share one transaction. Pass the URL "sqlite://", '
-            "which gets a pool of one connection, or the path of a file."
+            f"An in-memory SQLite engine on {type(engine.pool).__name__} is not safe here: threads would see different "
+            'databases or share one transaction. Pass the URL "sqlite://", which gets a pool of one connection, or the '
+            "path of a file."
         )
         raise TypeError(msg)
 
@@ -249,8 +233,7 @@ def _prepare_sqlite(engine: sa.Engine) -> None:
 def _on_connect(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={_WAIT * 1000}")
-    # Another process may be switching just now; a file that is read-only keeps its mode.
-    for _ in range(50):
+    for _ in range(50):  # another process may be switching just now; a file that is read-only keeps its mode
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
             break
@@ -263,11 +246,10 @@ def _on_connect(connection: Any, _record: object) -> None:
 
 def _executor(engine: sa.Engine) -> ThreadPoolExecutor:
     """Return the engine's threads: no more than its pool, or they would wait for each other."""
+    size = engine.pool.size() if isinstance(engine.pool, pool.QueuePool) else 0
     with _lock:
         if engine not in _executors:
-            size = engine.pool.size() if isinstance(engine.pool, pool.QueuePool) else 0
-            threads = ThreadPoolExecutor(size or _THREADS, thread_name_prefix="tokenbuffer-sql")
-            _executors[engine] = threads
+            _executors[engine] = ThreadPoolExecutor(size or _THREADS, thread_name_prefix="tokenbuffer-sql")
         return _executors[engine]
 
 
@@ -290,8 +272,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-_TRANSIENT_STATES = ("08", "40", "53", "55P03", "57P0", "57014")
-"""SQLSTATE: connection, rollback (serialization, deadlock), resources, lock, shutdown, timeout."""
+_TRANSIENT_CODES = ("08", "40", "53", "55P03", "57P0", "57014", "SQLITE_BUSY", "SQLITE_LOCKED")
+"""SQLSTATE: connection, rollback (serialization, deadlock), resources, lock, shutdown, timeout; and SQLite's names."""
 _TRANSIENT_ERRNOS = frozenset(
     {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1317, 1969, 2003, 2006, 2013, 4031}
 )
@@ -307,13 +289,10 @@ def is_transient(error: BaseException) -> bool:
 
 def _has_transient_code(error: exc.DBAPIError) -> bool:
     original: Any = error.orig
-    state = getattr(original, "sqlstate", None)
-    if isinstance(state, str):
-        return state.startswith(_TRANSIENT_STATES)
-    name = getattr(original, "sqlite_errorname", None)
-    if name is not None:
-        return str(name).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-    number = original.args[0] if getattr(original, "args", ()) else None
+    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
+    if isinstance(code, str):
+        return code.startswith(_TRANSIENT_CODES)
+    number = next(iter(getattr(original, "args", ())), None)
     if isinstance(number, int):
         return number in _TRANSIENT_ERRNOS
     # Without a code the server was not reached.

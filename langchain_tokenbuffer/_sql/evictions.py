@@ -44,8 +44,7 @@ def _consumed(connection: sa.Connection, session: Session) -> sa.Row[Any] | None
     s = session.tables.sessions.c
     columns: sa.Select[Any] = sa.select(s.id, s.cut, s.epoch, s.acknowledged, s.settings_digest)
     # Locked at once: a snapshot from before the lock would not have what others appended meanwhile.
-    known = columns.where(s.key == session.key).with_for_update()
-    row = connection.execute(known).one_or_none()
+    row = connection.execute(columns.where(s.key == session.key).with_for_update()).one_or_none()
     if row is None or not (session.is_outdated(row.settings_digest) or row.acknowledged is None):
         return row
     row = session.refresh_if_outdated(connection)
@@ -92,8 +91,7 @@ def purge(connection: sa.Connection, session: Session, before: int | datetime, l
     old = sa.select(m.seq).where(m.session_id == row.id, m.seq < min(before, row.cut), may_go)
     seqs = connection.scalars(old.order_by(m.seq).limit(limit)).all()
     if seqs:
-        delete = sa.delete(session.tables.messages)
-        connection.execute(delete.where(m.session_id == row.id, m.seq.in_(seqs)))
+        connection.execute(sa.delete(session.tables.messages).where(m.session_id == row.id, m.seq.in_(seqs)))
     return len(seqs)
 
 

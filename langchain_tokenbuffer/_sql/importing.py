@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Numbered: TypeAlias = Sequence[tuple[int, BaseMessage]]
     Page: TypeAlias = tuple[int, Mapping[str, Numbered]]  # how many rows; by session, the messages
 
+_BAR_AFTER = 1.0  # seconds: a short import shows no bar
+
 
 class OldTable:
     """A table of langchain-community's `SQLChatMessageHistory`: many sessions, in turns."""
@@ -106,10 +108,6 @@ def _append_new(database: Database, session: Session, portion: Numbered, source:
         else:
             return upto, len(new)
     return reached, 0
-
-
-_BAR_AFTER = 1.0
-"""Seconds: a short import shows none."""
 
 
 def progress_shower(total: int, progress: Progress) -> Callable[[int], None]:

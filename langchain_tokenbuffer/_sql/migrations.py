@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._sql.schema import Tables
 
-_LOCK = 7_230_264_951_342_017
-"""Of everyone who creates tables: a number of our own, the same in every release."""
-_LOCK_SECONDS = 60
-"""How long MySQL and MariaDB wait for the lock."""
+_LOCK = 7_230_264_951_342_017  # of everyone who creates tables: a number of our own, the same in every release
+_LOCK_SECONDS = 60  # how long MySQL and MariaDB wait for the lock
 
 
 def _name_columns_after_contents(connection: sa.Connection, tables: Tables) -> None:
@@ -40,9 +38,7 @@ def _name_columns_after_contents(connection: sa.Connection, tables: Tables) -> N
 
 _STEPS: tuple[Callable[[sa.Connection, Tables], None], ...] = (_name_columns_after_contents,)
 """The first from version 1 to version 2."""
-
-VERSION = 1 + len(_STEPS)
-"""Of the tables that this release knows."""
+VERSION = 1 + len(_STEPS)  # of the tables that this release knows
 
 
 def _rename(connection: sa.Connection, table: sa.Table, old: str, new: str) -> None:
@@ -78,9 +74,8 @@ def _refuse_others(version: int | None, tables: Tables) -> None:
     what = f"The tables of {tables.messages.fullname!r}"
     if version is not None and version > VERSION:
         msg = (
-            f"{what} have version {version}, of a newer release of langchain-tokenbuffer; this "
-            f"one knows version {VERSION}. Upgrade it: "
-            "pip install --upgrade 'langchain-tokenbuffer[sql]'"
+            f"{what} have version {version}, of a newer release of langchain-tokenbuffer; this one knows version "
+            f"{VERSION}. Upgrade it: pip install --upgrade 'langchain-tokenbuffer[sql]'"
         )
     else:
         there = "are not there" if version is None else f"have version {version}"
@@ -114,8 +109,7 @@ def _bring_up(connection: sa.Connection, tables: Tables) -> int:
 
 def _create(connection: sa.Connection, table: sa.Table) -> None:
     connection.execute(CreateTable(table, if_not_exists=True))
-    indexes = sa.inspect(connection).get_indexes(table.name, table.schema)
-    there = {each["name"] for each in indexes}
+    there = {each["name"] for each in sa.inspect(connection).get_indexes(table.name, table.schema)}
     for index in table.indexes:
         if index.name not in there:  # MySQL has no IF NOT EXISTS for an index
             may = connection.dialect.name in ("sqlite", "postgresql")

@@ -61,7 +61,13 @@ def encode(message: BaseMessage) -> str:
     except (TypeError, ValueError, RecursionError):
         logger.warning("An artifact of type %s was not stored", type(data["artifact"]).__name__)
         data["artifact"] = None
-    return _text({"type": message.type, "data": data})
+    value = {"type": message.type, "data": data}
+    text = json.dumps(value, default=_other, separators=(",", ":"))
+    if "\\ud" in text:
+        raw = json.dumps(value, default=_other, separators=(",", ":"), ensure_ascii=False)
+        if _SPLIT.search(raw):
+            return _AS_BYTES + base64.b64encode(raw.encode("utf-8", "surrogatepass")).decode()
+    return text
 
 
 def decode(text: str) -> BaseMessage:
@@ -80,15 +86,6 @@ def decode_rows(rows: Iterable[StoredRow], session_id: str, what: str = "Message
         except Exception as error:  # noqa: BLE001  # whatever it is, the others can be read
             kind = type(error).__name__  # a traceback would quote the message
             logger.error("%s %d of session %r cannot be read: %s", what, seq, session_id, kind)  # noqa: TRY400
-
-
-def _text(value: dict[str, Any]) -> str:
-    text = json.dumps(value, default=_other, separators=(",", ":"))
-    if "\\ud" in text:
-        raw = json.dumps(value, default=_other, separators=(",", ":"), ensure_ascii=False)
-        if _SPLIT.search(raw):
-            return _AS_BYTES + base64.b64encode(raw.encode("utf-8", "surrogatepass")).decode()
-    return text
 
 
 def _other(value: Any) -> object:

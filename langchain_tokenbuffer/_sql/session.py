@@ -82,8 +82,7 @@ class Session:
         if not found:
             return None
         (_, display, settings), *rows = found
-        stored = [StoredRow(seq, payload) for seq, payload, _ in rows]
-        return StoredWindow(settings, stored, json.loads(display))
+        return StoredWindow(settings, [StoredRow(*row[:2]) for row in rows], json.loads(display))
 
     def refresh_window(self, connection: sa.Connection) -> StoredWindow | None:
         """Compute the window anew if it is outdated; read it."""
@@ -95,11 +94,7 @@ class Session:
         return settings != self.settings.digest
 
     def show(self, window: StoredWindow | None) -> list[BaseMessage]:
-        """Return the messages of a window.
-
-        Raises:
-            TokenBudgetError: If what must stay does not fit.
-        """
+        """Return the messages of a window; raise `TokenBudgetError` if what must stay does not fit."""
         if window is None:
             return []
         found = decode_rows(window.rows, self.session_id)
@@ -170,37 +165,21 @@ class Session:
             in_doubt = IN_DOUBT in getattr(error, "__notes__", ())
             fate = "it is not known whether they were" if in_doubt else "none of them was"
             error.add_note(f"Appending {len(messages)} messages to session {self.session_id!r}: {fate} stored.")
+            what, kind = "Could not store %d messages of session %r (%s stored): %s", type(error).__name__
             # The error's kind only: its text may quote the messages.
-            logger.error(  # noqa: TRY400
-                "Could not store %d messages of session %r (%s stored): %s",
-                len(messages),
-                self.session_id,
-                fate,
-                type(error).__name__,
-            )
+            logger.error(what, len(messages), self.session_id, fate, kind)  # noqa: TRY400
             raise
 
     def append(
         self, connection: sa.Connection, new: Sequence[NewMessage], key: str, imported: Imported | None = None
     ) -> None:
-        """Store messages, all or none, and update the window; `key` is what a repeat is known by.
-
-        Raises:
-            AlreadyStoredError: If they are stored.
-            AlreadyImportedError: If the import came further.
-        """
+        """Store messages, all or none, and update the window; `key` is what a repeat is known by."""
         if not new:
             return
         s, m = self._s, self._m
         stored = sa.select(m.seq).where(m.session_id == s.id, m.append_key == sa.literal(key))
-        tokens = sum(each.numbers.tokens for each in new)
-        row = self._lock_or_begin(
-            connection,
-            s.imported,
-            sa.exists(stored).label("is_stored"),
-            next_seq=s.next_seq + len(new),
-            tokens=s.tokens + tokens,
-        )
+        values = {"next_seq": s.next_seq + len(new), "tokens": s.tokens + sum(each.numbers.tokens for each in new)}
+        row = self._lock_or_begin(connection, s.imported, sa.exists(stored).label("is_stored"), **values)
         first = row.next_seq - len(new)
         if row.is_stored:
             raise AlreadyStoredError
@@ -210,17 +189,10 @@ class Session:
             raise AlreadyStoredError
         is_outdated = self.is_outdated(row.settings_digest)
         fits = not is_outdated and row.append_only and row.tokens <= self.buffer.max_tokens
-        marks = {} if fits else self._update_window(connection, row, new)
-        all_have = {"session_id": row.id, "created_at": _now(), "counter": self.settings.counter}
+        marks = {} if fits else self._window_update(connection, row).apply(new)
+        all_have = {"session_id": row.id, "created_at": _now(), "counter": self.settings.counter, "append_key": None}
         rows = [
-            {
-                **all_have,
-                **columns_of(each.numbers),
-                "seq": seq,
-                "append_key": None,
-                "mark": marks.get(seq),
-                "payload": each.payload,
-            }
+            {**all_have, **columns_of(each.numbers), "seq": seq, "mark": marks.get(seq), "payload": each.payload}
             for seq, each in enumerate(new, first)
         ]
         # The key is on the last one: that is what stays in the window longest.
@@ -239,21 +211,16 @@ class Session:
         if not all(each.message.id for each in new):
             return False
         m = self._m
-        last = connection.scalars(
-            sa.select(m.payload)
-            .where(m.session_id == session, m.seq >= first - len(new), m.seq < first)
-            .order_by(m.seq)
-        )
-        return list(last) == [each.payload for each in new]
+        last = sa.select(m.payload).where(m.session_id == session, m.seq >= first - len(new), m.seq < first)
+        return list(connection.scalars(last.order_by(m.seq))) == [each.payload for each in new]
 
     def _lock(self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any) -> sa.Row[Any] | None:
         """Take the session: the UPDATE is the lock. Return its row, or None if there is none."""
         s = self._s
         mine = s.key == self.key
         values = values or {"next_seq": s.next_seq}
-        update = sa.update(self.tables.sessions).where(mine)
-        taken = connection.execute(update.values(updated_at=_now(), **values))
-        if not taken.rowcount:
+        update = sa.update(self.tables.sessions).where(mine).values(updated_at=_now(), **values)
+        if not connection.execute(update).rowcount:
             return None
         row = (s.id, s.next_seq, s.cut, s.tokens, s.append_only, s.settings_digest)
         select: sa.Select[Any] = sa.select(*row, s.epoch, s.acknowledged, *columns)
@@ -266,9 +233,8 @@ class Session:
             now = _now()
             begun = {"next_seq": 0, "cut": 0, "epoch": 0, "created_at": now, "updated_at": now}
             new = {"key": self.key, "name": json.dumps(self.session_id), **begun}
-            insert = sa.insert(self.tables.sessions).values(**new, **self._empty_window())
             try:
-                connection.execute(insert)
+                connection.execute(sa.insert(self.tables.sessions).values(**new, **self._empty_window()))
             except exc.IntegrityError as error:
                 raise ConcurrentCreateError from error
             row = self._lock(connection, *columns, **values)
@@ -288,17 +254,14 @@ class Session:
         update = sa.update(self.tables.sessions).where(self._s.id == session)
         connection.execute(update.values(**values))
 
-    def _update_window(
-        self, connection: sa.Connection, row: sa.Row[Any], new: Sequence[NewMessage] = ()
-    ) -> dict[int, int]:
-        update = WindowUpdate(connection, self.tables, self.settings, self.session_id, row)
-        return update.apply(new)
+    def _window_update(self, connection: sa.Connection, row: sa.Row[Any]) -> WindowUpdate:
+        return WindowUpdate(connection, self.tables, self.settings, self.session_id, row)
 
     def refresh_if_outdated(self, connection: sa.Connection) -> sa.Row[Any] | None:
         """Take the session; compute its window anew if that is outdated. Return its row."""
         row = self._lock(connection)
         if row is not None and self.is_outdated(row.settings_digest):
-            self._update_window(connection, row)
+            self._window_update(connection, row).apply([])
             row = self._lock(connection)
         return row
 
@@ -308,15 +271,9 @@ class Session:
         if row is None:
             return
         connection.execute(sa.delete(self.tables.messages).where(self._m.session_id == row.id))
-        self.update(
-            connection,
-            row.id,
-            cut=row.next_seq,
-            state=None,
-            epoch=row.epoch + 1,
-            acknowledged=None if row.acknowledged is None else row.next_seq - 1,
-            **self._empty_window(),
-        )
+        acknowledged = None if row.acknowledged is None else row.next_seq - 1
+        begun = {"cut": row.next_seq, "state": None, "epoch": row.epoch + 1, "acknowledged": acknowledged}
+        self.update(connection, row.id, **begun, **self._empty_window())
 
     def delete(self, connection: sa.Connection) -> None:
         """Delete the session and its messages."""
@@ -343,23 +300,16 @@ class SessionInfo:
     metadata: dict[str, Any]  # what `set_metadata` kept with it
 
 
-def list_sessions(connection: sa.Connection, tables: Tables, after: int) -> Sequence[sa.Row[Any]]:
-    """Read a page of sessions behind one."""
+def list_sessions(connection: sa.Connection, tables: Tables, after: int) -> dict[int, SessionInfo]:
+    """Read a page of sessions behind one, by the number of their row."""
     s = tables.sessions.c
     page: sa.Select[Any] = sa.select(s.id, s.name, s.next_seq, s.tokens, s.created_at, s.updated_at, s.metadata)
-    return connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE)).all()
-
-
-def info_of(row: sa.Row[Any]) -> SessionInfo:
-    """Say what a row of such a page says."""
-    return SessionInfo(
-        json.loads(row.name),
-        row.next_seq,
-        row.tokens,
-        row.created_at.replace(tzinfo=UTC),
-        row.updated_at.replace(tzinfo=UTC),
-        json.loads(row.metadata) if row.metadata else {},
-    )
+    infos: dict[int, SessionInfo] = {}
+    for row in connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE)):
+        created_at, updated_at = (time.replace(tzinfo=UTC) for time in (row.created_at, row.updated_at))
+        metadata = json.loads(row.metadata) if row.metadata else {}
+        infos[row.id] = SessionInfo(json.loads(row.name), row.next_seq, row.tokens, created_at, updated_at, metadata)
+    return infos
 
 
 def _now() -> datetime:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._window.budget import Budget
     from langchain_tokenbuffer.buffer import TokenBuffer
 
-PAGE = 1000
-"""Rows a statement reads, changes or deletes at once."""
+PAGE = 1000  # rows a statement reads, changes or deletes at once
+_UNCLAMPABLE = 1 << 62  # the fewest tokens of a message that cannot be read: it is not clamped
 
 
 class Settings:
@@ -41,8 +41,13 @@ class Settings:
 
     @cached_property
     def counter(self) -> str:
-        """Of what counts, and by which rule messages are read: stored numbers with it are ours."""
-        return _counter_digest(self.buffer)
+        """Of what counts, and by which rule messages are read: stored numbers with it are ours.
+
+        A name is not enough: what has the same may count differently after the next release, so what it makes of a few
+        samples belongs to it. So does the rule: with it what a message is in numbers may change.
+        """
+        counter = self.buffer.token_counter
+        return _digest([RULE, counter.describe(), counter.constant, *counter.tokens(_SAMPLES)])
 
     @cached_property
     def digest(self) -> str:
@@ -77,16 +82,16 @@ class WindowUpdate:
         is_outdated = row.settings_digest != self.settings.digest
         if is_outdated:
             driver = WindowDriver(budget)
-            these = (messages.session_id == row.id, messages.mark.is_not(None))
-            found = self.connection.execute(sa.select(messages.seq, messages.mark).where(*these))
+            these = sa.select(messages.seq, messages.mark).where(messages.session_id == row.id)
+            found = self.connection.execute(these.where(messages.mark.is_not(None)))
             marked = {each.seq: each.mark for each in found}
         else:
             driver = self._resumed(budget)
             marked = dict.fromkeys(driver.kept_before_cut, int(Mark.KEPT))
         left = self._push(driver, self._numbers(driver.count, first), {})
-        numbers = [(first + n, each.numbers) for n, each in enumerate(new)]
-        texts = {first + n: each.message for n, each in enumerate(new)}
-        left += self._push(driver, numbers, texts)
+        numbered = dict(enumerate(new, first))
+        numbers = [(seq, each.numbers) for seq, each in numbered.items()]
+        left += self._push(driver, numbers, {seq: each.message for seq, each in numbered.items()})
         driver.skip_to(row.next_seq)
         left_tail = {seq for seq in left if seq >= driver.cut}
         marks = _changed_marks(marked, set(driver.kept_before_cut), left_tail, driver.cut)
@@ -102,16 +107,11 @@ class WindowUpdate:
             values["epoch"] = row.epoch + 1
             if row.acknowledged is not None:
                 values["acknowledged"] = min(row.acknowledged, driver.cut - 1)
-        update = sa.update(self.tables.sessions).where(self.tables.sessions.c.id == row.id)
-        values |= {
-            "cut": driver.cut,
-            "tokens": driver.tokens,
-            "append_only": int(driver.append_only),
-            "settings_digest": self.settings.digest,
-            "display": display_of(driver),
-            "state": json.dumps(driver.state(), separators=(",", ":")),
-        }
-        self.connection.execute(update.values(**values))
+        state = json.dumps(driver.state(), separators=(",", ":"))
+        update = sa.update(self.tables.sessions).where(self.tables.sessions.c.id == row.id).values(**values)
+        update = update.values(cut=driver.cut, tokens=driver.tokens, append_only=int(driver.append_only))
+        update = update.values(settings_digest=self.settings.digest, display=display_of(driver), state=state)
+        self.connection.execute(update)
 
     def _push(
         self, driver: WindowDriver, numbers: Iterable[tuple[int, MessageTokens]], texts: Mapping[int, BaseMessage]
@@ -179,10 +179,6 @@ class WindowUpdate:
             self.connection.execute(update.values(**values), list(changes))
 
 
-_UNCLAMPABLE = 1 << 62
-"""The fewest tokens of a message that cannot be read: it is not clamped."""
-
-
 def _changed_marks(marked: Mapping[int, int], kept: set[int], left_tail: set[int], cut: int) -> dict[int, int | None]:
     """Return the marks that change: `kept` stays before the cut, `left_tail` left behind it.
 
@@ -192,15 +188,13 @@ def _changed_marks(marked: Mapping[int, int], kept: set[int], left_tail: set[int
     marks: dict[int, int | None] = {}
     for seq in {*marked, *kept, *left_tail}:
         before = marked.get(seq)
-        after: Mark | None
+        after: Mark | None = Mark.LEFT
         if seq in kept:
             after = Mark.KEPT
         elif seq in left_tail:
             after = Mark.ACKNOWLEDGED if before == Mark.ACKNOWLEDGED else Mark.LEFT
         elif seq >= cut or before == Mark.ACKNOWLEDGED:
             after = None
-        else:
-            after = Mark.LEFT
         if after != before:
             marks[seq] = None if after is None else int(after)
     return marks
@@ -208,15 +202,10 @@ def _changed_marks(marked: Mapping[int, int], kept: set[int], left_tail: set[int
 
 def display_of(driver: WindowDriver | None) -> str:
     """Return what a reader needs beside the rows: what is clamped, and why the last is missing."""
-    error = driver.shortage if driver is not None else None
-    shortage = error and {
-        "message": str(error),
-        "tokens": error.tokens,
-        "max_tokens": error.max_tokens,
-        "made_of": error.made_of,
-    }
-    clamped = driver.clamped() if driver is not None and error is None else {}
-    return json.dumps({"sizes": clamped, "shortage": shortage})
+    if driver is None or (error := driver.shortage) is None:
+        return json.dumps({"sizes": driver.clamped() if driver is not None else {}, "shortage": None})
+    about = {"tokens": error.tokens, "max_tokens": error.max_tokens, "made_of": error.made_of}
+    return json.dumps({"sizes": {}, "shortage": {"message": str(error), **about}})
 
 
 _SAMPLES = (
@@ -225,16 +214,6 @@ _SAMPLES = (
     AIMessage("Two streets from here.", tool_calls=[{"name": "map", "args": {"n": 1}, "id": "1"}]),
     HumanMessage("x" * 100),
 )
-
-
-def _counter_digest(buffer: TokenBuffer) -> str:
-    """Return what two counters share only if they count the same.
-
-    Names are not enough: what has the same name may count differently after the next release, so what it makes of a few
-    samples belongs to it. So does the rule: with it what a message is in numbers may change.
-    """
-    counter = buffer.token_counter
-    return _digest([RULE, counter.describe(), counter.constant, *counter.tokens(_SAMPLES)])
 
 
 def _digest(basis: Sequence[object]) -> str:
