@@ -92,8 +92,8 @@ def _page_tokens(block: dict[str, Any], count: Callable[[str], int]) -> int:
         data = next((data for value in values if (data := _data_in(value)) is not None), b"")
         return _PAGE * max(len(_PDF_PAGE.findall(data)), -(-len(data) // _BYTES_OF_PAGE), 1)
     for value in values:
-        if (data := _data_in(value)) is not None:
-            return count(data.decode(errors="replace"))
+        if (encoded := _data_in(value)) is not None:
+            return count(encoded.decode(errors="replace"))
         if isinstance(value, str) and len(value) >= _SHORT:
             return count(value)  # a text given as it is
     return count(as_json(block))
