@@ -24,8 +24,8 @@ def hand_over(handler: OnEvict | None, messages: list[BaseMessage], refusal: str
     """Call a handler, if there are a handler and messages; it has to be done when it returns.
 
     Raises:
-        TypeError: With `refusal`, if it only returned something to await, such as a lambda around
-            a coroutine function does.
+        TypeError: With `refusal`, if it only returned something to await, such as a lambda around a coroutine function
+            does.
     """
     returned = handler(messages) if messages and handler is not None else None
     if inspect.isawaitable(returned):

@@ -1,9 +1,8 @@
 """One run, one stable view of a history.
 
-`RunnableWithMessageHistory` reads a history when a run begins, and when it ends reads it again to
-slice the new messages off by *length*. A history that changed meanwhile, because another run wrote
-or because a window moved, loses or repeats messages. So inside such a run the first read fixes
-what is seen, until the run has written.
+`RunnableWithMessageHistory` reads a history when a run begins, and when it ends reads it again to slice the new
+messages off by *length*. A history that changed meanwhile, because another run wrote or because a window moved, loses
+or repeats messages. So inside such a run the first read fixes what is seen, until the run has written.
 """
 
 from __future__ import annotations

@@ -15,12 +15,7 @@ from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.budget import Budget, Oversize, Window
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
 from langchain_tokenbuffer._window.drivers import DriverCache
-from langchain_tokenbuffer._window.settings import (
-    checked_max_tokens,
-    checked_oversize,
-    checked_pin,
-    checked_trim_to,
-)
+from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_oversize, checked_pin, checked_trim_to
 from langchain_tokenbuffer.counters import CountedBy, TokenCounter
 
 if TYPE_CHECKING:
@@ -36,29 +31,28 @@ logger = logging.getLogger(__name__)
 class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
     """Keeps a conversation within a token budget: counted exactly, cut safely, cheap to cache.
 
-    Laws, for every conversation: the window never costs more than `max_tokens` as the counter
-    counts; it is valid (no tool result without its call, a human message first after the system
-    messages); the newest message is last and the system messages and the current question are in
-    it; it is a subsequence of the input, of the same objects; trimming twice is trimming once;
-    while the budget holds the next window extends the last one; and it depends on nothing but the
-    messages and the settings, so every instance and process computes the same.
+    Laws, for every conversation: the window never costs more than `max_tokens` as the counter counts; it is valid (no
+    tool result without its call, a human message first after the system messages); the newest message is last and the
+    system messages and the current question are in it; it is a subsequence of the input, of the same objects; trimming
+    twice is trimming once; while the budget holds the next window extends the last one; and it depends on nothing but
+    the messages and the settings, so every instance and process computes the same.
 
-    Edges: laws on validity and order are promised for conversations whose calls and results are
-    in order. A message that has to be clamped is a shortened copy; `window` names it. What stands
-    before the first human message leaves when that comes, pinned or not: providers refuse it. With
-    a callable that is not additive the window is still within budget, but no longer stable.
+    Edges: laws on validity and order are promised for conversations whose calls and results are in order. A message
+    that has to be clamped is a shortened copy; `window` names it. What stands before the first human message leaves
+    when that comes, pinned or not: providers refuse it. With a callable that is not additive the window is still within
+    budget, but no longer stable.
 
     Args:
         max_tokens: High-water mark, in tokens: a window never costs more.
-        token_counter: What counts: a chat model or LLM, an encoding name, a `TokenCounter`, or
-            any callable from a list of messages to an int.
-        trim_to: Low-water mark in (0, 1]. When `max_tokens` would be passed the cut moves on until
-            the tail takes at most this share of what is left to it, then holds still, so that the
-            provider's prompt cache stays warm. 1.0 keeps as much as possible and moves every turn.
-        pin: Tells which messages stay whatever the budget, with their step and its question. So
-            does `additional_kwargs={"pinned": True}`.
-        oversize: When what must stay does not fit: `"clamp"` shortens the biggest tool results,
-            then the biggest other texts; `"raise"` raises; `"drop"` leaves the newest unit out.
+        token_counter: What counts: a chat model or LLM, an encoding name, a `TokenCounter`, or any callable from a list
+            of messages to an int.
+        trim_to: Low-water mark in (0, 1]. When `max_tokens` would be passed the cut moves on until the tail takes at
+            most this share of what is left to it, then holds still, so that the provider's prompt cache stays warm. 1.0
+            keeps as much as possible and moves every turn.
+        pin: Tells which messages stay whatever the budget, with their step and its question. So does
+            `additional_kwargs={"pinned": True}`.
+        oversize: When what must stay does not fit: `"clamp"` shortens the biggest tool results, then the biggest other
+            texts; `"raise"` raises; `"drop"` leaves the newest unit out.
 
     Raises:
         TypeError: If an argument has the wrong type; it names the argument.
@@ -91,8 +85,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         """Return the window: what the model should see.
 
         Args:
-            messages: A list of messages, or what `trim_messages` would take as one: a prompt
-                value, message-likes, a single message or a string. Never changed.
+            messages: A list of messages, or what `trim_messages` would take as one: a prompt value, message-likes, a
+                single message or a string. Never changed.
 
         Returns:
             A new list of the same message objects; only clamped ones are copies.
@@ -158,10 +152,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
     def budget(self) -> Budget:
         """Return the budget its windows are decided under."""
         return Budget(
-            max_tokens=self.max_tokens,
-            trim_to=self.trim_to,
-            fixed=self.token_counter.constant,
-            oversize=self.oversize,
+            max_tokens=self.max_tokens, trim_to=self.trim_to, fixed=self.token_counter.constant, oversize=self.oversize
         )
 
     def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
@@ -174,11 +165,11 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         with self._drivers.follow(conversation, billing) as (driver, whole_tokens):
             self.log_dropped(driver.take_drop_errors())
             window = driver.window()
-        if window.clamped and whole_tokens is None:
+        if whole_tokens is None:
+            if not window.clamped:
+                return window
             # A clamped message is charged its target; shown, it may cost a little less.
             whole_tokens = conversation.whole_tokens(window.kept, window.clamped)
-        if whole_tokens is None:
-            return window
         return replace(window, tokens=whole_tokens, clamped=dict(window.clamped))
 
     def __repr__(self) -> str:

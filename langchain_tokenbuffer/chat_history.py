@@ -26,18 +26,17 @@ logger = logging.getLogger(__name__)
 class TokenBufferChatMessageHistory(BaseChatMessageHistory):
     """Shows the window of any chat history; writes through and deletes nothing.
 
-    Law: `messages` is the window of `TokenBuffer` over what the history holds, as a new list each
-    time. Inside a run of `RunnableWithMessageHistory` the first read fixes what the run sees, and
-    the run's own write (or `clear`) releases it, so concurrent runs on one session lose and repeat
-    nothing. Everywhere else, also as a memory's `chat_memory=`, every read is live.
+    Law: `messages` is the window of `TokenBuffer` over what the history holds, as a new list each time. Inside a run of
+    `RunnableWithMessageHistory` the first read fixes what the run sees, and the run's own write (or `clear`) releases
+    it, so concurrent runs on one session lose and repeat nothing. Everywhere else, also as a memory's `chat_memory=`,
+    every read is live.
 
-    Edge: a view belongs to one run, so `get_session_history` must return a **new** wrapper each
-    time (wrapping the same stored history). One instance shared by concurrent runs is safe only
-    with `history_messages_key`, and after a run that failed it shows that run's view until the
-    next write. A write never raises for reasons of budget. Each message is written once: a write
-    that fails is logged at ERROR with session and message counts and raised
-    (`RunnableWithMessageHistory` swallows it), and never tried again, since a store that only lost
-    its answer holds the messages.
+    Edge: a view belongs to one run, so `get_session_history` must return a **new** wrapper each time (wrapping the same
+    stored history). One instance shared by concurrent runs is safe only with `history_messages_key`, and after a run
+    that failed it shows that run's view until the next write. A write never raises for reasons of budget. Each message
+    is written once: a write that fails is logged at ERROR with session and message counts and raised
+    (`RunnableWithMessageHistory` swallows it), and never tried again, since a store that only lost its answer holds the
+    messages.
 
     Args:
         history: Where the messages are: any `BaseChatMessageHistory`.
@@ -74,9 +73,7 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
             msg = f"history must be a BaseChatMessageHistory, got {history!r}"
             raise TypeError(msg)
         self.history = history
-        self.buffer = TokenBuffer(
-            max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize
-        )
+        self.buffer = TokenBuffer(max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize)
         self._view = RunView(self)
 
     @property
@@ -112,9 +109,7 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
                 await self.history.aadd_messages(part)
 
     @contextmanager
-    def _writing(
-        self, messages: Sequence[BaseMessage], *ways: str
-    ) -> Iterator[Iterator[list[BaseMessage]]]:
+    def _writing(self, messages: Sequence[BaseMessage], *ways: str) -> Iterator[Iterator[list[BaseMessage]]]:
         """Yield what is written at once: all, or single messages if the history does so anyway.
 
         By itself such a history would not say how far it came.

@@ -8,7 +8,8 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, cast
+from operator import is_
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, cast
 
 from langchain_classic.memory.chat_memory import BaseChatMemory
 from langchain_core.chat_history import BaseChatMessageHistory, InMemoryChatMessageHistory
@@ -31,11 +32,7 @@ from langchain_tokenbuffer._counting.resolve import unwrapped
 from langchain_tokenbuffer._handlers import OnEvict, ahand_over, hand_over, is_async
 from langchain_tokenbuffer._window.budget import MessageTokens, Oversize
 from langchain_tokenbuffer._window.driver import WindowDriver
-from langchain_tokenbuffer._window.settings import (
-    checked_max_tokens,
-    checked_oversize,
-    checked_trim_to,
-)
+from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_oversize, checked_trim_to
 from langchain_tokenbuffer.buffer import TokenBuffer
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
@@ -46,6 +43,8 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._window.budget import Budget
 
 _ASYNC_ON_EVICT = "on_evict is a coroutine function: asave_context awaits it, save_context cannot."
+_Counted: TypeAlias = list[tuple[BaseMessage, int, MessageTokens]]
+"""Messages, each with its key and its numbers."""
 _OUTPUT_KEYS = ("answer", "result", "response", "text")
 """Where LangChain's own chains put their reply, when `output` is not among several keys."""
 
@@ -82,16 +81,14 @@ class _OwnStore(InMemoryChatMessageHistory):
 class ConversationTokenBufferMemory(BaseChatMemory):
     """Keeps the recent interactions of a chat within a token limit: the drop-in for `memory=`.
 
-    Takes what LangChain's class of this name takes and does what it promises, also when async,
-    over a database-backed history, on load, with text that spells a special token, and with a
-    reply larger than the limit.
+    Takes what LangChain's class of this name takes and does what it promises, also when async, over a database-backed
+    history, on load, with text that spells a special token, and with a reply larger than the limit.
 
-    Law: what it shows is the window of `TokenBuffer` over the messages of `chat_memory`, sync and
-    async alike. In its own in-memory store what leaves the window leaves memory, after `on_evict`
-    returned; any other `chat_memory` keeps everything and is only windowed. `save_context` counts
-    before it stores, so a bad input never leaves a half-saved turn. Edge: what does not fit even
-    when clamped is left out, with one warning that names both numbers; only `oversize="raise"`
-    raises, and then before anything is stored.
+    Law: what it shows is the window of `TokenBuffer` over the messages of `chat_memory`, sync and async alike. In its
+    own in-memory store what leaves the window leaves memory, after `on_evict` returned; any other `chat_memory` keeps
+    everything and is only windowed. `save_context` counts before it stores, so a bad input never leaves a half-saved
+    turn. Edge: what does not fit even when clamped is left out, with one warning that names both numbers; only
+    `oversize="raise"` raises, and then before anything is stored.
 
     Args:
         llm: What counts: a model, or whatever `TokenBuffer(token_counter=...)` takes.
@@ -101,23 +98,22 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         human_prefix: What human messages begin with in the string.
         ai_prefix: What AI messages begin with in the string.
         input_key: Which input is the human message; `None`: the only one.
-        output_key: Which output is the reply; `None`: the only one, else the first present of
-            `output`, `answer`, `result`, `response`, `text`.
+        output_key: Which output is the reply; `None`: the only one, else the first present of `output`, `answer`,
+            `result`, `response`, `text`.
         chat_memory: Where messages are kept; the default is a list of its own.
-        trim_to: Low-water mark in (0, 1]. 1.0, the default, keeps as much as the limit allows, as
-            the classic class does; less keeps the provider's prompt cache warm.
-        start_on: `"human"`: a window begins with a human message and keeps turns whole. `None`,
-            with `oversize="drop"`: single messages leave one by one, exactly as with the classic
-            class.
+        trim_to: Low-water mark in (0, 1]. 1.0, the default, keeps as much as the limit allows, as the classic class
+            does; less keeps the provider's prompt cache warm.
+        start_on: `"human"`: a window begins with a human message and keeps turns whole. `None`, with
+            `oversize="drop"`: single messages leave one by one, exactly as with the classic class.
         oversize: When what must stay does not fit: `"clamp"`, `"raise"` or `"drop"`.
-        on_evict: Called with the messages that left the window, in order, before they are deleted
-            from the memory's own store. If it raises, the error goes through, nothing is deleted
-            and the same messages come again with the next save. A coroutine function is awaited
-            by `asave_context`; `save_context` raises `TypeError` for one, before storing.
+        on_evict: Called with the messages that left the window, in order, before they are deleted from the memory's
+            own store. If it raises, the error goes through, nothing is deleted and the same messages come again with
+            the next save. A coroutine function is awaited by `asave_context`; `save_context` raises `TypeError` for
+            one, before storing.
 
     Raises:
-        ValueError: If a value is out of range, an option unknown, or `on_evict` is given with a
-            `chat_memory` that is not the memory's own; it names the argument.
+        ValueError: If a value is out of range, an option unknown, or `on_evict` is given with a `chat_memory` that is
+            not the memory's own; it names the argument.
         TypeError: If `llm` cannot count or a value has the wrong type; it names the argument.
 
     Example:
@@ -145,14 +141,14 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.start_on is None and self.oversize != "drop":
-            needs = "start_on=None lets single messages leave, which needs oversize='drop'"
-            msg = f"{needs}; got oversize={self.oversize!r}"
+            msg = (
+                f"start_on=None lets single messages leave, which needs oversize='drop'; got oversize={self.oversize!r}"
+            )
             raise ValueError(msg)
         if self.on_evict is not None and self._own_store is None:
             msg = (
-                "on_evict is called for messages that leave the memory's own store, but "
-                f"chat_memory is a {type(self.chat_memory).__name__}, which keeps everything. "
-                "Leave chat_memory out, or on_evict."
+                "on_evict is called for messages that leave the memory's own store, but chat_memory is a "
+                f"{type(self.chat_memory).__name__}, which keeps everything. Leave chat_memory out, or on_evict."
             )
             raise ValueError(msg)
         return self
@@ -224,12 +220,11 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         Raises:
             ValueError: If it cannot be told which input or output to store.
             TokenBudgetError: With `oversize="raise"`, if the turn does not fit.
-            TypeError: If `on_evict` is a coroutine function. One that only turns out to be when it
-                is called, such as a lambda around one, raises after the turn was stored; nothing is
-                deleted.
+            TypeError: If `on_evict` is a coroutine function. One that only turns out to be when it is called, such as
+                a lambda around one, raises after the turn was stored; nothing is deleted.
         """
         handler = self.on_evict
-        if handler is not None and is_async(handler):
+        if is_async(handler):
             msg = f"{_ASYNC_ON_EVICT} Nothing was stored."
             raise TypeError(msg)
         turn = self._turn(inputs, outputs)
@@ -302,32 +297,15 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             return cache.buffer, cache.store_window
 
 
-class _Counted(NamedTuple):
-    """Counted messages, with the key and the numbers of each."""
-
-    messages: list[BaseMessage]
-    keys: list[int]
-    numbers: list[MessageTokens]
-
-
 class _Buffer(TokenBuffer):
-    """The buffer of a memory: leaves out what does not fit even when clamped, and warns once.
-
-    Attributes:
-        settings: The memory's, when it was made.
-        warned: Whether it has warned since the memory last showed a window.
-    """
+    """The buffer of a memory: leaves out what does not fit even when clamped, and warns once."""
 
     def __init__(self, memory: ConversationTokenBufferMemory, settings: tuple[object, ...]) -> None:
-        super().__init__(
-            memory.max_token_limit,
-            token_counter=memory.llm,
-            trim_to=memory.trim_to,
-            oversize=memory.oversize,
-        )
+        limit, llm = memory.max_token_limit, memory.llm
+        super().__init__(limit, token_counter=llm, trim_to=memory.trim_to, oversize=memory.oversize)
         self.settings = settings
         self.warned = False
-        self._llm = memory.llm  # held, since the settings have its id
+        self._llm = llm  # held, since the settings have its id
         self._turns = memory.start_on == "human"
 
     def read(self, messages: list[BaseMessage]) -> _Counted:
@@ -336,7 +314,7 @@ class _Buffer(TokenBuffer):
             self.token_counter(messages)
         meter = self.meter
         keys = meter.keys(messages)
-        return _Counted(messages, keys, meter.numbers(messages, keys))
+        return list(zip(messages, keys, meter.numbers(messages, keys), strict=True))
 
     @override
     def budget(self) -> Budget:
@@ -344,13 +322,14 @@ class _Buffer(TokenBuffer):
 
     @override
     def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
-        if errors and self._turns:  # without turns an empty window is what was asked for
-            self.warned = True
-            if self.oversize == "drop":
-                super().log_dropped(errors)
-                return
-            for error in errors:
-                warnings.warn(f"Left out of the window: {error}", stacklevel=2)
+        if not errors or not self._turns:  # without turns an empty window is what was asked for
+            return
+        self.warned = True
+        if self.oversize == "drop":
+            super().log_dropped(errors)
+            return
+        for error in errors:
+            warnings.warn(f"Left out of the window: {error}", stacklevel=2)
 
     def raise_or_warn(self, error: TokenBudgetError) -> None:
         """Raise if that was asked for; else warn, unless it did since the last window."""
@@ -375,9 +354,8 @@ class _Cache:
 class _StoreWindow:
     """The window over the memory's own store, from which messages are deleted.
 
-    Law: catching up and deleting are O(new messages), at any limit. A message keeps the index that
-    it came with when others before it are deleted. A store that was changed in another way is
-    followed anew.
+    Law: catching up and deleting are O(new messages), at any limit. A message keeps the index that it came with when
+    others before it are deleted. A store that was changed in another way is followed anew.
     """
 
     def __init__(self, buffer: _Buffer, store: _OwnStore, lock: threading.RLock) -> None:
@@ -406,8 +384,7 @@ class _StoreWindow:
             # Equal messages may have taken the places of those seen before.
             self._messages = dict(zip(self._messages, messages, strict=False))
             self._grow(buffer.read(messages[len(self._messages) :]))
-            kept, clamped = self._driver.kept(), self._driver.clamped()
-            return meter.show(self._messages, kept, clamped)
+            return meter.show(self._messages, self._driver.kept(), self._driver.clamped())
 
     def catch_up(self, turn: _Counted, *, delete: bool) -> None:
         """Follow what was stored since, as a rule a turn; delete what leaves, if that is all."""
@@ -417,7 +394,7 @@ class _StoreWindow:
             if known > len(messages) or (known and messages[known - 1] is not newest):
                 self._start_over()
             new = messages[len(self._messages) :]
-            is_turn = [*map(id, new)] == [*map(id, turn.messages)]
+            is_turn = [*map(id, new)] == [id(message) for message, _, _ in turn]
             self._grow(turn if is_turn else self._buffer.read(new))
             if delete:
                 self._delete(self._evictable())
@@ -440,20 +417,23 @@ class _StoreWindow:
                 self._being_evicted.difference_update(map(id, evicted))
 
     def _evictable(self) -> list[BaseMessage]:
-        left = [self._messages[index] for index in sorted(self._to_evict)]
+        left = map(self._messages.__getitem__, sorted(self._to_evict))
         return [message for message in left if id(message) not in self._being_evicted]
 
     def _delete(self, evicted: list[BaseMessage]) -> None:
         """Delete these very objects. O(the places up to the last of them).
 
-        By identity and not by place: a handler may have changed the store. What others append
-        meanwhile stays, since only the part up to the last of them is replaced.
+        By identity and not by place: a handler may have changed the store. What others append meanwhile stays, since
+        only the part up to the last of them is replaced.
         """
-        messages, wanted = self.store.messages, Counter(map(id, evicted))
-        stays: list[BaseMessage] = []
-        for index in [each for each in self._to_evict if id(self._messages[each]) in wanted]:
+        messages, ids = self.store.messages, set(map(id, evicted))
+        for index in [each for each in self._to_evict if id(self._messages[each]) in ids]:
             self._to_evict.remove(index)
             del self._messages[index], self._keys[index]
+        if all(map(is_, evicted, messages)):
+            del messages[: len(evicted)]  # hot: as a rule they are the oldest
+            return
+        wanted, stays = Counter(map(id, evicted)), list[BaseMessage]()
         for message in messages:
             if not wanted:
                 break
@@ -468,14 +448,12 @@ class _StoreWindow:
     def _grow(self, new: _Counted) -> None:
         driver, additive = self._driver, self._buffer.token_counter.additive
         try:
-            for message, key, numbers in zip(new.messages, new.keys, new.numbers, strict=True):
-                index = driver.count
+            for index, (message, key, numbers) in enumerate(new, driver.count):
                 self._messages[index], self._keys[index] = message, key
                 if additive:
                     self._to_evict.update(driver.push(numbers, self._min_tokens))
-                else:
-                    driver.skip_to(index + 1)
             if not additive:
+                driver.skip_to(driver.count + len(new))
                 self._to_evict = self._dropped()
             self._buffer.log_dropped(driver.take_drop_errors())
         except BaseException:

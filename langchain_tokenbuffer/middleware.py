@@ -49,14 +49,13 @@ Reason: TypeAlias = Literal["fits", "held", "moved", "clamped", "overflow"]
 
 
 class TokenBufferState(AgentState[Any]):
-    """The agent's state, and what must not be lost with a process. Plain JSON types only.
+    """The agent's state plus this middleware's private key, which must survive the process. Plain JSON types only.
 
-    `limits`: model name to the `max_tokens` an overflow taught; `thinned`: ids of the messages
-    whose thinking that made stale. Where reported usage is used, `anchored`: the message from
-    which on replies answer requests under the same `basis`, and the anchor before it. With
-    `evict_from_state` also what the deleted messages would have taught: more `thinned` ids, and the
-    `sizes` of clamped messages (id to size and fingerprint of the conversation up to it), which
-    hold under the same `basis`.
+    `limits`: model name to the `max_tokens` an overflow taught; `thinned`: ids of messages whose thinking is left out
+    for good. Where reported usage is used, `anchored`: [id of the last message before reports count, anchor, id of the
+    first message it does not cover], for requests with the settings `basis`. With `evict_from_state` also what a replay
+    can no longer find out without the deleted messages: more `thinned` ids, and `sizes`: id of a clamped message to its
+    tokens and a fingerprint of the conversation up to it, for the same `basis`.
     """
 
     token_buffer: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
@@ -73,13 +72,12 @@ class TrimEvent:
         kept: How many messages the model sees.
         dropped: How many it does not see.
         clamped: How many of the kept ones are shortened.
-        moved: Whether the window is no extension of the last call's.
-        reusable_tokens: How much of the request begins as the last call's did: what a provider's
-            prompt cache can serve, where it is larger than the provider's floor.
-        reason: `"fits"`: everything is seen; `"held"`: the cut stayed where it was; `"moved"`;
-            `"clamped"`: something had to be shortened now; `"overflow"`: the provider had refused
-            a larger request.
-        window: The same by index into the request's messages.
+        moved: Whether the window does not extend the last call's window.
+        reusable_tokens: How much of the request begins as the last call's did: what a provider's prompt cache can serve
+            where it is at least the provider's minimum cacheable length.
+        reason: `"fits"`: everything is seen; `"held"`: the cut stayed where it was; `"moved"`; `"clamped"`: something
+            had to be shortened now; `"overflow"`: the provider had refused a larger request.
+        window: The window, as indices into the request's messages.
     """
 
     tokens_before: int
@@ -97,50 +95,43 @@ class TrimEvent:
 class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
     """Keeps every model call of an agent within a token budget, valid and cheap to cache.
 
-    The state keeps every message; the model sees the window. One budget holds for the whole
-    request: system message, tool schemas, response format, messages and `reserve_tokens`.
+    The state keeps every message; the model sees the window. One budget holds for the whole request: system message,
+    tool schemas, response format, messages and `reserve_tokens`.
 
-    Laws: those of `TokenBuffer`, of which this is one surface. The window is a function of the
-    messages, the settings, the fixed part of the request and what an overflow taught, so it
-    survives checkpointers, resume, time travel, sub-agents and parallel threads; what is held in
-    the instance is only a cache. The fixed part is rounded up to 1/64 of `max_tokens`; the rounding
-    never refuses what fits exactly.
+    Laws: those of `TokenBuffer`, of which this is one surface. The window is a function of the messages, the settings,
+    the fixed part of the request and what an overflow taught, so it survives checkpointers, resume, time travel,
+    sub-agents and parallel threads; what is held in the instance is only a cache. The fixed part is rounded up to a
+    multiple of 1/64 of `max_tokens`; the rounding never refuses what fits exactly.
 
-    Where messages can only be estimated (Claude, Gemini, unknown names) the usage that replies
-    report is the anchor: it is the truth up to its reply, only what follows is estimated, at the
-    rate by which reports have grown and never below its count. A report counts from its message on
-    and never before, so the window stays a function of the messages. Where counting is exact
-    (OpenAI) reports only correct what tools were counted to, upwards. Ignored are reports of
-    another model, of requests with other tools or another budget, and those that cannot be this
-    window's bill, less than half or more than twice its count; a reply without usage changes
-    nothing. Agents that share messages but not their private state cannot tell each other's reports
-    from their own. A `token_counter` that is no estimate is what you want counted and is never
-    anchored.
+    Where messages can only be estimated (Claude, Gemini, unknown names) the usage that replies report is the anchor: it
+    is the truth up to its reply, only what follows is estimated, scaled by how billed tokens have grown against counted
+    ones and never below its count. A report counts from its message on and never before, so the window stays a function
+    of the messages. Where counting is exact (OpenAI) reports only correct what tools were counted to, upwards. Ignored
+    are reports of another model, of requests with other tools or another budget, and those that cannot be this window's
+    bill, less than half or more than twice its count; a reply without usage changes nothing. Agents that share messages
+    but not their private state cannot tell each other's reports from their own. A `token_counter` that is no estimate
+    is taken as it is; reports never correct it.
 
-    Edges: a request that the provider calls too long is retried once with at most 80 % of it; the
-    limit that was held then goes into the agent's private state and binds later calls of this
-    thread. For Claude models thinking blocks of steps before the running one are left out from the
-    call on at which the cut moves, since newer ones are bound to the messages they were produced
-    under. It counts what the middlewares before it made of the request, so it goes last in
-    `middleware=`.
+    Edges: a request that the provider calls too long is retried once with at most 80 % of its tokens; that limit is
+    then stored in the agent's private state and binds later calls of this thread. For Claude models thinking blocks of
+    steps before the running one are left out as soon as the cut moves, since newer ones are bound to the messages they
+    were produced under. It counts the request as earlier middlewares changed it, so it goes last in `middleware=`.
 
     Args:
-        max_tokens: The budget of a request, in tokens; `("fraction", 0.8)` of the model's
-            `max_input_tokens`; or `None`: 0.95 of it minus the output limit in force. The latter
-            two need a model with a profile.
+        max_tokens: The budget of a request, in tokens; `("fraction", 0.8)` of the model's `max_input_tokens`; or
+            `None`: 0.95 of it minus the output limit in force. The last two forms need a model with a profile.
         token_counter: What counts, as `TokenBuffer` takes it; `None`: the request's own model.
         trim_to: Low-water mark in (0, 1], as in `TokenBuffer`.
-        reserve_tokens: Kept free of `max_tokens`, for the reply or what is added behind this
-            middleware, in tokens.
+        reserve_tokens: Kept free of `max_tokens`, for the reply or what is added behind this middleware, in tokens.
         pin: Tells which messages stay whatever the budget, as in `TokenBuffer`.
         oversize: When what must stay does not fit: `"clamp"`, `"raise"` or `"drop"`.
-        on_trim: Called with a `TrimEvent` before each model call, in async runs in a worker
-            thread; also a DEBUG log line.
-        evict_from_state: Whether what left the window is removed from the agent's state, with the
-            reply. Whole steps only.
-        on_evict: Called with the messages before they are removed. If it raises, nothing is
-            removed and the same messages come again: at least once. A coroutine function is
-            awaited by async runs; sync runs raise `TypeError` for one before calling the model.
+        on_trim: Called with a `TrimEvent` before each model call, in async runs in a worker thread; also a DEBUG log
+            line.
+        evict_from_state: Whether what left the window is removed from the agent's state, with the reply. Whole units
+            only.
+        on_evict: Called with the messages before they are removed, once the model has replied. If it raises, today the
+            run ends and the reply is lost; nothing is removed and the same messages come again: at least once. A
+            coroutine function is awaited by async runs; sync runs raise `TypeError` for one before calling the model.
 
     Raises:
         TypeError: If an argument has the wrong type; it names the argument.
@@ -179,15 +170,15 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         self.evict_from_state = evict_from_state
         self.on_evict = checked_function("on_evict", on_evict)
         if is_async(on_trim):
-            msg = "on_trim must be a plain function: it is called while a request is made"
+            msg = "on_trim must be a plain function: it is never awaited"
             raise TypeError(msg)
         if on_evict is not None and not evict_from_state:
             msg = "on_evict is called for what leaves the state; it needs evict_from_state=True"
             raise ValueError(msg)
-        self._forget()
+        self._reset_caches()
 
-    def _forget(self) -> None:
-        """Begin with nothing read and followed; what is held of it is only a cache."""
+    def _reset_caches(self) -> None:
+        """Begin with nothing read and followed."""
         self._reader = RequestReader(ModelReader(), FixedPartCounter())
         self._drivers = DriverCache()
 
@@ -229,15 +220,10 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         return call.with_updates(response)
 
     def _prepare(self, request: Request, overflowed: Overflowed | None = None) -> RenderedCall:
-        """Return the request with the window for its messages.
-
-        Args:
-            request: The request as it came.
-            overflowed: What a refusal of this request taught.
-        """
+        """Return the request with the window for its messages; `overflowed` is what a refusal of it taught."""
         facts = self._reader.facts(request, self._settings)
         state = ThreadState.load(request.state, facts, overflowed)
-        conversation = facts.read(request.messages)
+        conversation = facts.read_messages(request.messages)
         plan = plan_call(facts, state, conversation, self._drivers.follow)
         call = render(plan, request)
         self._emit_event(call)
@@ -247,7 +233,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         """Return the call to try instead of one the provider found too long.
 
         Raises:
-            Exception: The error itself, if it is another or nothing smaller is allowed.
+            Exception: The error itself, if it is no overflow, or no smaller request is possible.
         """
         overflowed = learn_limit(refused.plan, refused.tokens, error)
         try:
@@ -296,7 +282,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Begin with nothing followed."""
         vars(self).update(state)
-        self._forget()
+        self._reset_caches()
 
 
 _CACHES = {"_reader", "_drivers"}

@@ -1,19 +1,17 @@
 """A transcript under a budget: `python -m langchain_tokenbuffer replay FILE`.
 
-Shows, for every model call of your own conversations, what a budget would have sent, what left and
-why, what the prompt cache could serve and what the input cost; and which budget to take. Nothing
-is sent anywhere: models are known by their names alone.
+Shows, for every model call of your own conversations, what a budget would have sent, what left and why, what the prompt
+cache could serve and what the input cost; and which budget to take. Nothing is sent anywhere: models are known by their
+names alone.
 
-`--json` prints one object. Its keys: `format` (counts up when a key changes its meaning or goes),
-`file`, `model`, `counted` (by what, and how exactly), `context` (what the model takes), `prices`,
-`setting` (`max_tokens` and `trim_to`; null: nothing was trimmed), `conversations` (`name`,
-`messages`, `tools`, `fixed_tokens`, `calls`, `totals`), `totals`, `never_trimming`, `advice`
-(`setting`, `sentence`) and `sweep` (a list of settings, with `share_seen`, `cost_share` of never
-trimming, `on_frontier`); the last two are null without a sweep. A call has `number`, `messages`
-(how many there were), `tokens`, `history_tokens`, `reason`, `cut`, `held` (indices kept before the
-cut), `dropped`, `left`, `clamped`, `reusable_tokens`, `cached_tokens`, `cost` and `error`. Totals
-have `calls`, `tokens`, `largest_call`, `cached_tokens`, `share_seen`, `cost`, `moved`, `clamped`
-and `over`. Costs are in the prices' unit: tokens at the input price, or money.
+`--json` prints one object. Its keys: `format` (counts up when a key changes its meaning or goes), `file`, `model`,
+`counted` (by what, and how exactly), `context` (what the model takes), `prices`, `setting` (`max_tokens` and `trim_to`;
+null: nothing was trimmed), `conversations` (`name`, `messages`, `tools`, `fixed_tokens`, `calls`, `totals`), `totals`,
+`never_trimming`, `advice` (`setting`, `sentence`) and `sweep` (a list of settings, with `share_seen`, `cost_share` of
+never trimming, `on_frontier`); the last two are null without a sweep. A call has `number`, `messages` (how many there
+were), `tokens`, `history_tokens`, `reason`, `cut`, `held` (indices kept before the cut), `dropped`, `left`, `clamped`,
+`reusable_tokens`, `cached_tokens`, `cost` and `error`. Totals have `calls`, `tokens`, `largest_call`, `cached_tokens`,
+`share_seen`, `cost`, `moved`, `clamped` and `over`. Costs are in the prices' unit: tokens at the input price, or money.
 """
 
 from __future__ import annotations
@@ -32,13 +30,7 @@ from langchain_tokenbuffer._replay.advice import SPEND, TRIM_TOS, advise
 from langchain_tokenbuffer._replay.files import read
 from langchain_tokenbuffer._replay.model_names import context_of, counter_of
 from langchain_tokenbuffer._replay.report import Report, as_json
-from langchain_tokenbuffer._replay.simulation import (
-    CountedTranscript,
-    Prices,
-    Setting,
-    calls_of,
-    untrimmed,
-)
+from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices, Setting, calls_of, untrimmed
 from langchain_tokenbuffer._replay.transcripts import EXPECTED, UnreadableError
 from langchain_tokenbuffer.errors import TokenBufferError
 
@@ -58,8 +50,8 @@ _NEEDS_EXTRA = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    0: fine; 1: some call could not be kept within the budget; 2: wrong usage, or a file that could
-    not be read or written.
+    0: fine; 1: some call could not be kept within the budget; 2: wrong usage, or a file that could not be read or
+    written.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -105,13 +97,10 @@ def _fail(why: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="langchain-tokenbuffer",
-        description="Keep a LangChain conversation within a token budget.",
+        prog="langchain-tokenbuffer", description="Keep a LangChain conversation within a token budget."
     )
     parser.add_argument(
-        "--version",
-        action="version",
-        version=f"langchain-tokenbuffer {version('langchain-tokenbuffer')}",
+        "--version", action="version", version=f"langchain-tokenbuffer {version('langchain-tokenbuffer')}"
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     replay = commands.add_parser(
@@ -167,9 +156,7 @@ def _add_prices(add: Callable[..., object]) -> None:
     add("--cache-floor", type=_FLOOR, default=Prices.floor, metavar="N", help=floor)
 
 
-def _number(
-    kind: type[int | float], what: str, is_right: Callable[[float], bool]
-) -> Callable[[str], float]:
+def _number(kind: type[int | float], what: str, is_right: Callable[[float], bool]) -> Callable[[str], float]:
     """Return a reader of arguments that says what is accepted."""
 
     def value(text: str) -> float:

@@ -39,43 +39,40 @@ _ASYNC_HANDLER = "handler is a coroutine function, which aevicted awaits and evi
 class SQLTokenBufferHistory(BaseChatMessageHistory):
     """A chat history in a database: everything is stored, `messages` is the window.
 
-    Laws: `messages` is what `TokenBuffer.trim` makes of `all_messages()`, in whatever portions and
-    by whatever processes these were appended; reading it is one statement, O(window), however long
-    the session. An append is one transaction, all of it or nothing, in a sequence without gaps,
-    also under many writers; a try whose answer was lost is found and not stored twice. A run of
-    `RunnableWithMessageHistory` sees one stable view, as with `TokenBufferChatMessageHistory`.
-    Settings that changed are noticed, and the session is computed anew, once, in one transaction;
-    two settings in turns on one session pay that each time.
+    Laws: `messages` is what `TokenBuffer.trim` makes of `all_messages()`, in whatever portions and by whatever
+    processes these were appended; reading it is one statement, O(window), however long the session. An append is one
+    transaction, all of it or nothing, in a sequence without gaps, also under many writers; a try whose answer was lost
+    is found and not stored twice. A run of `RunnableWithMessageHistory` sees one stable view, as with
+    `TokenBufferChatMessageHistory`. Settings that changed are noticed, and the session is computed anew, once, in one
+    transaction; two settings in turns on one session pay that each time.
 
-    Edges: messages that all carry ids and equal the session's last ones are taken for a repeat. A
-    message that cannot be read is logged at ERROR with session and sequence number and left out;
-    the others are shown. With a counter that is not additive the window is within budget, but may
-    be smaller than `TokenBuffer`'s, which looks at every message. What purging deletes is as if it
-    had never been; a window that is computed anew later sees what is left.
+    Edges: messages that all carry ids and equal the session's last ones are taken for a repeat. A message that cannot
+    be read is logged at ERROR with session and sequence number and left out; the others are shown. With a counter that
+    is not additive the window is within budget, but may be smaller than `TokenBuffer`'s, which looks at every message.
+    What purging deletes is as if it had never been; a window that is computed anew later sees what is left.
 
-    One object serves sync and async, threads and event loops. From a path, a URL or an `Engine`
-    async calls run in threads, no more than its pool has connections; from an `AsyncEngine` in the
-    loop it is first used in, and elsewhere in threads over an engine of its URL. Engines made of a
-    URL are shared per process; after a fork they connect anew. A cancelled append may still be
-    stored, never half. On SQLite connections wait 30 s for each other and use WAL.
+    One object serves sync and async, threads and event loops. From a path, a URL or an `Engine` async calls run in
+    threads, no more than its pool has connections; from an `AsyncEngine` in the loop it is first used in, and elsewhere
+    in threads over an engine of its URL. Engines made of a URL are shared per process; after a fork they connect anew.
+    A cancelled append may still be stored, never half. On SQLite connections wait 30 s for each other and use WAL.
 
-    The tables are described in `langchain_tokenbuffer._sql.schema`. They have a version: at first
-    use an older release's are brought up, or refused with `create_tables=False`, and a newer one's
-    are refused with what to install. Release 0.1.0 refuses newer ones, too; with
-    `create_tables=False` it fails for a missing column before anything is stored.
+    The tables are described in `langchain_tokenbuffer._sql.schema`. They have a version: at first use an older
+    release's are brought up, or refused with `create_tables=False`, and a newer one's are refused with what to install.
+    Release 0.1.0 refuses newer ones, too; with `create_tables=False` it fails for a missing column before anything is
+    stored.
 
     Args:
         session_id: Whose conversation this is: any string.
-        connection: The path of a SQLite file, a URL, an `Engine` or an `AsyncEngine`. `sqlite://`
-            is in memory, one for the process.
+        connection: The path of a SQLite file, a URL, an `Engine` or an `AsyncEngine`. `sqlite://` is in memory, one for
+            the process.
         max_tokens: High-water mark, in tokens: a window never costs more.
         token_counter: What counts, as for `TokenBuffer`.
         trim_to: Low-water mark in (0, 1], as for `TokenBuffer`.
         oversize: `"clamp"`, `"raise"` or `"drop"`, as for `TokenBuffer`.
         prefix: What the names of the tables begin with.
         schema: The database schema the tables are in.
-        create_tables: Create missing tables and bring up older ones at first use. Pass `False`
-            where that is the job of a migration, and call `create_tables()` there.
+        create_tables: Create missing tables and bring up older ones at first use. Pass `False` where that is the job of
+            a migration, and call `create_tables()` there.
 
     Raises:
         TypeError: If an argument has the wrong type; it names the argument and what to pass.
@@ -110,9 +107,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
             msg = f"session_id must be a string, got {session_id!r} ({type(session_id).__name__})"
             raise TypeError(msg)
         self.session_id = session_id
-        self.buffer = TokenBuffer(
-            max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize
-        )
+        self.buffer = TokenBuffer(max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize)
         tables = sql_schema.tables(prefix, schema)
         self._database = Database(connection, tables, creates=create_tables)
         self._session = Session(tables, session_id, Settings(self.buffer))
@@ -159,9 +154,9 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Append messages: one transaction, in order, all or none.
 
-        What is transient (locks, timeouts, serialization failures, lost connections) is tried
-        again a few times with the same key. What fails for good is logged at ERROR, without its
-        texts, and raised with a note on what was stored.
+        What is transient (locks, timeouts, serialization failures, lost connections) is tried again a few times with
+        the same key. What fails for good is logged at ERROR, without its texts, and raised with a note on what was
+        stored.
         """
         messages = list(messages)  # whatever can be iterated over, once
         try:
@@ -224,13 +219,12 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     def evicted(self, handler: OnEvict, *, batch_size: int = PAGE) -> int:
         """Hand over what left the window since the last time, oldest first.
 
-        Law: every message that left is handed over at least once, and not again after the handler
-        returned; if it raises, the same messages come again. From the first call on purging keeps
-        what was not handed over.
+        Law: every message that left is handed over at least once, and not again after the handler returned; if it
+        raises, the same messages come again. From the first call on purging keeps what was not handed over.
 
-        Edges: several consumers at once lose nothing, but may get the same messages. What came
-        back into the window, because the settings changed, is handed over again when it leaves
-        again. A message that cannot be read is passed over, and logged.
+        Edges: several consumers at once lose nothing, but may get the same messages. What came back into the window,
+        because the settings changed, is handed over again when it leaves again. A message that cannot be read is passed
+        over, and logged.
 
         Args:
             handler: Called with a list of messages, outside any transaction.
@@ -265,12 +259,12 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     def delete_before(self, before: int | datetime, *, limit: int = 10_000) -> int:
         """Delete the oldest messages for good; never one that is in the window.
 
-        Oldest first, in transactions of at most 1000. Once `evicted` was used, only what was
-        handed over and acknowledged.
+        Oldest first, in transactions of at most 1000. Once `evicted` was used, only what was handed over and
+        acknowledged.
 
         Args:
-            before: What left the window before this goes: a sequence number (the first message
-                ever appended has 0), or a time; one without a time zone is UTC.
+            before: What left the window before this goes: a sequence number (the first message ever appended has 0), or
+                a time; one without a time zone is UTC.
             limit: The most messages one call deletes; call again until it returns 0.
 
         Returns:
@@ -352,8 +346,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     def create_tables(self) -> None:
         """Create the tables where they are missing, and bring up those of an older release.
 
-        Safe at any time and in many processes. Nothing is lost, but there is no way back: to an
-        older release they are the tables of a newer one.
+        Safe at any time and in many processes. Nothing is lost, but there is no way back: to an older release they are
+        the tables of a newer one.
 
         Raises:
             TokenBufferError: If a newer release made them; it says what to install.
@@ -375,12 +369,11 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     ) -> int:
         """Append what another history holds; a second call goes on where the first one stopped.
 
-        How far it came is stored with each portion, in its transaction, under `name`. So an import
-        that was interrupted, or that runs twice at once, stores nothing twice.
+        How far it came is stored with each portion, in its transaction, under `name`. So an import that was
+        interrupted, or that runs twice at once, stores nothing twice.
 
         Args:
-            source: Any history, or messages. Of a view of ours only its window is imported: pass
-                the history it wraps.
+            source: Any history, or messages. Of a view of ours only its window is imported: pass the history it wraps.
             name: What to call the source; by default its class.
             progress: Show a bar on a terminal, or call this with done and total.
 
@@ -414,9 +407,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     ) -> int:
         """Import all sessions of a table of langchain-community's `SQLChatMessageHistory`.
 
-        Resumable and repeatable as `import_messages` is, also while the old table still grows: a
-        second call brings what came since. A row that cannot be read is logged at ERROR with its
-        id and session, and left out.
+        Resumable and repeatable as `import_messages` is, also while the old table still grows: a second call brings
+        what came since. A row that cannot be read is logged at ERROR with its id and session, and left out.
 
         Args:
             source: Where the old table is: a path, URL or engine. It is only read.
@@ -429,8 +421,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
             schema: See there.
             table: The old table's name.
             session_column: The name of its column with the session id.
-            name: What to call the source in what is stored about the import; by default the names
-                of its database and table. Two sources of one name are taken for one.
+            name: What to call the source in what is stored about the import; by default the names of its database and
+                table. Two sources of one name are taken for one.
             progress: Show a bar on a terminal, or call this with done and total.
 
         Returns:
@@ -438,9 +430,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """
         old = importing.OldTable(Database(source, None, creates=False), table, session_column)
         tables = sql_schema.tables(prefix, schema)
-        buffer = TokenBuffer(
-            max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize
-        )
+        buffer = TokenBuffer(max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize)
         database = Database(connection, tables, creates=True)
         like = Session(tables, "", Settings(buffer))
         show = importing.progress_shower(old.count(), progress)

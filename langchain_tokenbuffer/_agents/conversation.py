@@ -25,11 +25,8 @@ if TYPE_CHECKING:
 class AgentConversation(ConversationTokens):
     """The messages of one request, or of the agent's state.
 
-    Args:
-        messages: The messages.
-        meter: What reads them into numbers.
-        report_of: Returns what a reply reports, if it is the model's.
-        binds_thinking: Whether thinking is valid only behind the messages it was produced under.
+    `report_of` returns what a reply reports, if it is the model's. With `binds_thinking` thinking is valid only behind
+    the messages it was produced under.
     """
 
     def __init__(
@@ -46,8 +43,8 @@ class AgentConversation(ConversationTokens):
         self._reports: dict[int, Report] = {}
         self._clamped: Mapping[int, int] = {}
 
-    def use_earlier(self, reported_from: int, clamped: Mapping[int, int]) -> None:
-        """Use what earlier calls say of the messages, before they are read into numbers.
+    def apply_earlier_calls(self, reported_from: int, clamped: Mapping[int, int]) -> None:
+        """Apply what earlier calls say of the messages, before they are read into numbers.
 
         Args:
             reported_from: The index from which on replies report the usage of requests like this.
@@ -61,7 +58,8 @@ class AgentConversation(ConversationTokens):
             if message.__dict__.get("usage_metadata") is not None  # hot: most have none
             and (report := self._report_of(message)) is not None
         }
-        for index in {*self._reports, *clamped}:  # it is followed as another message would be
+        # The key changes, so a cached driver does not take it for the same message.
+        for index in {*self._reports, *clamped}:
             extra = self._reports.get(index), clamped.get(index)
             self.keys[index] = hash((self.keys[index], *extra))
 
@@ -70,19 +68,16 @@ class AgentConversation(ConversationTokens):
         numbers = super().numbers(start)
         for index in {*self._reports, *self._clamped}:
             if index >= start:
-                numbers[index - start] = numbers[index - start]._replace(
-                    clamped=self._clamped.get(index), report=self._reports.get(index)
-                )
+                clamped, report = self._clamped.get(index), self._reports.get(index)
+                numbers[index - start] = numbers[index - start]._replace(clamped=clamped, report=report)
         return numbers
 
     @cached_property
     def kinds(self) -> list[Kind]:
-        """What each message is to the window."""
-        return [kind_of(message) for message in self.messages]
+        return list(map(kind_of, self.messages))
 
     @cached_property
     def ids(self) -> list[str | None]:
-        """The id of each message."""
         return [message.id for message in self.messages]
 
     def units(self) -> list[range]:
@@ -90,22 +85,20 @@ class AgentConversation(ConversationTokens):
         starts = [i for i, kind in enumerate(self.kinds) if not i or kind in ("ai", "human")]
         return list(map(range, starts, [*starts[1:], len(self.messages)]))
 
-    def thinned(self, index: int) -> BaseMessage | None:
+    def without_thinking_at(self, index: int) -> BaseMessage | None:
         """Return a message without its thinking; `None` if it may keep it, or has none."""
         return without_thinking(self.messages[index]) if self._binds_thinking else None
 
     def fingerprints(self, ids: Collection[str], without: Collection[str | None] = ()) -> dict[str, str]:
         """Return, for messages with these ids, a fingerprint of the conversation up to them.
 
-        The same in every process, unlike a hash.
-
-        Args:
-            ids: Whose fingerprints.
-            without: Ids of the messages that are taken to be missing.
+        The same in every process, unlike Python's `hash`. Messages whose ids are in `without` are taken to be missing.
         """
+        if not ids:
+            return {}
         marks: dict[str, str] = {}
         digest = blake2b(digest_size=12)
-        for message, kind in zip(self.messages, self.kinds if ids else (), strict=False):
+        for message, kind in zip(self.messages, self.kinds, strict=True):
             if message.id in without:
                 continue
             parts = (kind, message.content, getattr(message, "tool_calls", None))

@@ -1,4 +1,4 @@
-"""What is known of a model request before its messages are looked at: plain numbers."""
+"""What is known of a model request before any message is looked at."""
 
 from __future__ import annotations
 
@@ -44,50 +44,28 @@ class AgentSettings:
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
-    """What one request is counted by, and what it may take.
-
-    Attributes:
-        settings: The middleware's.
-        counter: What counts.
-        max_tokens: The budget by the settings and the model, in tokens.
-        fixed: What the request costs beside its messages, `reserve_tokens` included, in tokens.
-        model: What the model is known by in the thread's state.
-        uses_reports: Whether what replies report is nearer the truth than the counter.
-        read: Reads the request's messages, or the state's.
-    """
+    """What one request is counted by, and what it may take."""
 
     settings: AgentSettings
     counter: TokenCounter
-    max_tokens: int
-    fixed: int
-    model: str
-    uses_reports: bool
-    read: Callable[[Sequence[BaseMessage]], AgentConversation]
+    max_tokens: int  # the budget by the settings and the model
+    fixed: int  # what the request costs beside its messages, `reserve_tokens` included, in tokens
+    model: str  # what the model is known by in the thread's state
+    uses_reports: bool  # whether what replies report is nearer the truth than the counter
+    read_messages: Callable[[Sequence[BaseMessage]], AgentConversation]  # the request's, or the state's
 
     def budget(self, max_tokens: int) -> Budget:
         """Return the budget of a window; the fixed part is rounded up."""
         slack = slack_of(max_tokens, self.fixed)
-        return Budget(
-            max_tokens,
-            trim_to=self.settings.trim_to,
-            fixed=self.fixed + slack,
-            slack=slack,
-            oversize=self.settings.oversize,
-        )
+        settings = self.settings
+        return Budget(max_tokens, settings.trim_to, self.fixed + slack, slack=slack, oversize=settings.oversize)
 
 
 class RequestReader:
-    """Reads requests into facts.
-
-    Args:
-        read_model: Tells what is known of a model.
-        count_fixed: Counts what a request costs beside its messages.
-    """
+    """Reads requests into facts, with what reads a model and what counts a request's fixed part."""
 
     def __init__(
-        self,
-        read_model: Callable[[object], ModelFacts],
-        count_fixed: Callable[[Request, TokenCounter], int],
+        self, read_model: Callable[[object], ModelFacts], count_fixed: Callable[[Request, TokenCounter], int]
     ) -> None:
         self._read_model = read_model
         self._count_fixed = count_fixed
@@ -101,17 +79,17 @@ class RequestReader:
         """
         model = self._read_model(request.model)
         counter = settings.token_counter or model.counter
-        beside = bool(request.tools or request.response_format is not None)
+        has_tools_or_format = bool(request.tools or request.response_format is not None)
+        # The user's own counter is taken as it is. A model that is counted exactly leaves its tools to be reported.
+        corrects_tools = settings.token_counter is None and has_tools_or_format
         return RequestFacts(
             settings=settings,
             counter=counter,
             max_tokens=_max_tokens(settings.max_tokens, model, request),
             fixed=self._count_fixed(request, counter) + settings.reserve_tokens,
             model=model.name or model.kind,
-            # The user's own counter is what the user wants counted. A model that is counted
-            # exactly leaves its tools to be reported.
-            uses_reports=counter.additive and (counter.is_estimate or (settings.token_counter is None and beside)),
-            read=partial(
+            uses_reports=counter.additive and (counter.is_estimate or corrects_tools),
+            read_messages=partial(
                 AgentConversation,
                 meter=MessageMeter(counter, settings.pin),
                 report_of=partial(report_by, model.name),
@@ -124,20 +102,19 @@ def _max_tokens(wanted: MaxTokens, model: ModelFacts, request: Request) -> int:
     """Return the budget by the settings, the model's profile and its output limit."""
     if isinstance(wanted, int):
         return wanted
-    if model.context is None:
+    if model.max_input_tokens is None:
         msg = (
-            f"max_tokens={wanted!r} needs a model with a profile, and {model.kind} has no "
-            "max_input_tokens in one. Pass TokenBufferMiddleware(max_tokens=...) an int, or give "
-            'the model profile={"max_input_tokens": ...}.'
+            f"max_tokens={wanted!r} needs a model with a profile, and {model.kind} has no max_input_tokens in one. "
+            'Pass TokenBufferMiddleware(max_tokens=...) an int, or give the model profile={"max_input_tokens": ...}.'
         )
         raise ValueError(msg)
     if wanted is not None:
-        return max(1, int(wanted[1] * model.context))
+        return max(1, int(wanted[1] * model.max_input_tokens))
     output = int(request.model_settings.get("max_tokens") or model.output_limit)
-    budget = int(_PROFILE_SHARE * model.context) - output
+    budget = int(_PROFILE_SHARE * model.max_input_tokens) - output
     if budget < 1:
         msg = (
-            f"An output limit of {output} leaves nothing of {model.context} input tokens; set "
+            f"An output limit of {output} leaves nothing of {model.max_input_tokens} input tokens; set "
             "TokenBufferMiddleware(max_tokens=...) or a smaller max_tokens on the model."
         )
         raise ValueError(msg)

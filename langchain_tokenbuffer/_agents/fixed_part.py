@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer.counters import TokenCounter, Tool
 
 _TOOL_CHOICE_TOKENS = 10
-"""For naming the tool to call, or forbidding all: OpenAI bills its name and 4, or 1."""
+"""Rounded up: OpenAI bills a named tool choice as its name + 4 tokens, `none` as 1."""
 _FREE_CHOICES = (None, "auto", "any", "required")
 
 
@@ -38,43 +38,45 @@ class FixedPartCounter:
 
     def __call__(self, request: Request, counter: TokenCounter) -> int:
         system: list[BaseMessage] = [request.system_message] if request.system_message else []
-        tools, wanted = [*request.tools], request.response_format
+        tools, response_format = [*request.tools], request.response_format
         chooses = request.tool_choice not in _FREE_CHOICES
         # A dict may be changed in place, so it is known by what it says; others by identity.
-        known = tuple(repr(tool) if isinstance(tool, dict) else id(tool) for tool in tools)
-        key = (id(counter), *counter.keys(system), known, id(wanted), chooses)
-        return self._tokens(Keyed(key, FixedPart(counter, system, tools, wanted, chooses)))
+        tool_keys = tuple(repr(tool) if isinstance(tool, dict) else id(tool) for tool in tools)
+        key = (id(counter), *counter.keys(system), tool_keys, id(response_format), chooses)
+        return self._tokens(Keyed(key, FixedPart(counter, system, tools, response_format, chooses)))
 
 
 def _tokens(keyed: Keyed[FixedPart]) -> int:
-    counter, system, tools, wanted, chooses = keyed.value
-    wholes = (counter.count(system, tools=[*tools, *more], response_format=schema) for more, schema in _formats(wanted))
-    # Also as the counter counts the messages alone: a reasoning model's bill is one less.
-    return max(counter(system), *wholes) + chooses * _TOOL_CHOICE_TOKENS
+    counter, system, tools, response_format, chooses = keyed.value
+    candidates = (
+        counter.count(system, tools=[*tools, *format_tools], response_format=schema)
+        for format_tools, schema in _formats(response_format)
+    )
+    # At least the plain count: a whole request to a reasoning model is counted one token less, as it is billed.
+    return max(counter(system), *candidates) + chooses * _TOOL_CHOICE_TOKENS
 
 
-def _formats(wanted: Any) -> list[tuple[list[Tool], dict[str, Any] | None]]:
+def _formats(response_format: Any) -> list[tuple[list[Tool], dict[str, Any] | None]]:
     """Return how a response format may be asked for: as tools, or as a schema.
 
-    What is undecided is both; the one with more tokens counts.
+    `AutoStrategy` may become either; the dearer counts.
     """
-    if wanted is None:
+    if response_format is None:
         return [([], None)]
-    if isinstance(wanted, ProviderStrategy):
-        return [([], wanted.schema_spec.json_schema)]
-    schema = wanted.schema if isinstance(wanted, AutoStrategy) else wanted
-    specs = (wanted if isinstance(wanted, ToolStrategy) else ToolStrategy(schema)).schema_specs
-    as_tools: list[Tool] = [
+    if isinstance(response_format, ProviderStrategy):
+        return [([], response_format.schema_spec.json_schema)]
+    if isinstance(response_format, ToolStrategy):
+        return [(_as_tools(response_format), None)]
+    schema = response_format.schema if isinstance(response_format, AutoStrategy) else response_format
+    strategy = ToolStrategy(schema)
+    return [(_as_tools(strategy), None), *(([], spec.json_schema) for spec in strategy.schema_specs)]
+
+
+def _as_tools(strategy: ToolStrategy[Any]) -> list[Tool]:
+    return [
         {
             "type": "function",
-            "function": {
-                "name": spec.name,
-                "description": spec.description,
-                "parameters": spec.json_schema,
-            },
+            "function": {"name": spec.name, "description": spec.description, "parameters": spec.json_schema},
         }
-        for spec in specs
+        for spec in strategy.schema_specs
     ]
-    if isinstance(wanted, ToolStrategy):
-        return [(as_tools, None)]
-    return [(as_tools, None), *(([], spec.json_schema) for spec in specs)]

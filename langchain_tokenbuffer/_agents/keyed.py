@@ -1,4 +1,4 @@
-"""What cannot be hashed, known by a key: so that `functools.lru_cache` remembers what it made."""
+"""A key for unhashable values, so that `functools.lru_cache` can take them."""
 
 from __future__ import annotations
 

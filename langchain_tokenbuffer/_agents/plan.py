@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _OVERFLOW_SHARE = 0.8
 """Of what a provider refused as too long, what is tried instead."""
 
-
 Follow: TypeAlias = (
     "Callable[[ConversationTokens, Billing, str], AbstractContextManager[tuple[WindowDriver, int | None]]]"
 )
@@ -33,25 +32,15 @@ Follow: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class CallPlan:
-    """What one model call is sent.
-
-    Attributes:
-        facts: What the request is counted by, and what it may take.
-        state: What earlier calls of the thread taught.
-        conversation: All messages of the request.
-        kept: Indices of the messages that are sent, in order.
-        thinned: Of these, the AI messages whose thinking is left out.
-        call: The window beside the last call's.
-        tokens: What the request is billed, by what is charged for its messages.
-    """
+    """What one model call is sent."""
 
     facts: RequestFacts
     state: ThreadState
-    conversation: AgentConversation
-    kept: Sequence[int]
-    thinned: tuple[int, ...]
+    conversation: AgentConversation  # all messages of the request
+    kept: Sequence[int]  # indices of the messages that are sent, in order
+    thinned: tuple[int, ...]  # of these, the AI messages whose thinking is left out
     call: CallWindow
-    tokens: int
+    tokens: int  # estimated bill, with clamped messages at their clamp target
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -61,7 +50,10 @@ class CallPlan:
 
     @property
     def is_charged_as_shown(self) -> bool:
-        """Whether what is charged for the messages is what they cost as they are shown."""
+        """Whether `tokens` is also what the messages cost as they are shown; else those are counted.
+
+        It is by reports, or where what each message costs adds up and none is shown as a copy.
+        """
         is_reported = self.call.anchor is not NO_ANCHOR
         has_copies = bool(self.thinned or self.call.clamped)
         return is_reported or (self.facts.counter.additive and not has_copies)
@@ -70,49 +62,40 @@ class CallPlan:
 def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConversation, follow: Follow) -> CallPlan:
     """Decide what a call is sent.
 
-    Args:
-        facts: What the request is counted by, and what it may take.
-        state: What earlier calls of the thread taught.
-        conversation: All messages of the request.
-        follow: Follows a conversation, from the beginning or from where it is remembered.
-
     Raises:
         TokenBudgetError: If what must stay does not fit and `oversize` cannot make it fit.
     """
-    conversation.use_earlier(state.reported_from(conversation), state.clamped_tokens(conversation))
-    billing = state.billing(conversation)
-    with follow(conversation, billing, facts.model) as (driver, whole_tokens):
+    conversation.apply_earlier_calls(state.reported_from(conversation), state.clamped_tokens(conversation))
+    with follow(conversation, state.billing(conversation), facts.model) as (driver, whole_tokens):
         kept = driver.kept()
-        # A new limit is another budget: all thinking so far is bound to windows of the old one.
-        stale_before = driver.running_from if state.overflowed else driver.stale_before
-        thinned = tuple(
-            index
-            for index in kept
-            if (index < stale_before or conversation.messages[index].id in state.thinned)
-            and conversation.thinned(index) is not None
-        )
+        thinned = _thinned(state, conversation, driver, kept)
         call = driver.call(thinned)
     if conversation.messages and not kept:
         # Only `oversize="drop"` gets here; no provider takes a request without messages.
         msg = (
-            f"Nothing of the conversation fits {state.max_tokens} tokens beside the {facts.fixed} "
-            "of the fixed part; raise max_tokens, or let it clamp."
+            f"Nothing of the conversation fits {state.max_tokens} tokens beside {facts.fixed} tokens for tools and "
+            'system message; raise max_tokens or set oversize="clamp".'
         )
         raise TokenBudgetError(msg, tokens=call.total_tokens, max_tokens=state.max_tokens)
     tokens = call.tokens if whole_tokens is None else whole_tokens
     return CallPlan(facts, state, conversation, kept, thinned, call, tokens)
 
 
-def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:
-    """Return what a refused call teaches.
+def _thinned(
+    state: ThreadState, conversation: AgentConversation, driver: WindowDriver, kept: Sequence[int]
+) -> tuple[int, ...]:
+    """Return the kept messages whose thinking is left out."""
+    # A new limit is another budget: all earlier thinking belongs to the old budget's windows.
+    stale_before = driver.running_from if state.overflowed else driver.stale_before
+    stale = (i for i in kept if i < stale_before or conversation.ids[i] in state.thinned)
+    return tuple(i for i in stale if conversation.without_thinking_at(i) is not None)
 
-    Args:
-        plan: The call.
-        tokens: What was sent, as counted.
-        error: What the provider said.
+
+def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:
+    """Return what a refused call teaches, which was counted to so many tokens as it was sent.
 
     Raises:
-        Exception: The error itself, if it is no refusal of length or nothing smaller is allowed.
+        Exception: The error itself, if it does not say the request is too long, or if nothing smaller is allowed.
     """
     overflow = overflow_of(error)
     if overflow is None or plan.state.overflowed is not None:

@@ -24,35 +24,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RenderedCall:
-    """A model call as it is sent.
-
-    Attributes:
-        plan: What was decided.
-        original: The request as it came.
-        request: The request with the window for its messages.
-        shown: These messages.
-        tokens: What the request costs, in tokens.
-        evicted: The messages that leave the agent's state with the reply.
-    """
+    """A model call as it is sent."""
 
     plan: CallPlan
-    original: Request
-    request: Request
-    shown: Sequence[BaseMessage]
-    tokens: int
-    evicted: list[BaseMessage]
+    original: Request  # as it came
+    request: Request  # with the window for its messages
+    shown: Sequence[BaseMessage]  # the messages that are sent
+    tokens: int  # what the request costs
+    evicted: list[BaseMessage]  # the messages that leave the agent's state with the reply
 
     def reusable_tokens(self) -> int:
         """Return how much of the request begins as the last call's did, in tokens."""
-        counter, messages = self.plan.facts.counter, self.plan.conversation.messages
-        clamped = self.plan.call.clamped
+        call, messages = self.plan.call, self.plan.conversation.messages
+
+        def count(message: BaseMessage) -> int:
+            return self.plan.facts.counter.tokens([message])[0]
+
         saved = {
-            index: (clamped[index] if index in clamped else counter.tokens([messages[index]])[0])
-            - counter.tokens([shown])[0]
+            index: (call.clamped[index] if index in call.clamped else count(messages[index])) - count(shown)
             for index, shown in zip(self.plan.kept, self.shown, strict=True)
             if shown is not messages[index]
         }
-        return self.plan.call.reusable_tokens(saved)
+        return call.reusable_tokens(saved)
 
     def with_updates(self, response: ModelResponse[Any]) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Return the response, with what changes in the agent's state."""
@@ -69,62 +62,59 @@ class RenderedCall:
 
 
 def render(plan: CallPlan, request: Request) -> RenderedCall:
-    """Return the request that a plan makes of one."""
-    conversation, clamped, thinned = plan.conversation, plan.call.clamped, set(plan.thinned)
-    shown: list[BaseMessage] = []
-    for index in plan.kept:
-        copy = conversation.thinned(index) if index in thinned else None
-        message = copy or conversation.messages[index]
-        if index in clamped:
-            message = conversation.meter.clamped(message, clamped[index])
-        shown.append(message)
+    """Return the call that carries out a plan."""
+    facts, messages = plan.facts, plan.conversation.messages
+    shown = _shown(plan)
     tokens = plan.tokens
     if not plan.is_charged_as_shown:
-        counter = plan.facts.counter
-        tokens = plan.facts.fixed - counter.constant + counter(shown)
+        # The request's constant is in both, the fixed part and the count of the messages; it is charged once.
+        tokens = facts.fixed - facts.counter.constant + facts.counter(shown)
     sent = request
-    if clamped or thinned or len(shown) < len(conversation.messages):
+    if plan.call.clamped or plan.thinned or len(shown) < len(messages):
         sent = request.override(messages=cast("list[AnyMessage]", shown))
-    evicted = []
-    if plan.facts.settings.evict_from_state:
-        evicted = _evictable(plan, plan.facts.read(request.state["messages"]))
+    evicted: list[BaseMessage] = []
+    if facts.settings.evict_from_state:
+        evicted = _evictable(_ids_left(plan), facts.read_messages(request.state["messages"]))
     return RenderedCall(plan, request, sent, shown, tokens, evicted)
 
 
-# --- what leaves the state ------------------------------------------------------------------------
+def _shown(plan: CallPlan) -> list[BaseMessage]:
+    """Return the kept messages, without stale thinking and shortened where the plan says so."""
+    conversation = plan.conversation
+    thinned = {index: conversation.without_thinking_at(index) for index in plan.thinned}
+    messages = {index: thinned.get(index) or conversation.messages[index] for index in plan.kept}
+    return conversation.meter.show(messages, plan.kept, plan.call.clamped)
 
 
-def _evictable(plan: CallPlan, stored: AgentConversation) -> list[BaseMessage]:
-    """Return the state's messages that left the window for good, whole steps only.
+# --- what leaves the state --------------------------------------------------------------------------------------------
 
-    What `oversize="drop"` left out behind the cut stays: what comes next depends on it.
+
+def _evictable(left_ids: set[str | None], stored: AgentConversation) -> list[BaseMessage]:
+    """Return the state's messages of units that left completely, in order.
+
+    A question whose turn has a later step that stays does so, too. What `oversize="drop"` left out behind the cut
+    stays in the state: later replays decide by it.
     """
-    whole = _whole_units_left(plan)
-    evicted: list[range] = []
-    turn_stays = False  # a step that stays needs the human message of its turn
-    for unit in reversed(stored.units() if whole else []):
+    evicted: list[BaseMessage] = []
+    later_step_stays = False
+    for unit in reversed(stored.units() if left_ids else []):
         is_question = stored.kinds[unit.start] == "human"
-        stays = (is_question and turn_stays) or not whole.issuperset(stored.ids[unit.start : unit.stop])
-        turn_stays = (stays or turn_stays) and not is_question
-        if not stays:
-            evicted.append(unit)
-    return [message for unit in reversed(evicted) for message in stored.messages[unit.start : unit.stop]]
+        has_left = left_ids.issuperset(stored.ids[unit.start : unit.stop])
+        if has_left and not (is_question and later_step_stays):
+            evicted += reversed(stored.messages[unit.start : unit.stop])
+        later_step_stays = not is_question and (later_step_stays or not has_left)
+    return evicted[::-1]
 
 
-def _whole_units_left(plan: CallPlan) -> set[str | None]:
-    """Return the ids of what left, where the whole unit did.
+def _ids_left(plan: CallPlan) -> set[str | None]:
+    """Return the ids of the messages of units that left completely.
 
-    A unit is whole in the state and in the request: LangChain adds errors for calls that could not
-    be read to the request alone, and other middlewares take messages out of it.
+    A unit may be another one in the state and in the request: LangChain adds error results for unreadable calls only to
+    the request, and other middlewares take messages out of it. So both are asked.
     """
     conversation, end = plan.conversation, plan.call.cut
     if end == len(conversation.messages):  # no tail: the newest turn was left out
-        humans = [i for i, kind in enumerate(conversation.kinds) if kind == "human"]
-        end = max(humans, default=0)
-    left = {index for index in plan.dropped if index < end}
-    return {
-        conversation.ids[i]
-        for unit in (conversation.units() if left else ())
-        if all(i in left and conversation.ids[i] for i in unit)
-        for i in unit
-    }
+        end = max((i for i, kind in enumerate(conversation.kinds) if kind == "human"), default=0)
+    left = {index for index in plan.dropped if index < end and conversation.ids[index]}
+    units = conversation.units() if left else ()
+    return {conversation.ids[i] for unit in units if left.issuperset(unit) for i in unit}

@@ -1,7 +1,7 @@
 """What earlier calls of a thread taught, and what later calls, and other processes, are to know.
 
-The agent's private state holds it in plain JSON types, by message id. What it says of a message
-holds only while all up to that message is as it was.
+The agent's private state holds it in plain JSON types, by message id. What it says of a message holds only while all up
+to that message is as it was.
 """
 
 from __future__ import annotations
@@ -23,34 +23,27 @@ if TYPE_CHECKING:
 
 
 class Overflowed(NamedTuple):
-    """What a provider's refusal teaches: a limit, and the usage known when it came."""
+    """What a provider's refusal teaches."""
 
-    limit: int
-    anchor: Anchor
-    first_unreported: int
+    limit: int  # the `max_tokens` to keep from now on
+    anchor: Anchor  # what reports had come to when the refusal came
+    first_unreported: int  # index of the first message that this anchor does not cover
 
 
 class ThreadState:
-    """What the private state knows of a thread, for one request.
-
-    Attributes:
-        raw: The private state as it is.
-        overflowed: What a refusal of this very request taught.
-        max_tokens: The budget in force: no more than any refusal allowed.
-        budget: The same as the window takes it.
-        thinned: Ids of the messages whose thinking is left out for good.
-    """
+    """What the private state knows of a thread, for one request."""
 
     def __init__(self, raw: dict[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None) -> None:
-        self.raw = raw
-        self.overflowed = overflowed
+        self.raw = raw  # the private state as it is
+        self.overflowed = overflowed  # what a refusal of this very request taught
         self._facts = facts
         self._limits: dict[str, int] = dict(raw.get("limits", {}))
         if overflowed is not None:
             self._limits[facts.model] = overflowed.limit
+        # The budget in force: no more than any refusal allowed.
         self.max_tokens = min(facts.max_tokens, self._limits.get(facts.model, facts.max_tokens))
         self.budget = facts.budget(self.max_tokens)
-        self.thinned: set[str] = set(raw.get("thinned", ()))
+        self.thinned: set[str] = set(raw.get("thinned", ()))  # ids of messages whose thinking is left out for good
 
     @classmethod
     def load(cls, state: Mapping[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None) -> ThreadState:
@@ -58,14 +51,14 @@ class ThreadState:
         return cls(state.get("token_buffer") or {}, facts, overflowed)
 
     @property
-    def settings_key(self) -> list[Any]:
-        """Under which settings anchors and clamped sizes hold, in JSON types."""
+    def basis(self) -> list[Any]:
+        """The settings under which anchors and clamped tokens hold, in JSON types."""
         budget = self.budget
         settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize]
         return [RULE, *settings, self._facts.counter.describe()]
 
     def reported_from(self, conversation: AgentConversation) -> int:
-        """Return the index from which on replies report the usage of requests like this."""
+        """Return the index from which on replies report the usage of requests with these settings."""
         if self.overflowed is not None or not self._facts.uses_reports:
             return len(conversation.messages)
         return self._anchored(conversation)[0]
@@ -87,44 +80,40 @@ class ThreadState:
         )
 
     def _anchored(self, conversation: AgentConversation) -> tuple[int, Anchor, int]:
-        """Return the first index to report, the anchor before it, and what that says nothing of.
+        """Return the first index whose report counts, the anchor before it, and the first index that does not cover.
 
-        What is not known is taken to be like this request.
+        Where nothing is known, all replies are taken to answer requests with these settings.
         """
         anchored = self.raw.get("anchored")
         if anchored is None:
             return 0, NO_ANCHOR, 0
-        if self.raw["basis"] != self.settings_key:
+        if self.raw["basis"] != self.basis:
             return len(conversation.messages), NO_ANCHOR, 0
-        newest, anchor, unreported = anchored
-        if newest is None:  # since the beginning
+        last_id, anchor, first_unreported_id = anchored
+        if last_id is None:  # since the beginning
             return 0, NO_ANCHOR, 0
         places = {each: index for index, each in enumerate(conversation.ids)}
-        first = places.get(newest, -1) + 1
+        first = places.get(last_id, -1) + 1
         if anchor is None:
             return first, NO_ANCHOR, 0
-        return first, Anchor(*anchor), places.get(unreported, first)
+        return first, Anchor(*anchor), places.get(first_unreported_id, first)
 
     def clamped_tokens(self, conversation: AgentConversation) -> dict[int, int]:
-        """Return clamped sizes by index, where all up to the message is as it was."""
-        sizes = self.raw.get("sizes")
-        if not sizes or self.raw["basis"] != self.settings_key:
+        """Return the tokens of clamped messages by index, where all up to the message is as it was."""
+        stored = self.raw.get("sizes")
+        if not stored or self.raw["basis"] != self.basis:
             return {}
-        marks = conversation.fingerprints(sizes)
+        marks = conversation.fingerprints(stored)
         return {
-            index: sizes[each][0]
+            index: stored[each][0]
             for index, each in enumerate(conversation.ids)
-            if each in marks and sizes[each][1] == marks[each]
+            if each in marks and stored[each][1] == marks[each]
         }
 
-    # --- what is to be known ---
+    # --- saving ---
 
     def save(
-        self,
-        conversation: AgentConversation,
-        call: CallWindow,
-        thinned: Sequence[int],
-        evicted: Sequence[BaseMessage],
+        self, conversation: AgentConversation, call: CallWindow, thinned: Sequence[int], evicted: Sequence[BaseMessage]
     ) -> dict[str, Any] | None:
         """Return the private state after a call; `None` if it stays as it is.
 
@@ -135,57 +124,51 @@ class ThreadState:
             evicted: What later calls do not see.
         """
         evicts = self._facts.settings.evict_from_state
-        # Later replays cannot find out themselves what deleted messages, or a limit, would teach.
-        anew = evicts or self.overflowed is not None
+        # Later replays cannot find this out: messages are deleted, or windows so far were under another limit.
+        must_store = evicts or self.overflowed is not None
         left = {message.id for message in evicted}
-        names = [conversation.messages[index].id for index in thinned]
-        saved = {
-            "limits": self._limits,
-            **self._saved_anchor(conversation.messages, call, left, anew=anew),
-            **(self._saved_sizes(conversation, call, left) if evicts else {}),
-            "thinned": names if anew or self.thinned else None,
-        }
+        saved: dict[str, Any] = {"limits": self._limits}
+        saved |= self._saved_anchor(conversation.messages, call, left, must_store=must_store)
+        if evicts:
+            saved |= self._saved_clamped(conversation, call, left)
+        if must_store or self.thinned:
+            saved["thinned"] = [conversation.ids[index] for index in thinned]
         saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
 
     def _saved_anchor(
-        self,
-        messages: Sequence[BaseMessage],
-        call: CallWindow,
-        left: set[str | None],
-        *,
-        anew: bool,
+        self, messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None], *, must_store: bool
     ) -> dict[str, Any]:
-        """Return under which settings replies reported their usage, and from which one on.
-
-        `anew`: replays cannot find this anchor themselves from now on.
-        """
-        # Also by a model whose reports are not used: what is forgotten would be used again.
-        if not (self._facts.uses_reports or "anchored" in self.raw):
+        """Return under which settings replies reported their usage, and from which one on."""
+        anchored = self.raw.get("anchored")
+        # Also kept while a model without reports runs; else old reports would count again after it.
+        if anchored is None and not self._facts.uses_reports:
             return {}
-        basis, anchored = self.settings_key, self.raw.get("anchored")
-        if anchored is None or anew or self.raw["basis"] != basis:
-            # What is not known yet is taken to be as it is now, from the beginning on.
-            is_later = messages and (anew or anchored is not None)
-            newest = messages[-1].id if is_later else None
-            anchored = [newest, None, None] if newest is None else [newest, *_anchor_of(messages, call, left)]
+        basis = self.basis
+        if anchored is None and not must_store:
+            # All replies so far are taken to answer requests with these settings.
+            return {"basis": basis, "anchored": [None, None, None]}
+        if must_store or self.raw["basis"] != basis:
+            anchored = _anchor_after(messages, call, left)
         return {"basis": basis, "anchored": anchored}
 
-    def _saved_sizes(self, conversation: AgentConversation, call: CallWindow, left: set[str | None]) -> dict[str, Any]:
-        """Return what the evicted messages would teach a replay that no longer sees them."""
-        messages = conversation.messages
-        named = {messages[index].id: tokens for index, tokens in call.clamped.items()}
-        sizes = {name: tokens for name, tokens in named.items() if name}
-        if not sizes:
+    def _saved_clamped(
+        self, conversation: AgentConversation, call: CallWindow, left: set[str | None]
+    ) -> dict[str, Any]:
+        """Return the clamped tokens that a replay can no longer find out without the deleted messages."""
+        named = {conversation.ids[index]: tokens for index, tokens in call.clamped.items()}
+        clamped = {name: tokens for name, tokens in named.items() if name}
+        if not clamped:
             return {}
-        marks = conversation.fingerprints(sizes, without=left)
-        marked = {name: [tokens, marks[name]] for name, tokens in sizes.items()}
-        return {"basis": self.settings_key, "sizes": marked}
+        marks = conversation.fingerprints(clamped, without=left)
+        marked = {name: [tokens, marks[name]] for name, tokens in clamped.items()}
+        return {"basis": self.basis, "sizes": marked}
 
 
-def _anchor_of(messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None]) -> list[Any]:
-    """Return the anchor a call came to, and the id of the first message it says nothing of."""
-    if call.anchor is NO_ANCHOR:
-        return [None, None]
+def _anchor_after(messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None]) -> list[Any]:
+    """Return the id of the last message, the anchor a call came to, and the id of the first that does not cover."""
+    last_id = messages[-1].id if messages else None
+    if last_id is None or call.anchor is NO_ANCHOR:
+        return [last_id, None, None]
     later = (each.id for each in messages[call.first_unreported :])
-    return [list(call.anchor), next((each for each in later if each not in left), None)]
+    return [last_id, list(call.anchor), next((each for each in later if each not in left), None)]

@@ -1,7 +1,7 @@
 """A sweep over `max_tokens` and `trim_to`, and the setting to take.
 
-What a setting is worth is two numbers: the share of the conversation the model sees, and what the
-input costs against never trimming. The frontier are the settings that no other beats in both.
+What a setting is worth is two numbers: the share of the conversation the model sees, and what the input costs against
+never trimming. The frontier are the settings that no other beats in both.
 """
 
 from __future__ import annotations
@@ -44,19 +44,12 @@ class SweepResult:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do, and what it rests on.
+    """What to do, and what it rests on."""
 
-    Attributes:
-        setting: What to take; `None`: do not trim.
-        sentence: The same in words, with its numbers.
-        results: Every setting tried, in order.
-        never: What never trimming comes to.
-    """
-
-    setting: Setting | None
-    sentence: str
-    results: tuple[SweepResult, ...]
-    never: Totals
+    setting: Setting | None  # what to take; `None`: do not trim
+    sentence: str  # the same in words, with its numbers
+    results: tuple[SweepResult, ...]  # every setting tried, in order
+    never: Totals  # what never trimming comes to
 
 
 def advise(
@@ -93,17 +86,13 @@ def advise(
     return Advice(best.setting if best else None, sentence, tried, never)
 
 
-def _result(
-    setting: Setting, transcripts: Sequence[CountedTranscript], prices: Prices, never: Totals
-) -> SweepResult:
+def _result(setting: Setting, transcripts: Sequence[CountedTranscript], prices: Prices, never: Totals) -> SweepResult:
     simulated = ((counted, calls_of(counted, setting, prices)) for counted in transcripts)
     totals = totals_of(simulated, prices)
     return SweepResult(setting, totals, totals.cost / (never.cost or 1))
 
 
-def _budgets(
-    transcripts: Iterable[CountedTranscript], prices: Prices, context: int | None
-) -> list[int]:
+def _budgets(transcripts: Iterable[CountedTranscript], prices: Prices, context: int | None) -> list[int]:
     """Return round budgets, evenly spaced as ratios.
 
     None that no cache would serve, unless the model takes no others.
@@ -126,8 +115,7 @@ def _rounded(value: float) -> int:
 def _frontier(results: Iterable[SweepResult]) -> list[SweepResult]:
     """Return the settings that no other beats, cheapest first.
 
-    One that could not keep the budget is no choice, one that shortens messages only where none
-    does without.
+    One that could not keep the budget is no choice, one that shortens messages only where none does without.
     """
     sent = [result for result in results if not result.totals.over]
     least = min((result.totals.clamped for result in sent), default=0)

@@ -73,8 +73,7 @@ def _threads(path: str) -> Iterator[dict[str, Any]]:
         serde = JsonPlusSerializer(allowed_msgpack_modules=None)
     except (ImportError, TypeError) as error:  # an old one would make whatever is stored
         msg = (
-            "Reading a checkpoint file needs a current LangGraph: "
-            'pip install --upgrade "langchain-tokenbuffer[agents]"'
+            'Reading a checkpoint file needs a current LangGraph: pip install --upgrade "langchain-tokenbuffer[agents]"'
         )
         raise TokenBufferError(msg) from error
     try:

@@ -69,8 +69,8 @@ def _content(raw: dict[str, Any]) -> Any:
 def _dumped(raw: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
     """Return type and fields of a message that LangChain dumped; `None` if it did not.
 
-    Three shapes: `dumpd` and LangSmith's runs (constructor dicts), `messages_to_dict` (type and
-    data), `model_dump` and states as JSON (type beside the fields).
+    Three shapes: `dumpd` and LangSmith's runs (constructor dicts), `messages_to_dict` (type and data), `model_dump` and
+    states as JSON (type beside the fields).
     """
     if "role" in raw and raw.get("type") not in ("chat", "ChatMessageChunk"):
         return None
@@ -142,7 +142,5 @@ def _calls(raw: Sequence[Any]) -> tuple[list[dict[str, Any]], list[InvalidToolCa
             calls.append({"name": name, "args": args, "id": id_, "type": "tool_call"})
         else:
             text = None if args is None else str(args)
-            broken.append(
-                InvalidToolCall(type="invalid_tool_call", name=name, args=text, id=id_, error=None)
-            )
+            broken.append(InvalidToolCall(type="invalid_tool_call", name=name, args=text, id=id_, error=None))
     return calls, broken

@@ -12,13 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from langchain_tokenbuffer._replay.advice import Advice, SweepResult
-    from langchain_tokenbuffer._replay.simulation import (
-        Call,
-        CountedTranscript,
-        Prices,
-        Setting,
-        Totals,
-    )
+    from langchain_tokenbuffer._replay.simulation import Call, CountedTranscript, Prices, Setting, Totals
 
 FORMAT = 1
 """Counts up when a key of the JSON changes its meaning or goes; new keys may come any time."""
@@ -26,31 +20,18 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Report:
-    """What is printed, drawn or written.
+    """What is printed, drawn or written."""
 
-    Attributes:
-        file: Where the transcripts came from.
-        model: The name given.
-        counted_by: What counted, and how exact that is.
-        context: What the model takes, in tokens, where it is known.
-        prices: What a token costs.
-        in_money: Whether prices are money per million tokens, else they are ratios.
-        setting: What was simulated; `None`: nothing was trimmed.
-        simulated: The conversations and their calls.
-        never: What never trimming comes to.
-        advice: The sweep, if there was one.
-    """
-
-    file: str
-    model: str
-    counted_by: str
-    context: int | None
-    prices: Prices
-    in_money: bool
-    setting: Setting | None
-    simulated: Sequence[tuple[CountedTranscript, Sequence[Call]]]
-    never: Totals
-    advice: Advice | None
+    file: str  # where the transcripts came from
+    model: str  # the name given
+    counted_by: str  # what counted, and how exact that is
+    context: int | None  # what the model takes, in tokens, where it is known
+    prices: Prices  # what a token costs
+    in_money: bool  # whether prices are money per million tokens, else they are ratios
+    setting: Setting | None  # what was simulated; `None`: nothing was trimmed
+    simulated: Sequence[tuple[CountedTranscript, Sequence[Call]]]  # the conversations and their calls
+    never: Totals  # what never trimming comes to
+    advice: Advice | None  # the sweep, if there was one
 
     @cached_property
     def totals(self) -> Totals:
@@ -90,9 +71,7 @@ def _setting(setting: Setting | None) -> dict[str, Any] | None:
     return setting and setting._asdict()
 
 
-def _conversation(
-    report: Report, counted: CountedTranscript, calls: Sequence[Call]
-) -> dict[str, Any]:
+def _conversation(report: Report, counted: CountedTranscript, calls: Sequence[Call]) -> dict[str, Any]:
     return {
         "name": counted.transcript.name,
         "messages": len(counted.messages),

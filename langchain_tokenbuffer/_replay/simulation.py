@@ -1,7 +1,7 @@
 """A transcript under a budget, call by call: counted once, then numbers alone.
 
-The windows are those of `TokenBuffer`; where the transcript has tools, those of
-`TokenBufferMiddleware`, whose fixed part is rounded up.
+The windows are those of `TokenBuffer`; where the transcript has tools, those of `TokenBufferMiddleware`, whose fixed
+part is rounded up.
 """
 
 from __future__ import annotations
@@ -34,19 +34,12 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Prices:
-    """What a token of input costs; ratios, or money per million.
+    """What a token of input costs; ratios, or money per million."""
 
-    Attributes:
-        input: One that the provider has to read.
-        cached: One that its prompt cache serves.
-        write: One that it reads and keeps in the cache.
-        floor: Tokens from which on a request is cached, and a prefix served.
-    """
-
-    input: float = 1.0
-    cached: float = 0.1
-    write: float = 1.0
-    floor: int = 1024
+    input: float = 1.0  # one that the provider has to read
+    cached: float = 0.1  # one that its prompt cache serves
+    write: float = 1.0  # one that it reads and keeps in the cache
+    floor: int = 1024  # tokens from which on a request is cached, and a prefix served
 
     def cached_tokens(self, reusable: int) -> int:
         """Return how many tokens of a reusable prefix the cache serves."""
@@ -60,35 +53,20 @@ class Prices:
 
 
 class Call(NamedTuple):
-    """One model call: what the model saw of the conversation, and what that cost.
+    """One model call: what the model saw of the conversation, and what that cost."""
 
-    Attributes:
-        number: From 1 on.
-        length: How many messages there were.
-        tokens: The request as sent, with its fixed part; where it is over, what it needs.
-        total_tokens: The request with every message.
-        reason: Why the window is what it is, in `TrimEvent`'s words.
-        reusable: How much of it begins as the last call's request did, in tokens.
-        cost: What it costs at the prices given.
-        clamped: Index to tokens of the kept messages that are shortened.
-        cut: Index at which the window's tail begins.
-        kept_before_cut: Indices of the kept messages before the cut.
-        left: Indices that left the window since the last call.
-        error: Why the budget could not be kept.
-    """
-
-    number: int
-    length: int
-    tokens: int
-    total_tokens: int
-    reason: CallReason
-    reusable: int
-    cost: float
-    clamped: Mapping[int, int]
-    cut: int = 0
-    kept_before_cut: tuple[int, ...] = ()
-    left: tuple[int, ...] = ()
-    error: str | None = None
+    number: int  # from 1 on
+    length: int  # how many messages there were
+    tokens: int  # the request as sent, with its fixed part; where it is over, what it needs
+    total_tokens: int  # the request with every message
+    reason: CallReason  # why the window is what it is, in `TrimEvent`'s words
+    reusable: int  # how much of it begins as the last call's request did, in tokens
+    cost: float  # what it costs at the prices given
+    clamped: Mapping[int, int]  # index to tokens of the kept messages that are shortened
+    cut: int = 0  # index at which the window's tail begins
+    kept_before_cut: tuple[int, ...] = ()  # indices of the kept messages before the cut
+    left: tuple[int, ...] = ()  # indices that left the window since the last call
+    error: str | None = None  # why the budget could not be kept
 
     @property
     def dropped(self) -> int:
@@ -107,9 +85,9 @@ class CountedTranscript:
         cumulative: For each index, the tokens of the messages before it.
         head_tokens: The tokens of the leading system messages.
         fixed: What a request costs beside its messages, in tokens.
-        call_indices: For each call, how many messages came before it: there is one before every
-            AI message, and one at an open end. An AI message with nothing but system messages
-            before it is a greeting that no model was asked for.
+        call_indices: For each call, how many messages came before it: there is one before every AI message, and one at
+            an open end. An AI message with nothing but system messages before it is a greeting that no model was asked
+            for.
         min_tokens: Returns the fewest tokens to which the message at an index can be clamped.
     """
 
@@ -201,31 +179,18 @@ def untrimmed_calls_of(counted: CountedTranscript, prices: Prices) -> Iterator[C
 
 @dataclass
 class Totals:
-    """What a way of sending conversations comes to, over all their calls.
+    """What a way of sending conversations comes to, over all their calls."""
 
-    Attributes:
-        calls: How many.
-        tokens: Sent, in all.
-        peak: The largest request sent.
-        cached: Of all tokens, what the prompt cache serves.
-        visible: Of the messages behind the system messages, what the model saw, in tokens.
-        total: The same with every message.
-        cost: At the prices given.
-        moved: Calls before which the cut moved.
-        clamped: Calls before which something was shortened.
-        over: Calls that were not sent: not even clamping kept the budget.
-    """
-
-    calls: int = 0
-    tokens: int = 0
-    peak: int = 0
-    cached: int = 0
-    visible: int = 0
-    total: int = 0
-    cost: float = 0.0
-    moved: int = 0
-    clamped: int = 0
-    over: int = 0
+    calls: int = 0  # how many
+    tokens: int = 0  # sent, in all
+    peak: int = 0  # the largest request sent
+    cached: int = 0  # of all tokens, what the prompt cache serves
+    visible: int = 0  # of the messages behind the system messages, what the model saw, in tokens
+    total: int = 0  # the same with every message
+    cost: float = 0.0  # at the prices given
+    moved: int = 0  # calls before which the cut moved
+    clamped: int = 0  # calls before which something was shortened
+    over: int = 0  # calls that were not sent: not even clamping kept the budget
 
     @property
     def share(self) -> float:
@@ -233,9 +198,7 @@ class Totals:
         return self.visible / self.total if self.total else 1.0
 
 
-def totals_of(
-    simulated: Iterable[tuple[CountedTranscript, Iterable[Call]]], prices: Prices
-) -> Totals:
+def totals_of(simulated: Iterable[tuple[CountedTranscript, Iterable[Call]]], prices: Prices) -> Totals:
     """Return what the calls of some conversations come to."""
     totals = Totals()
     for counted, calls in simulated:

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 _STYLES = {"fits": "dim", "held": "", "moved": "yellow", "clamped": "magenta", "over": "bold red"}
 _CALL_COLUMNS = ("call", "sees", "tokens", "of", "cut", "why", "left", "reusable", "cost")
 _LIST_COLUMNS = ("conversation", "messages", "calls", "largest", "sees", "moved", "clamped", "over")
-_SWEEP_LEGEND = (
-    "In percent; bold: nothing shows more for less, *: shortens messages, -: does not hold."
-)
+_SWEEP_LEGEND = "In percent; bold: nothing shows more for less, *: shortens messages, -: does not hold."
 _CALLS_LEGEND = "sees: messages of all; left: messages (their tokens); clamped: how many."
 _NUMBERS = 66
 """What the columns beside the name take, in characters."""

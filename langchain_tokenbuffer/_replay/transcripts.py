@@ -1,7 +1,7 @@
 """Transcripts from JSON values, in the shapes people have them.
 
-OpenAI's and Anthropic's requests and logs of them, LangChain's dumps, LangSmith's runs, LangGraph's
-states and checkpoints.
+OpenAI's and Anthropic's requests and logs of them, LangChain's dumps, LangSmith's runs, LangGraph's states and
+checkpoints.
 """
 
 from __future__ import annotations
@@ -34,24 +34,18 @@ class UnreadableError(TokenBufferError):
 
 @dataclass(frozen=True)
 class Transcript:
-    """One conversation, and the tools its model could call.
+    """One conversation, and the tools its model could call."""
 
-    Attributes:
-        name: Its id in the file, else its place in it.
-        messages: All of it.
-        tools: The schemas, as the file has them.
-    """
-
-    name: str
-    messages: list[BaseMessage]
-    tools: tuple[dict[str, Any], ...] = ()
+    name: str  # its id in the file, else its place in it
+    messages: list[BaseMessage]  # all of it
+    tools: tuple[dict[str, Any], ...] = ()  # the schemas, as the file has them
 
 
 def transcripts_of(value: object, name: str = "conversation") -> list[Transcript]:
     """Return every conversation in a JSON value, in order.
 
-    A conversation that is the beginning of another is the same one earlier, as in a log of
-    requests or a thread's history of states, and is left out.
+    A conversation that is the beginning of another is the same one earlier, as in a log of requests or a thread's
+    history of states, and is left out.
 
     Raises:
         UnreadableError: If there is none, or something beside it that is not known.

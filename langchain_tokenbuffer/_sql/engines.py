@@ -53,9 +53,7 @@ _lock = threading.RLock()
 _engines: dict[URL, sa.Engine] = {}
 _executors: weakref.WeakKeyDictionary[sa.Engine, ThreadPoolExecutor] = weakref.WeakKeyDictionary()
 _prepared: weakref.WeakKeyDictionary[sa.Engine, set[Tables]] = weakref.WeakKeyDictionary()
-_loops: weakref.WeakKeyDictionary[sa.Engine, weakref.ref[asyncio.AbstractEventLoop]] = (
-    weakref.WeakKeyDictionary()
-)
+_loops: weakref.WeakKeyDictionary[sa.Engine, weakref.ref[asyncio.AbstractEventLoop]] = weakref.WeakKeyDictionary()
 _inherited: list[pool.Pool] = []
 
 
@@ -66,11 +64,10 @@ class ConcurrentCreateError(Exception):
 class Database:
     """Runs operations over a `Connection`, each in one transaction, tried again where that helps.
 
-    Made of a file path, a URL or an `Engine`, everything runs in threads. Made of an
-    `AsyncEngine`, async calls run in the loop that engine belongs to: the first one it is used in.
-    In any other loop, and in no loop, they run in threads over an `Engine` of its URL. Before the
-    first operation the tables, if any are given, are created and brought up if `creates`, and
-    checked in any case.
+    Made of a file path, a URL or an `Engine`, everything runs in threads. Made of an `AsyncEngine`, async calls run in
+    the loop that engine belongs to: the first one it is used in. In any other loop, and in no loop, they run in threads
+    over an `Engine` of its URL. Before the first operation the tables, if any are given, are created and brought up if
+    `creates`, and checked in any case.
     """
 
     def __init__(self, connection: object, tables: Tables | None, *, creates: bool) -> None:
@@ -98,8 +95,8 @@ class Database:
     def run(self, operation: Operation[*A, R], *args: *A) -> R:
         """Run an operation in a transaction of its own and return its result.
 
-        What is transient, such as a lock that was not to be had, is tried again from the start. If
-        one of the tries may have been committed all the same, a note on the error says `IN_DOUBT`.
+        What is transient, such as a lock that was not to be had, is tried again from the start. If one of the tries may
+        have been committed all the same, a note on the error says `IN_DOUBT`.
         """
         with _explained() as commits:
             for attempt in tenacity.Retrying(**_RETRIES):
@@ -115,17 +112,11 @@ class Database:
             async for attempt in tenacity.AsyncRetrying(**_RETRIES):
                 with attempt:
                     async with self._async.connect() as connection:
-                        result = await connection.run_sync(
-                            lambda inner: self._once(inner, commits, operation, *args)
-                        )
+                        result = await connection.run_sync(lambda inner: self._once(inner, commits, operation, *args))
         return result
 
     def _once(
-        self,
-        connection: sa.Connection,
-        commits: list[sa.Transaction],
-        operation: Operation[*A, R],
-        *args: *A,
+        self, connection: sa.Connection, commits: list[sa.Transaction], operation: Operation[*A, R], *args: *A
     ) -> R:
         engine, tables = connection.engine, self._tables
         if tables is not None and tables not in _prepared.get(engine, ()):
@@ -169,9 +160,7 @@ def _explained() -> Iterator[list[sa.Transaction]]:
 
 def _url_of(connection: str | URL | os.PathLike[str]) -> URL:
     """Return the URL; a string without `://` is the path of a SQLite file."""
-    if isinstance(connection, os.PathLike) or (
-        isinstance(connection, str) and "://" not in connection
-    ):
+    if isinstance(connection, os.PathLike) or (isinstance(connection, str) and "://" not in connection):
         path = os.path.abspath(os.fspath(connection))  # noqa: PTH100  # not resolved: links stay
         return URL.create("sqlite", database=path)
     try:
@@ -239,10 +228,7 @@ def _refuse_unsafe(engine: sa.Engine) -> None:
     of_engine = engine.get_execution_options().get("isolation_level")
     of_dialect = getattr(engine.dialect, "_on_connect_isolation_level", None)
     if "AUTOCOMMIT" in (of_engine, of_dialect):
-        msg = (
-            "An engine with isolation_level='AUTOCOMMIT' would store half turns. Pass one without, "
-            "or the URL."
-        )
+        msg = "An engine with isolation_level='AUTOCOMMIT' would store half turns. Pass one without, or the URL."
         raise TypeError(msg)
     forgetful = (pool.SingletonThreadPool, pool.StaticPool, pool.NullPool)
     if _is_in_memory(engine.url) and isinstance(engine.pool, forgetful):

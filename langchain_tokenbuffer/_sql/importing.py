@@ -82,18 +82,14 @@ def import_pages(
             if session_id not in reached:
                 begun = database.run(session.imported, name)
                 reached[session_id] = -1 if begun is None else begun
-            reached[session_id], count = _append_new(
-                database, session, portion, name, reached[session_id]
-            )
+            reached[session_id], count = _append_new(database, session, portion, name, reached[session_id])
             imported += count
         done += rows
         show(done)
     return imported
 
 
-def _append_new(
-    database: Database, session: Session, portion: Numbered, source: str, reached: int
-) -> tuple[int, int]:
+def _append_new(database: Database, session: Session, portion: Numbered, source: str, reached: int) -> tuple[int, int]:
     """Append what has a higher number than was reached; return what is reached then, how many came.
 
     If the same import, running elsewhere, came further meanwhile, only the rest is appended.

@@ -1,13 +1,13 @@
 """The version of the tables: how they are created, and brought up from an older release's.
 
-Laws: tables of any other version are refused before anything is read or written. Bringing them up
-loses nothing and may be interrupted anywhere: the version is written last, and a step passes over
-what is there already, since MySQL and MariaDB commit every ALTER TABLE.
+Laws: tables of any other version are refused before anything is read or written. Bringing them up loses nothing and may
+be interrupted anywhere: the version is written last, and a step passes over what is there already, since MySQL and
+MariaDB commit every ALTER TABLE.
 
-Older releases refuse newer tables, too; 0.1.0 only where it may create tables. What does not look,
-or looked before another process brought the tables up, must fail. So every step renames a column
-that older releases select or fill in each transaction that writes: the database then names the
-column, and nothing is stored. There is no way back but a backup.
+Older releases refuse newer tables, too; 0.1.0 only where it may create tables. What does not look, or looked before
+another process brought the tables up, must fail. So every step renames a column that older releases select or fill in
+each transaction that writes: the database then names the column, and nothing is stored. There is no way back but a
+backup.
 """
 
 from __future__ import annotations
@@ -88,9 +88,7 @@ def _refuse_others(version: int | None, tables: Tables) -> None:
     raise TokenBufferError(msg)
 
 
-def _version(
-    connection: sa.Connection, versions: sa.Table, *, for_update: bool = False
-) -> int | None:
+def _version(connection: sa.Connection, versions: sa.Table, *, for_update: bool = False) -> int | None:
     """Return the version, which is written last; `None` if there is none."""
     if not sa.inspect(connection).has_table(versions.name, versions.schema):
         return None
@@ -128,8 +126,8 @@ def _create(connection: sa.Connection, table: sa.Table) -> None:
 def _alone(connection: sa.Connection) -> Iterator[None]:
     """Wait until no other process is creating tables.
 
-    PostgreSQL's IF NOT EXISTS looks and creates in two steps, so half of a race fails without a
-    lock. Python's driver of SQLite begins no transaction before an ALTER TABLE.
+    PostgreSQL's IF NOT EXISTS looks and creates in two steps, so half of a race fails without a lock. Python's driver
+    of SQLite begins no transaction before an ALTER TABLE.
     """
     dialect = connection.dialect.name
     is_mysql = dialect in ("mysql", "mariadb")

@@ -42,12 +42,7 @@ class NewMessage(NamedTuple):
 
 def columns_of(numbers: MessageTokens) -> dict[str, str | int]:
     """Return the columns that hold a message in numbers."""
-    return {
-        "kind": numbers.kind,
-        "calls": numbers.calls,
-        "pinned": int(numbers.pinned),
-        "tokens": numbers.tokens,
-    }
+    return {"kind": numbers.kind, "calls": numbers.calls, "pinned": int(numbers.pinned), "tokens": numbers.tokens}
 
 
 def key_of(session_id: str) -> str:
@@ -58,8 +53,7 @@ def key_of(session_id: str) -> str:
 def encode(message: BaseMessage) -> str:
     """Return a message as ASCII JSON.
 
-    What JSON cannot hold comes back as its text, or not at all in a tool's artifact; a warning
-    names its type.
+    What JSON cannot hold comes back as its text, or not at all in a tool's artifact; a warning names its type.
     """
     data = message.model_dump(warnings=False)
     try:
@@ -78,9 +72,7 @@ def decode(text: str) -> BaseMessage:
     return messages_from_dict([json.loads(text)])[0]
 
 
-def decode_rows(
-    rows: Iterable[StoredRow], session_id: str, what: str = "Message"
-) -> Iterator[tuple[int, BaseMessage]]:
+def decode_rows(rows: Iterable[StoredRow], session_id: str, what: str = "Message") -> Iterator[tuple[int, BaseMessage]]:
     """Yield the messages of rows with their places; one that cannot be read is logged, left out."""
     for seq, payload in rows:
         try:

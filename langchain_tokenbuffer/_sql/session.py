@@ -1,8 +1,8 @@
 """One session of the SQL history: what is done to it, each operation once, over a `Connection`.
 
-Every operation that changes a session begins with the UPDATE of its row. That is the lock, on
-every database, and what takes sequence numbers. An append is O(new messages), and O(window) only
-when the window changes otherwise (see `window`).
+Every operation that changes a session begins with the UPDATE of its row. That is the lock, on every database, and what
+takes sequence numbers. An append is O(new messages), and O(window) only when the window changes otherwise (see
+`window`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,7 @@ from langchain_core.messages import BaseMessage
 from sqlalchemy import exc
 
 from langchain_tokenbuffer._sql.engines import IN_DOUBT, ConcurrentCreateError
-from langchain_tokenbuffer._sql.rows import (
-    NewMessage,
-    StoredRow,
-    columns_of,
-    decode_rows,
-    encode,
-    key_of,
-)
+from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows, encode, key_of
 from langchain_tokenbuffer._sql.schema import Mark, Tables
 from langchain_tokenbuffer._sql.window import PAGE, Settings, WindowUpdate, display_of
 from langchain_tokenbuffer.errors import TokenBudgetError
@@ -83,9 +76,7 @@ class Session:
         row = sa.select(m.seq, m.payload, sa.literal("").label("settings"))
         mine = row.where(m.session_id == own(s.id))
         before_cut = mine.where(kept, m.seq < own(s.cut))
-        tail = mine.where(
-            m.seq >= own(s.cut), m.seq < own(s.next_seq), sa.or_(m.mark.is_(None), kept)
-        )
+        tail = mine.where(m.seq >= own(s.cut), m.seq < own(s.next_seq), sa.or_(m.mark.is_(None), kept))
         window = sa.union_all(about.where(s.key == self.key), before_cut, tail)
         found = sorted(map(tuple, connection.execute(window)))
         if not found:
@@ -118,10 +109,7 @@ class Session:
             raise TokenBudgetError(**shortage)
         clamped = {int(seq): tokens for seq, tokens in window.display["sizes"].items()}
         meter = self.buffer.meter
-        messages = [
-            meter.clamped(message, clamped[seq]) if seq in clamped else message
-            for seq, message in found
-        ]
+        messages = [meter.clamped(message, clamped[seq]) if seq in clamped else message for seq, message in found]
         if len(messages) < len(window.rows):  # one that is missing must not poison the rest
             messages = self.buffer.trim(repair(messages)[0])
         return messages
@@ -129,9 +117,7 @@ class Session:
     def read_page(self, connection: sa.Connection, after: int, size: int) -> list[StoredRow]:
         """Read the messages behind a sequence number, oldest first."""
         m = self._m
-        rows = sa.select(m.seq, m.payload).where(
-            m.session_id == self._own(self._s.id), m.seq > after
-        )
+        rows = sa.select(m.seq, m.payload).where(m.session_id == self._own(self._s.id), m.seq > after)
         return [StoredRow(*row) for row in connection.execute(rows.order_by(m.seq).limit(size))]
 
     def messages_of(self, rows: Sequence[StoredRow]) -> list[BaseMessage]:
@@ -141,8 +127,8 @@ class Session:
     def _own(self, column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
         """Return what the session's row says, as part of a statement on its messages.
 
-        Not a join: PostgreSQL expects a third of a session behind a cut that it is joined with,
-        and between two numbers a two-hundredth, for which it uses the index.
+        Not a join: PostgreSQL expects a third of a session behind a cut that it is joined with, and between two numbers
+        a two-hundredth, for which it uses the index.
         """
         return sa.select(column).where(self._s.key == self.key).scalar_subquery()
 
@@ -169,10 +155,7 @@ class Session:
         _ = self.settings.digest
         meter = self.buffer.meter
         numbers = meter.numbers(messages, meter.keys(messages))
-        return [
-            NewMessage(each, encode(message), message)
-            for each, message in zip(numbers, messages, strict=True)
-        ]
+        return [NewMessage(each, encode(message), message) for each, message in zip(numbers, messages, strict=True)]
 
     @contextmanager
     def logging_loss(self, messages: Sequence[BaseMessage]) -> Iterator[None]:
@@ -186,9 +169,7 @@ class Session:
         except Exception as error:
             in_doubt = IN_DOUBT in getattr(error, "__notes__", ())
             fate = "it is not known whether they were" if in_doubt else "none of them was"
-            error.add_note(
-                f"Appending {len(messages)} messages to session {self.session_id!r}: {fate} stored."
-            )
+            error.add_note(f"Appending {len(messages)} messages to session {self.session_id!r}: {fate} stored.")
             # The error's kind only: its text may quote the messages.
             logger.error(  # noqa: TRY400
                 "Could not store %d messages of session %r (%s stored): %s",
@@ -200,11 +181,7 @@ class Session:
             raise
 
     def append(
-        self,
-        connection: sa.Connection,
-        new: Sequence[NewMessage],
-        key: str,
-        imported: Imported | None = None,
+        self, connection: sa.Connection, new: Sequence[NewMessage], key: str, imported: Imported | None = None
     ) -> None:
         """Store messages, all or none, and update the window; `key` is what a repeat is known by.
 
@@ -250,18 +227,14 @@ class Session:
         rows[-1]["append_key"] = key
         connection.execute(sa.insert(self.tables.messages), rows)
 
-    def _advance_import(
-        self, connection: sa.Connection, row: sa.Row[Any], imported: Imported
-    ) -> None:
+    def _advance_import(self, connection: sa.Connection, row: sa.Row[Any], imported: Imported) -> None:
         positions = json.loads(row.imported) if row.imported else {}
         if positions.get(imported.source, -1) > imported.after:
             raise AlreadyImportedError(positions[imported.source])
         positions[imported.source] = imported.upto
         self.update(connection, row.id, imported=json.dumps(positions))
 
-    def _repeats(
-        self, connection: sa.Connection, session: int, first: int, new: Sequence[NewMessage]
-    ) -> bool:
+    def _repeats(self, connection: sa.Connection, session: int, first: int, new: Sequence[NewMessage]) -> bool:
         """Tell whether the messages all carry ids and are the session's last ones already."""
         if not all(each.message.id for each in new):
             return False
@@ -273,9 +246,7 @@ class Session:
         )
         return list(last) == [each.payload for each in new]
 
-    def _lock(
-        self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any
-    ) -> sa.Row[Any] | None:
+    def _lock(self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any) -> sa.Row[Any] | None:
         """Take the session: the UPDATE is the lock. Return its row, or None if there is none."""
         s = self._s
         mine = s.key == self.key
@@ -288,9 +259,7 @@ class Session:
         select: sa.Select[Any] = sa.select(*row, s.epoch, s.acknowledged, *columns)
         return connection.execute(select.where(mine)).one()
 
-    def _lock_or_begin(
-        self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any
-    ) -> sa.Row[Any]:
+    def _lock_or_begin(self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any) -> sa.Row[Any]:
         """`_lock`, and make the session if there is none."""
         row = self._lock(connection, *columns, **values)
         if row is None:
@@ -364,31 +333,20 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """What a list of sessions says about one.
+    """What a list of sessions says about one."""
 
-    Attributes:
-        session_id: Its id.
-        appended: How many messages were ever appended to it; its next sequence number.
-        tokens: What its window costs, as counted when it was last written.
-        created_at: When it was made, in UTC.
-        updated_at: When it was last written, in UTC.
-        metadata: What `set_metadata` kept with it.
-    """
-
-    session_id: str
-    appended: int
-    tokens: int
-    created_at: datetime
-    updated_at: datetime
-    metadata: dict[str, Any]
+    session_id: str  # its id
+    appended: int  # how many messages were ever appended to it; its next sequence number
+    tokens: int  # what its window costs, as counted when it was last written
+    created_at: datetime  # when it was made, in UTC
+    updated_at: datetime  # when it was last written, in UTC
+    metadata: dict[str, Any]  # what `set_metadata` kept with it
 
 
 def list_sessions(connection: sa.Connection, tables: Tables, after: int) -> Sequence[sa.Row[Any]]:
     """Read a page of sessions behind one."""
     s = tables.sessions.c
-    page: sa.Select[Any] = sa.select(
-        s.id, s.name, s.next_seq, s.tokens, s.created_at, s.updated_at, s.metadata
-    )
+    page: sa.Select[Any] = sa.select(s.id, s.name, s.next_seq, s.tokens, s.created_at, s.updated_at, s.metadata)
     return connection.execute(page.where(s.id > after).order_by(s.id).limit(PAGE)).all()
 
 

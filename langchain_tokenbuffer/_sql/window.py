@@ -1,8 +1,7 @@
 """How a stored session's window changes: its driver goes on where another process stopped.
 
-What the driver needs for that is stored with the session (`WindowDriver.state`) whenever the
-budget was passed; until then a new message only adds to the sum. Messages in the window that are
-not where the cut says carry a mark.
+What the driver needs for that is stored with the session (`WindowDriver.state`) whenever the budget was passed; until
+then a new message only adds to the sum. Messages in the window that are not where the cut says carry a mark.
 """
 
 from __future__ import annotations
@@ -115,10 +114,7 @@ class WindowUpdate:
         self.connection.execute(update.values(**values))
 
     def _push(
-        self,
-        driver: WindowDriver,
-        numbers: Iterable[tuple[int, MessageTokens]],
-        texts: Mapping[int, BaseMessage],
+        self, driver: WindowDriver, numbers: Iterable[tuple[int, MessageTokens]], texts: Mapping[int, BaseMessage]
     ) -> list[int]:
         """Push messages; return the sequence numbers of those that left."""
         buffer = self.settings.buffer
@@ -135,9 +131,7 @@ class WindowUpdate:
 
     def _message_at(self, seq: int) -> BaseMessage | None:
         m = self.tables.messages.c
-        payload = self.connection.scalar(
-            sa.select(m.payload).where(m.session_id == self.row.id, m.seq == seq)
-        )
+        payload = self.connection.scalar(sa.select(m.payload).where(m.session_id == self.row.id, m.seq == seq))
         rows = [StoredRow(seq, payload or "")]
         return dict(decode_rows(rows, self.session_id)).get(seq)
 
@@ -189,13 +183,11 @@ _UNCLAMPABLE = 1 << 62
 """The fewest tokens of a message that cannot be read: it is not clamped."""
 
 
-def _changed_marks(
-    marked: Mapping[int, int], kept: set[int], left_tail: set[int], cut: int
-) -> dict[int, int | None]:
+def _changed_marks(marked: Mapping[int, int], kept: set[int], left_tail: set[int], cut: int) -> dict[int, int | None]:
     """Return the marks that change: `kept` stays before the cut, `left_tail` left behind it.
 
-    What was kept before the cut and leaves now is handed over by its mark, wherever the consumers
-    have come to: between their reading and their acknowledging it would be passed by.
+    What was kept before the cut and leaves now is handed over by its mark, wherever the consumers have come to: between
+    their reading and their acknowledging it would be passed by.
     """
     marks: dict[int, int | None] = {}
     for seq in {*marked, *kept, *left_tail}:
@@ -238,15 +230,11 @@ _SAMPLES = (
 def _counter_digest(buffer: TokenBuffer) -> str:
     """Return what two counters share only if they count the same.
 
-    Names are not enough where a function counts: the same name may count differently after the
-    next release, so what it makes of a few samples belongs to it. So does the rule: with it what
-    a message is in numbers may change.
+    Names are not enough: what has the same name may count differently after the next release, so what it makes of a few
+    samples belongs to it. So does the rule: with it what a message is in numbers may change.
     """
     counter = buffer.token_counter
-    basis: list[object] = [RULE, counter.describe(), counter.constant]
-    if counter.tokenizer is None:
-        basis += counter.tokens(_SAMPLES, counter.keys(_SAMPLES))
-    return _digest(basis)
+    return _digest([RULE, counter.describe(), counter.constant, *counter.tokens(_SAMPLES)])
 
 
 def _digest(basis: Sequence[object]) -> str:

@@ -79,8 +79,12 @@ class DriverCache:
 
     def _take(self, name: _Name, conversation: ConversationTokens, billing: Billing) -> tuple[WindowDriver, int]:
         """Return a driver and how many of the messages it has followed."""
+        model, keys = name
         with self._lock:
             entry = self._pop(name)
+            while entry is None and keys:  # it may have been held when it had fewer messages
+                keys = keys[:-1]
+                entry = self._pop((model, keys))
         if entry is None or not entry.can_continue(conversation, billing):
             return WindowDriver(billing.budget, billing), 0
         entry.driver.continue_under(billing)

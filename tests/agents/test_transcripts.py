@@ -157,7 +157,7 @@ def test_one_token_below_the_least_is_an_error(checks: list[Checked]) -> None:
 def test_a_middleware_that_holds_nothing_sends_the_same(checks: list[Checked]) -> None:
     class Forgetful(TokenBufferMiddleware):
         def _prepare(self, *args: Any) -> Any:
-            self._forget()
+            self._reset_caches()
             return super()._prepare(*args)
 
     for each in some(at(checks, "low")):

@@ -111,6 +111,14 @@ def test_the_memory_warns_once_of_what_is_left_out_of_a_passed_store(
     assert len(caught) == 1
 
 
+def test_the_memory_does_not_warn_again_when_a_passed_store_grows(foreign: BaseChatMessageHistory) -> None:
+    memory, _ = _overfull(chat_memory=foreign)
+    save(memory, "a", "b")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert window_of(memory) == ["a", "b"]
+
+
 def test_the_memory_warns_once_a_turn_of_a_limit_below_a_requests_own_tokens() -> None:
     memory = ConversationTokenBufferMemory(llm=CHAT, max_token_limit=2)
     with warnings.catch_warnings(record=True) as caught:

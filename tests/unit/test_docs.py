@@ -26,13 +26,13 @@ MODULES = {
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (
-        *(ROOT / name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md")),
+        *(ROOT / name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md", "tests/mutants.md")),
         ROOT / "examples" / "README.md",
         *sorted((ROOT / "docs").glob("*.md")),
     )
 }
 README, DESIGN, GLOSSARY = (PAGES[name] for name in ("README.md", "docs/design.md", "docs/glossary.md"))
-OURS = [name for name in PAGES if name.startswith("docs/") or name == "CONTRIBUTING.md"]
+OURS = [name for name in PAGES if name.startswith(("docs/", "tests/")) or name == "CONTRIBUTING.md"]
 BLOCKS = [
     (name, *block)
     for name in ("README.md", *OURS)
