@@ -38,23 +38,14 @@ class Report(NamedTuple):
 
 
 class Anchor(NamedTuple):
-    """A point where what was counted and what was billed are both known, in tokens.
+    """A point where what was counted and what was billed are both known, in tokens."""
 
-    Attributes:
-        counted: What the messages of the window were counted to, the reply included.
-        billed: What the request with them costs, the reply included.
-        growth_counted: By how much requests grew from one to the next, as counted, ...
-        growth_billed: ... and as billed. 0 until there are two reports.
-        previous_counted: What the last reply's request was counted to, ...
-        previous_billed: ... and what was billed for it; 0 once messages have left since.
-    """
-
-    counted: int
-    billed: int
-    growth_counted: int = 0
-    growth_billed: int = 0
-    previous_counted: int = 0
-    previous_billed: int = 0
+    counted: int  # what the messages of the window were counted to, the reply included
+    billed: int  # what the request with them costs, the reply included
+    growth_counted: int = 0  # by how much requests grew from one to the next, as counted,
+    growth_billed: int = 0  # ... and as billed. 0 until there are two reports.
+    previous_counted: int = 0  # what the last reply's request was counted to,
+    previous_billed: int = 0  # ... and what was billed for it; 0 once messages have left since.
 
     def moved(self, report: Report, window: int, reply: int) -> Anchor:
         """Return the anchor a report makes, by the counts of what it answers and of the reply."""
