@@ -16,17 +16,11 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-Code: TypeAlias = Literal[
-    "orphan_result",
-    "missing_result",
-    "first_not_human",
-    "late_system",
-    "consecutive_human",
-    "ends_with_ai",
-    "open_step",
-    "empty_text",
-    "unknown_role",
+_Always: TypeAlias = Literal["orphan_result", "missing_result", "first_not_human"]
+_Strict: TypeAlias = Literal[
+    "late_system", "consecutive_human", "ends_with_ai", "open_step", "empty_text", "unknown_role"
 ]
+Code: TypeAlias = Literal[_Always, _Strict]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +92,6 @@ def repair(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], list[Vio
     return repairs.messages, sorted(repairs.done, key=lambda violation: violation.index)
 
 
-# --- validate -------------------------------------------------------------------------------------
-
-
 def _head(kinds: Sequence[Kind]) -> int:
     """Return how many system messages lead."""
     return next((i for i, kind in enumerate(kinds) if kind != "system"), len(kinds))
@@ -162,8 +153,6 @@ def _is_blank(block: object) -> bool:
         block = next((text for key in row.text_keys if (text := block.get(key))), "")
     return isinstance(block, str) and not block.strip()
 
-
-# --- repair ---------------------------------------------------------------------------------------
 
 _NO_RESULT = "[no result: the call was not completed]"
 _NO_TEXT = "[no text]"

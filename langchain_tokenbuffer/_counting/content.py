@@ -20,7 +20,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from langchain_tokenbuffer._counting.images import image_tokens
 from langchain_tokenbuffer._counting.tools import as_json
@@ -116,19 +116,17 @@ def _values(block: dict[str, Any], depth: int = 0) -> Iterator[Any]:
 def _size(block: dict[str, Any]) -> int:
     """Return how many bytes of data a block carries."""
     sizes = (
-        len(value) if isinstance(value, bytes) else len(value) * 3 // 4
-        for value in _values(block)
-        if isinstance(value, bytes) or (isinstance(value, str) and _ENCODED.match(value))
+        len(value) if isinstance(value, bytes) else len(value) * 3 // 4 for value in _values(block) if _is_data(value)
     )
     return max(sizes, default=0)
 
 
 def _data_in(value: object) -> bytes | None:
     """Return the data that a value is or encodes; `None` where it is neither."""
-    if not isinstance(value, str):
-        return value if isinstance(value, bytes) else None
-    if not _ENCODED.match(value):
+    if not _is_data(value):
         return None
+    if isinstance(value, bytes):
+        return value
     data = value.partition(",")[2] if value.startswith("data:") else value
     try:
         return base64.b64decode(data + "=" * (-len(data) % 4), validate=False)
@@ -140,11 +138,13 @@ _ENCODED = re.compile(r"data:[^,]{0,200},|[A-Za-z0-9+/=_\r\n-]{768}")
 """The beginning of an encoded file: no provider bills its letters."""
 
 
+def _is_data(value: object) -> TypeGuard[str | bytes]:
+    return isinstance(value, bytes) or (isinstance(value, str) and _ENCODED.match(value) is not None)
+
+
 def _without_data(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict) and depth < _MAX_DEPTH:
         return {key: _without_data(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list) and depth < _MAX_DEPTH:
         return [_without_data(item, depth + 1) for item in value]
-    if isinstance(value, str) and _ENCODED.match(value):
-        return ""
-    return "" if isinstance(value, bytes) else value
+    return "" if _is_data(value) else value

@@ -111,20 +111,13 @@ def is_plausible(report: Report, counted: int) -> bool:
     return _LEAST * counted <= report.input <= _MOST * counted
 
 
-def report_of(message: BaseMessage) -> Report | None:
-    """Return what a message reports. Hot: asked of every message at every model call."""
-    usage: Any = message.__dict__.get("usage_metadata")
-    if not isinstance(usage, dict):
-        return None
-    calls_tools = bool(getattr(message, "tool_calls", None))
-    billed, written = usage.get("input_tokens"), usage.get("output_tokens")
-    return Report(_whole(billed), _whole(written), calls_tools)
-
-
 def report_by(model: str | None, message: BaseMessage) -> Report | None:
-    """Return what a message reports, if it is this model's."""
-    report = report_of(message)
-    return report if report is not None and is_by(message, model) else None
+    """Return what a message reports, if it is this model's. Hot: asked of every message at every model call."""
+    usage: Any = message.__dict__.get("usage_metadata")
+    if not isinstance(usage, dict) or not is_by(message, model):
+        return None
+    billed, written = usage.get("input_tokens"), usage.get("output_tokens")
+    return Report(_whole(billed), _whole(written), bool(getattr(message, "tool_calls", None)))
 
 
 def _whole(tokens: object) -> int:
@@ -174,10 +167,9 @@ def anchored(
     reports show: from the second one on the count is exact where that is the same for every message.
     """
     if not borrowed_tokenizer:
-        last = max(found)
-        behind = messages[last:]
+        behind = messages[max(found) :]
         off = len(behind) * _around(messages, found, estimate)
-        return found[last].input + estimate(behind) + round(off)
+        return found[max(found)].input + estimate(behind) + round(off)
     anchor = NO_ANCHOR
     ends = [*found, len(messages)]
     counted, later = estimate(messages[: ends[0]]), 0

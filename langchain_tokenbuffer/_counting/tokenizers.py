@@ -161,12 +161,7 @@ class FunctionText:
 
 
 def checked(count: Any, what: str) -> int:
-    """Return a count that is one.
-
-    Raises:
-        TypeError: If it is not an int, naming what returned it.
-        ValueError: If it is negative.
-    """
+    """Return a count that is one; an error that names what returned it if it is no int, or negative."""
     if isinstance(count, bool) or not hasattr(count, "__index__"):
         if inspect.iscoroutine(count):
             count.close()
