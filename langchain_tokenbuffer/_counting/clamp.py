@@ -170,8 +170,8 @@ class _Texts:
         """Return where the head ends and the tail begins if so much of a text is kept."""
         head, tail = (kept + 1) // 2, kept // 2
         if self._tokenizer is not None:
-            first = self._tokenizer.first(text, head) if head else []
-            last = self._tokenizer.last(text, tail) if tail else []
+            first = self._tokenizer.part(text, head, last=False) if head else []
+            last = self._tokenizer.part(text, tail, last=True) if tail else []
             decode = self._tokenizer.decode
             return len(decode(first)), len(text) - len(decode(last))
         tail = len(text) - tail

@@ -81,14 +81,12 @@ def _streamed_tokens(block: dict[str, Any], billing: Billing) -> int:
         return max(1, size // _BYTES_OF_VIDEO) if size else _VIDEO
     names = [value for value in _values(block) if isinstance(value, str) and len(value) < _SHORT]
     is_plain = any("wav" in name or "pcm" in name for name in names)
-    per_token = _BYTES_OF_WAV if is_plain else _BYTES_OF_AUDIO
-    return max(10, size // per_token)
+    return max(10, size // (_BYTES_OF_WAV if is_plain else _BYTES_OF_AUDIO))
 
 
 def _page_tokens(block: dict[str, Any], count: Callable[[str], int]) -> int:
     values = list(_values(block))
-    is_text = any(isinstance(value, str) and value.startswith(_TEXT_TYPES) for value in values)
-    if not is_text:
+    if not any(isinstance(value, str) and value.startswith(_TEXT_TYPES) for value in values):
         data = next((data for value in values if (data := _data_in(value)) is not None), b"")
         return _PAGE * max(len(_PDF_PAGE.findall(data)), -(-len(data) // _BYTES_OF_PAGE), 1)
     for value in values:
@@ -115,10 +113,8 @@ def _values(block: dict[str, Any], depth: int = 0) -> Iterator[Any]:
 
 def _size(block: dict[str, Any]) -> int:
     """Return how many bytes of data a block carries."""
-    sizes = (
-        len(value) if isinstance(value, bytes) else len(value) * 3 // 4 for value in _values(block) if _is_data(value)
-    )
-    return max(sizes, default=0)
+    data = filter(_is_data, _values(block))
+    return max((len(each) if isinstance(each, bytes) else len(each) * 3 // 4 for each in data), default=0)
 
 
 def _data_in(value: object) -> bytes | None:

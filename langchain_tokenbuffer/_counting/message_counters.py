@@ -53,8 +53,7 @@ class MessageCounter:
         return sum(self.tokens(SystemMessage(content=text)) for text in shown if text)
 
 
-_PARALLEL = 2
-"""What several calls sent as one cost beside their text and the one call. Fitted: 1 request."""
+_PARALLEL = 2  # what several calls sent as one cost beside their text and the one call. Fitted: 1 request.
 
 
 class ChatCounter(MessageCounter):

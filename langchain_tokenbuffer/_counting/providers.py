@@ -70,6 +70,8 @@ class Provider:
         return next((form for part, form in self.families if re.search(part, name.lower())), self.chat_format)
 
 
+_UNKNOWN = ChatFormat(parallel=False, typescript=False)
+"""Each call as a message of its own, tools as JSON: what rounds up."""
 _REASONING = ChatFormat(call=7, tools=85, merged=0, billed=-1, parallel=False, images=Tiles(75, 150))
 """Fitted on 8 requests of gpt-5 and gpt-5.4-mini with tools, 4 of them with calls, and 4 plain ones of o3-mini, gpt-5
 and gpt-5.6, residual 0. Whether a system message shares its place with the tools is not known, so nothing is taken
@@ -109,7 +111,7 @@ OPENAI = Provider(
 
 OPEN_MODELS = Provider(
     name="open models",
-    chat_format=ChatFormat(constant=5, per_message=4, parallel=False, typescript=False),
+    chat_format=replace(_UNKNOWN, constant=5, per_message=4),
     too_long="exceed_context_size_error|exceeds the available context size",  # llama.cpp's
     counted=r"n_prompt_tokens\W+(\d+)|request \((\d+) tokens\) exceeds",
     allowed=r"n_ctx\W+(\d+)|context size \((\d+) tokens",
@@ -127,16 +129,8 @@ PROVIDERS = (
         estimate=1.5,
         # Fitted on the same requests so that none is more than 15 % low: thinking takes about 29 tokens, binding tools
         # about 497, and 90 more where one must be called.
-        chat_format=ChatFormat(
-            constant=32,
-            call=12,
-            result=24,
-            tools=540,
-            merged=0,
-            response_format=140,
-            parallel=False,
-            typescript=False,
-            images=Area(2576, 4784),
+        chat_format=replace(
+            _UNKNOWN, constant=32, call=12, result=24, tools=540, merged=0, response_format=140, images=Area(2576, 4784)
         ),
         too_long="prompt is too long",
         counted=r"too long: (\d+) tokens",

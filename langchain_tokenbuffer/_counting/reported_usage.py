@@ -9,24 +9,25 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from langchain_core.messages import BaseMessage
 
+Estimate: TypeAlias = "Callable[[Sequence[BaseMessage]], int]"
+
 _ASSUMED_GROWTH = 64
 """Counted tokens that are taken to be billed as counted: a few tokens more or less in a short message are chance, and
 say little about the next one."""
+# How far a bill is from a count of the same request, and how many tokens a chat format may put around a message. What
+# is further off is of another request.
 _LEAST, _MOST = Fraction(1, 2), Fraction(2)
-"""How far a bill is from a count of the same request. What is further off is of another request."""
 _MOST_PER_MESSAGE = 16
-"""Tokens that a chat format may put around a message; what is further off is another request."""
 _HIDDEN_BY_CALL = 40
 """Tokens of a reply's output that a tool call does not show: Claude's take about 37 beside name and arguments."""
-_BETWEEN_WORDS = re.compile(r"[-.:@]")
-"""What stands between the words of a model's name."""
+_BETWEEN_WORDS = re.compile(r"[-.:@]")  # of a model's name
 
 
 class Report(NamedTuple):
@@ -155,11 +156,7 @@ def reports(messages: Sequence[BaseMessage], model: str | None) -> dict[int, Rep
 
 
 def anchored(
-    messages: Sequence[BaseMessage],
-    found: dict[int, Report],
-    estimate: Callable[[Sequence[BaseMessage]], int],
-    *,
-    borrowed_tokenizer: bool,
+    messages: Sequence[BaseMessage], found: dict[int, Report], estimate: Estimate, *, borrowed_tokenizer: bool
 ) -> int:
     """Return what a request costs: the last report, and an estimate of what came after it.
 
@@ -180,9 +177,7 @@ def anchored(
     return anchor.billed + _up(anchor.rate * later)
 
 
-def _around(
-    messages: Sequence[BaseMessage], found: dict[int, Report], estimate: Callable[[Sequence[BaseMessage]], int]
-) -> Fraction:
+def _around(messages: Sequence[BaseMessage], found: dict[int, Report], estimate: Estimate) -> Fraction:
     """Return what a message costs beside its estimate, in the mean between reports."""
     off = between = 0
     for before, after in pairwise(found):

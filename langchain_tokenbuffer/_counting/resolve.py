@@ -100,10 +100,8 @@ def message_counter_of(counter: object, exact: Exact) -> MessageCounter:
 def _of_callable(counter: Any) -> MessageCounter:
     name = _shown(counter)
     if not callable(counter) or isinstance(counter, (type, Runnable)):
-        msg = (
-            "token_counter must be a chat model or LLM, an encoding name, a tokenizer or a "
-            f"callable from a list of messages to an int; got {name}"
-        )
+        wanted = "a chat model or LLM, an encoding name, a tokenizer or a callable from a list of messages to an int"
+        msg = f"token_counter must be {wanted}; got {name}"
         raise TypeError(msg)
     called = getattr(counter, "__call__", None)  # noqa: B004  # an object whose __call__ is async
     if any(map(inspect.iscoroutinefunction, (inspect.unwrap(counter), called))):
@@ -128,8 +126,7 @@ def _of_encoding(name: str) -> MessageCounter:
     known = vocabularies.names()
     if name not in known:
         msg = f"token_counter {name!r} is not an encoding of tiktoken; known are {', '.join(known)}"
-        suggestion = providers.encoding_of(name)
-        if suggestion is not None:
+        if (suggestion := providers.encoding_of(name)) is not None:
             msg += f". The model of that name uses {suggestion!r}"
         raise ValueError(msg)
     return _chat(name, f"{name}, in OpenAI's chat format", providers.OPENAI.chat_format)

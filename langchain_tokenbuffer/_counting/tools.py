@@ -152,9 +152,7 @@ def as_format(response_format: Any) -> str | None:
     Takes a pydantic class or what `response_format` takes at OpenAI: a JSON schema, or that inside
     `{"type": "json_schema", "json_schema": ...}`. The schema is shown as compact JSON, without the names in `_UNSHOWN`.
     """
-    given = response_format
-    if not isinstance(given, dict):
-        given = as_schema(given).get("function", {})
+    given = response_format if isinstance(response_format, dict) else as_schema(response_format).get("function", {})
     if given.get("type") in ("json_object", "text"):
         return None
     inner = given.get("json_schema", given)
