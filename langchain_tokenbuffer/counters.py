@@ -72,8 +72,7 @@ class TokenCounter:
             msg = f"exact must be 'local' or 'remote', got {exact!r}"
             raise ValueError(msg)
         if isinstance(token_counter, TokenCounter):
-            exact = token_counter.exact
-            token_counter = token_counter.token_counter
+            exact, token_counter = token_counter.exact, token_counter.token_counter
         self.token_counter: CountedBy = token_counter
         self.exact: Exact = exact
         self._counter = message_counter_of(token_counter, exact)
@@ -115,14 +114,11 @@ class TokenCounter:
                 another model are ignored; without any the count is as without an anchor.
         """
         messages = as_messages(messages)
-        if anchor:
-            found = reports(messages, served_name(self.token_counter))
-            if found and not self.additive:
-                last = max(found)
-                return max(0, self(messages) + found[last].input - self(messages[:last]))
-            if found:
-                borrowed = self.borrowed_tokenizer
-                return max(0, anchored(messages, found, self._sum, borrowed_tokenizer=borrowed))
+        if anchor and (found := reports(messages, served_name(self.token_counter))):
+            if self.additive:
+                return max(0, anchored(messages, found, self._sum, borrowed_tokenizer=self.borrowed_tokenizer))
+            last = max(found)
+            return max(0, self(messages) + found[last].input - self(messages[:last]))
         return max(0, self(messages) + self._counter.overhead(tools, response_format, messages))
 
     def _sum(self, messages: Sequence[BaseMessage]) -> int:
@@ -164,13 +160,10 @@ class TokenCounter:
 
     def keys(self, messages: Sequence[BaseMessage]) -> list[int]:
         """Return one hash for each message, of all that its tokens depend on."""
-        key = self._counter.key
-        return [key(message) for message in messages]
+        return list(map(self._counter.key, messages))
 
     def tokens(self, messages: Sequence[BaseMessage], keys: Sequence[int] | None = None) -> list[int]:
-        """Return what each message adds to the count, in tokens.
-
-        Where the counter is not additive, what it costs alone.
+        """Return what each message adds to the count, in tokens; where it is not additive, what each costs alone.
 
         Args:
             messages: Each is counted at most once.
@@ -197,9 +190,7 @@ class TokenCounter:
 
     def __eq__(self, other: object) -> bool:
         """Tell whether both count the same way with the same thing."""
-        return (
-            isinstance(other, TokenCounter) and self.exact == other.exact and self.token_counter == other.token_counter
-        )
+        return isinstance(other, TokenCounter) and self.__getstate__() == other.__getstate__()
 
     __hash__ = None  # type: ignore[assignment]  # models are not hashable
 

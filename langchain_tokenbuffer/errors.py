@@ -54,6 +54,5 @@ class TokenBudgetError(TokenBufferError):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with the numbers: `Exception` alone would pass on only the message."""
-        made_of = self.made_of
-        rebuilt = partial(TokenBudgetError, tokens=self.tokens, max_tokens=self.max_tokens, made_of=made_of)
+        rebuilt = partial(TokenBudgetError, tokens=self.tokens, max_tokens=self.max_tokens, made_of=self.made_of)
         return rebuilt, (str(self),)

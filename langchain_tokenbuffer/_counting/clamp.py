@@ -6,6 +6,7 @@ their providers check them, or they would mean something else.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_tokenbuffer._counting.count_cache import Excerpt
@@ -53,9 +54,9 @@ def min_tokens(message: BaseMessage, counter: Counter) -> int:
     """Return the fewest tokens to which a message can be clamped; taken once, like its tokens."""
 
     def least() -> int:
-        full = _tokens(message, counter)
+        full = counter.tokens([message])[0]
         excerpts = _Texts(message, counter).excerpts(0, full)
-        return min(full, _tokens(_shortened(message, excerpts), counter))
+        return min(full, counter.tokens([_shortened(message, excerpts)])[0])
 
     key = hash((counter.keys([message])[0], "min_tokens"))
     return counter.count_cache.counted(key, least)
@@ -67,7 +68,7 @@ text may be longer than it, so only such are measured; the whole message is, in 
 
 
 def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[int, Excerpt]:
-    full = _tokens(message, counter)
+    full = counter.tokens([message])[0]
     if full <= tokens:
         return {}
     texts = _Texts(message, counter)
@@ -82,7 +83,7 @@ def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[int, 
         if not low < level < high:
             level = (low + high) // 2
         tried = _shortened(message, texts.excerpts(level, full - tokens))
-        if _tokens(tried, counter) <= tokens:
+        if counter.tokens([tried])[0] <= tokens:
             low, level = level, level + step
         else:
             high, level = level, level - step
@@ -110,10 +111,6 @@ def _joined(text: str, excerpt: Excerpt) -> str:
     return f"{head}\n{marker}\n{tail}" if head or tail else marker
 
 
-def _tokens(message: BaseMessage, counter: Counter) -> int:
-    return counter.tokens([message])[0]
-
-
 class _Texts:
     """The texts of one message that may be shortened, by block."""
 
@@ -122,21 +119,13 @@ class _Texts:
         self._texts = {
             index: text
             for index, block in enumerate([content] if isinstance(content, str) else content)
-            if (text := block if isinstance(block, str) else _text_of(block))
+            if (text := _text_of(block))
         }
         # One unit for all texts of a message: levels in tokens and in characters do not compare.
         self._tokenizer = counter.tokenizer if all(map(_is_whole, self._texts.values())) else None
+        self.in_tokens = self._tokenizer is not None  # lengths and levels; else they are characters
         self._lengths = {index: self._length(text) for index, text in self._texts.items()}
-
-    @property
-    def in_tokens(self) -> bool:
-        """Whether lengths and levels are in tokens; else they are in characters."""
-        return self._tokenizer is not None
-
-    @property
-    def longest(self) -> int:
-        """The length of the longest text; 0 if there is none."""
-        return max(self._lengths.values(), default=0)
+        self.longest = max(self._lengths.values(), default=0)
 
     def level(self, full: int, tokens: int) -> int:
         """Return about the level at which a message of `full` tokens costs `tokens`."""
@@ -181,16 +170,12 @@ class _Texts:
         """Return where the head ends and the tail begins if so much of a text is kept."""
         head, tail = (kept + 1) // 2, kept // 2
         if self._tokenizer is not None:
-            first = self._tokenizer.first(text, head) if head else []
-            last = self._tokenizer.last(text, tail) if tail else []
+            first = self._tokenizer.part(text, head, last=False) if head else []
+            last = self._tokenizer.part(text, tail, last=True) if tail else []
             decode = self._tokenizer.decode
             return len(decode(first)), len(text) - len(decode(last))
         tail = len(text) - tail
-        if 0 < head < len(text) and _is_pair(text, head):
-            head -= 1
-        if 0 < tail < len(text) and _is_pair(text, tail):
-            tail += 1
-        return head, tail
+        return head - _is_in_pair(text, head), tail + _is_in_pair(text, tail)
 
 
 def _marker(omitted: int) -> str:
@@ -198,6 +183,8 @@ def _marker(omitted: int) -> str:
 
 
 def _text_of(block: object) -> str:
+    if isinstance(block, str):
+        return block
     row = block_type(block)
     text = block.get(row.text_keys[0]) if isinstance(block, dict) and row.can_shorten else ""
     return text if isinstance(text, str) else ""
@@ -212,5 +199,9 @@ def _is_whole(text: str) -> bool:
     return True
 
 
-def _is_pair(text: str, at: int) -> bool:
-    return "\ud800" <= text[at - 1] <= "\udbff" and "\udc00" <= text[at] <= "\udfff"
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+def _is_in_pair(text: str, at: int) -> bool:
+    """Tell whether a cut would fall between the two halves of a surrogate pair."""
+    return _PAIR.fullmatch(text[max(0, at - 1) : at + 1]) is not None

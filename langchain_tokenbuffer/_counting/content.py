@@ -20,7 +20,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from langchain_tokenbuffer._counting.images import image_tokens
 from langchain_tokenbuffer._counting.tools import as_json
@@ -81,19 +81,17 @@ def _streamed_tokens(block: dict[str, Any], billing: Billing) -> int:
         return max(1, size // _BYTES_OF_VIDEO) if size else _VIDEO
     names = [value for value in _values(block) if isinstance(value, str) and len(value) < _SHORT]
     is_plain = any("wav" in name or "pcm" in name for name in names)
-    per_token = _BYTES_OF_WAV if is_plain else _BYTES_OF_AUDIO
-    return max(10, size // per_token)
+    return max(10, size // (_BYTES_OF_WAV if is_plain else _BYTES_OF_AUDIO))
 
 
 def _page_tokens(block: dict[str, Any], count: Callable[[str], int]) -> int:
     values = list(_values(block))
-    is_text = any(isinstance(value, str) and value.startswith(_TEXT_TYPES) for value in values)
-    if not is_text:
+    if not any(isinstance(value, str) and value.startswith(_TEXT_TYPES) for value in values):
         data = next((data for value in values if (data := _data_in(value)) is not None), b"")
         return _PAGE * max(len(_PDF_PAGE.findall(data)), -(-len(data) // _BYTES_OF_PAGE), 1)
     for value in values:
-        if (data := _data_in(value)) is not None:
-            return count(data.decode(errors="replace"))
+        if (encoded := _data_in(value)) is not None:
+            return count(encoded.decode(errors="replace"))
         if isinstance(value, str) and len(value) >= _SHORT:
             return count(value)  # a text given as it is
     return count(as_json(block))
@@ -115,20 +113,16 @@ def _values(block: dict[str, Any], depth: int = 0) -> Iterator[Any]:
 
 def _size(block: dict[str, Any]) -> int:
     """Return how many bytes of data a block carries."""
-    sizes = (
-        len(value) if isinstance(value, bytes) else len(value) * 3 // 4
-        for value in _values(block)
-        if isinstance(value, bytes) or (isinstance(value, str) and _ENCODED.match(value))
-    )
-    return max(sizes, default=0)
+    data = filter(_is_data, _values(block))
+    return max((len(each) if isinstance(each, bytes) else len(each) * 3 // 4 for each in data), default=0)
 
 
 def _data_in(value: object) -> bytes | None:
     """Return the data that a value is or encodes; `None` where it is neither."""
-    if not isinstance(value, str):
-        return value if isinstance(value, bytes) else None
-    if not _ENCODED.match(value):
+    if not _is_data(value):
         return None
+    if isinstance(value, bytes):
+        return value
     data = value.partition(",")[2] if value.startswith("data:") else value
     try:
         return base64.b64decode(data + "=" * (-len(data) % 4), validate=False)
@@ -140,11 +134,13 @@ _ENCODED = re.compile(r"data:[^,]{0,200},|[A-Za-z0-9+/=_\r\n-]{768}")
 """The beginning of an encoded file: no provider bills its letters."""
 
 
+def _is_data(value: object) -> TypeGuard[str | bytes]:
+    return isinstance(value, bytes) or (isinstance(value, str) and _ENCODED.match(value) is not None)
+
+
 def _without_data(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict) and depth < _MAX_DEPTH:
         return {key: _without_data(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list) and depth < _MAX_DEPTH:
         return [_without_data(item, depth + 1) for item in value]
-    if isinstance(value, str) and _ENCODED.match(value):
-        return ""
-    return "" if isinstance(value, bytes) else value
+    return "" if _is_data(value) else value

@@ -39,18 +39,13 @@ class Excerpt(NamedTuple):
 
 
 class CountCache:
-    """What one tokenizer has counted, by the key of what it was. Bounded, thread-safe.
-
-    Attributes:
-        counts: Key to tokens.
-        excerpts: Key and tokens of a clamped message to what stays of its texts, by block.
-        probed: Of a callable: whether it is additive, and its constant.
-    """
+    """What one tokenizer has counted, by the key of what it was. Bounded, thread-safe."""
 
     def __init__(self) -> None:
-        self.counts: dict[int, int] = {}
+        self.counts: dict[int, int] = {}  # key to tokens
+        # key and tokens of a clamped message to what stays of its texts, by block
         self.excerpts: dict[tuple[int, int], dict[int, Excerpt]] = {}
-        self.probed: tuple[bool, int] | None = None
+        self.probed: tuple[bool, int] | None = None  # of a callable: whether it is additive, and its constant
         self._lock = threading.Lock()
 
     def counted(self, key: int, count: Callable[[], int]) -> int:
@@ -105,10 +100,8 @@ def cache_of_callable(function: Any) -> CountCache:
     Only a method that its class has under that name: others may share a name and differ.
     """
     method = getattr(function, "__func__", None)
-    if method is not None:
-        owner, name = function.__self__, method.__name__
-        if getattr(type(owner), name, None) is method:
-            return cache_of(owner, name)
+    if method is not None and getattr(type(function.__self__), function.__name__, None) is method:
+        return cache_of(function.__self__, function.__name__)
     return cache_of(function)
 
 
@@ -148,10 +141,7 @@ def whole_key_of(message: BaseMessage) -> int:
 
 
 _PLAIN = frozenset({HumanMessage, SystemMessage})
-_COUNTED_FIELDS = (
-    *("content", "name", "role", "tool_call_id", "tool_calls", "invalid_tool_calls"),
-    "additional_kwargs",
-)
+_COUNTED_FIELDS = ("content", "name", "role", "tool_call_id", "tool_calls", "invalid_tool_calls", "additional_kwargs")
 _COUNTED_EXTRAS = frozenset({"name", "tool_calls", "function_call", "audio", "__openai_role__"})
 
 _unfrozen = itertools.count()

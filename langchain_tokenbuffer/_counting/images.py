@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import math
 import struct
 from dataclasses import dataclass
@@ -98,33 +99,24 @@ def image_tokens(block: dict[str, Any], images: Images) -> int:
 
 
 def _size_in(block: dict[str, Any]) -> Size:
-    for holder in (block, *map(block.get, block_type(block).data_keys)):
-        values = holder.values() if isinstance(holder, dict) else [holder]
-        for value in values:
-            if isinstance(value, bytes):
-                size = size_of(value[:_HEAD])
-            elif isinstance(value, str) and len(value) >= _SHORTEST:
-                size = size_of(_decoded(value))
-            else:
-                continue
-            if size is not None:
-                return size
-    return None
+    holders = (block, *map(block.get, block_type(block).data_keys))
+    values = (holder.values() if isinstance(holder, dict) else [holder] for holder in holders)
+    sizes = map(size_of, map(_head_of, itertools.chain.from_iterable(values)))
+    return next(filter(None, sizes), None)
 
 
 _HEAD = 192 * 1024
 _SHORTEST = 24
 
 
-def _decoded(text: str) -> bytes:
-    """Return the first bytes of base64 text, bare or as a data address; else nothing."""
-    if text.startswith("data:"):
-        start = text.find(",", 0, 256) + 1
-    elif text.startswith(("http:", "https:")):
+def _head_of(value: object) -> bytes:
+    """Return the first bytes of a file, also of one in base64, bare or as a data address; else nothing."""
+    if isinstance(value, bytes):
+        return value[:_HEAD]
+    if not isinstance(value, str) or len(value) < _SHORTEST or value.startswith(("http:", "https:")):
         return b""
-    else:
-        start = 0
-    head = text[start : start + _HEAD // 3 * 4]
+    start = value.find(",", 0, 256) + 1 if value.startswith("data:") else 0
+    head = value[start : start + _HEAD // 3 * 4]
     try:
         return base64.b64decode(head[: len(head) // 4 * 4], validate=False)
     except (binascii.Error, ValueError):

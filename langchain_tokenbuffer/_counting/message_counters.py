@@ -12,11 +12,11 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from langchain_tokenbuffer._counting.content import content_tokens
 from langchain_tokenbuffer._counting.count_cache import CountCache, frozen, key_of, whole_key_of
-from langchain_tokenbuffer._counting.providers import ChatFormat
 from langchain_tokenbuffer._counting.tokenizers import checked
 from langchain_tokenbuffer._counting.tools import as_format, as_json, as_parallel, as_schema, as_text, as_typescript
 
 if TYPE_CHECKING:
+    from langchain_tokenbuffer._counting.providers import ChatFormat
     from langchain_tokenbuffer._counting.tokenizers import CountText, TiktokenText
 
 CountMessages: TypeAlias = Callable[[list[BaseMessage]], int]
@@ -53,8 +53,7 @@ class MessageCounter:
         return sum(self.tokens(SystemMessage(content=text)) for text in shown if text)
 
 
-_PARALLEL = 2
-"""What several calls sent as one cost beside their text and the one call. Fitted: 1 request."""
+_PARALLEL = 2  # what several calls sent as one cost beside their text and the one call. Fitted: 1 request.
 
 
 class ChatCounter(MessageCounter):
@@ -65,22 +64,15 @@ class ChatCounter(MessageCounter):
     """
 
     def __init__(
-        self,
-        text: CountText,
-        cache: CountCache,
-        what: str,
-        chat_format: ChatFormat | None = None,
-        *,
-        exact: bool = True,
-        borrowed_tokenizer: bool = False,
+        self, text: CountText, cache: CountCache, what: str, form: ChatFormat, *, exact: bool, borrowed: bool = False
     ) -> None:
         super().__init__(cache, what)
         self._count = text
-        self._format = chat_format or ChatFormat()
+        self._format = form
         self.tokenizer = text.tokenizer
-        self.constant = self._format.constant
-        self.exact = exact and not borrowed_tokenizer
-        self.borrowed_tokenizer = borrowed_tokenizer
+        self.constant = form.constant
+        self.exact = exact
+        self.borrowed_tokenizer = borrowed
 
     def tokens(self, message: BaseMessage) -> int:
         count, chat_format = self._count, self._format
@@ -233,10 +225,8 @@ def _probe(count: Callable[[Messages], int]) -> tuple[bool, int]:
     try:
         alone = [count([message]) for message in _SAMPLES]
         constant = alone[0] + alone[1] - count(_SAMPLES[:2])
-        sizes = range(2, len(_SAMPLES) + 1)
-        additive = (
-            all(count(_SAMPLES[:n]) == sum(alone[:n]) - (n - 1) * constant for n in sizes) and min(alone) >= constant
-        )
+        sums = (sum(alone[:n]) - (n - 1) * constant == count(_SAMPLES[:n]) for n in range(2, len(_SAMPLES) + 1))
+        additive = all(sums) and min(alone) >= constant
     except (TypeError, AttributeError) as error:
         error.add_note("token_counter is called with a list of messages and returns an int.")
         raise

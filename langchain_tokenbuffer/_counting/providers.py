@@ -20,84 +20,58 @@ class ChatFormat:
     Published are `constant`, `per_message` and `per_name` (OpenAI cookbook), and `result` is what langchain-openai
     takes. The others are fitted on recorded requests, those of gpt-4o and gpt-4.1 here, those of reasoning models where
     their format is made; "residual" is bill less count.
-
-    Attributes:
-        constant: Once, for the reply's beginning.
-        per_message: For each message, beside role and content.
-        per_name: For a message's name, beside its text.
-        result: For a tool result's call id.
-        call: For a tool call beside its name, said twice, and its arguments. 11 calls in 8 requests, residual 0.
-        tools: For binding tools, beside what `as_typescript` shows. The cookbook's example, 14 validated cases and 19
-            requests, residual 0.
-        merged: What the tools cost less when the first message is a system message, which they share. Of these, the 20
-            with a system message.
-        billed: What is billed beside the constant; for reasoning models one less. 12 requests, residual 0.
-        response_format: For a response format beside what `as_format` shows. 2 requests, residual 0; without tools and
-            a system message it opens one, which rounds up.
-        parallel: Whether several calls of one message are sent as one. 1 request, residual -1. Else each is charged as
-            a message of its own, which rounds up.
-        typescript: Whether tools are shown as TypeScript, else as JSON.
-        images: What images cost.
     """
 
-    constant: int = 3
-    per_message: int = 3
-    per_name: int = 1
-    result: int = 3
-    call: int = 1
+    constant: int = 3  # once, for the reply's beginning
+    per_message: int = 3  # for each message, beside role and content
+    per_name: int = 1  # for a message's name, beside its text
+    result: int = 3  # for a tool result's call id
+    call: int = 1  # for a tool call beside its name, said twice, and its arguments. 11 calls in 8 requests, residual 0.
+    # For binding tools, beside what `as_typescript` shows. The cookbook's example, 14 validated cases and 19 requests,
+    # residual 0.
     tools: int = 3
+    # What tools cost less when a system message comes first, which they share. Of these, the 20 with a system message.
     merged: int = 4
-    billed: int = 0
+    billed: int = 0  # beside the constant; for reasoning models one less. 12 requests, residual 0.
+    # For a response format beside what `as_format` shows. 2 requests, residual 0; without tools and a system message it
+    # opens one, which rounds up.
     response_format: int = 1
+    # Whether several calls of one message are sent as one. 1 request, residual -1. Else each is charged as a message of
+    # its own, which rounds up.
     parallel: bool = True
-    typescript: bool = True
+    typescript: bool = True  # whether tools are shown as TypeScript, else as JSON
     images: Images = _TILES
 
 
 @dataclass(frozen=True)
 class Provider:
-    """What is known of one provider.
-
-    Attributes:
-        name: What it is called here.
-        pattern: What the modules of its models' classes, or its models' names, contain in lower case; `None` if neither
-            tells.
-        remote_package: How the packages begin in which a model's own counting asks the provider.
-        encodings: Patterns of model names, each with its encoding of tiktoken; the first match wins. Other models have
-            no local tokenizer and are estimated.
-        estimate: The tokens of its other models, as a multiple of `cl100k_base`'s.
-        chat_format: What its chat format costs beside texts.
-        families: Patterns of model names, each with its own chat format; the first match wins.
-        too_long: What its error contains, in any case, when a request is too long.
-        counted: What stands in it around the tokens that were counted.
-        allowed: What stands in it around the tokens that are allowed.
-        cache_prices: What a token costs that the prompt cache serves, and one that goes into it, as shares of the
-            input's price.
-        profile: The package and class that know how many tokens its models take.
-        binds_thinking: Whether thinking is only valid behind the very messages it was thought behind, so that it has to
-            leave when they do.
-    """
+    """What is known of one provider."""
 
     name: str
-    pattern: str | None = None
-    remote_package: str | None = None
+    pattern: str | None = None  # in its models' names or their classes' modules, lower case; `None` if neither tells
+    remote_package: str | None = None  # how the packages begin in which a model's own counting asks the provider
+    # Patterns of model names, each with its encoding of tiktoken or its own chat format; the first match wins. Models
+    # without an encoding have no local tokenizer and are estimated.
     encodings: tuple[tuple[str, str], ...] = ()
-    estimate: float = 1.5
-    chat_format: ChatFormat = ChatFormat()
     families: tuple[tuple[str, ChatFormat], ...] = ()
-    too_long: str | None = None
-    counted: str | None = None
-    allowed: str | None = None
+    estimate: float = 1.5  # the tokens of its other models, as a multiple of `cl100k_base`'s
+    chat_format: ChatFormat = ChatFormat()
+    too_long: str | None = None  # what its error contains, in any case, when a request is too long
+    counted: str | None = None  # what stands in it around the tokens that were counted
+    allowed: str | None = None  # ... and that are allowed
+    # What a token costs that the prompt cache serves, and one that goes into it, as shares of the input's price.
     cache_prices: tuple[float, float] | None = None
-    profile: tuple[str, str] | None = None
+    profile: tuple[str, str] | None = None  # the package and class that know how many tokens its models take
+    # Whether thinking is only valid behind the very messages it was thought behind, so that it leaves when they do.
     binds_thinking: bool = False
 
     def format_of(self, name: str) -> ChatFormat:
         """Return the chat format of one of its models."""
-        found = (form for part, form in self.families if re.search(part, name.lower()))
-        return next(found, self.chat_format)
+        return next((form for part, form in self.families if re.search(part, name.lower())), self.chat_format)
 
 
+_UNKNOWN = ChatFormat(parallel=False, typescript=False)
+"""Each call as a message of its own, tools as JSON: what rounds up."""
 _REASONING = ChatFormat(call=7, tools=85, merged=0, billed=-1, parallel=False, images=Tiles(75, 150))
 """Fitted on 8 requests of gpt-5 and gpt-5.4-mini with tools, 4 of them with calls, and 4 plain ones of o3-mini, gpt-5
 and gpt-5.6, residual 0. Whether a system message shares its place with the tools is not known, so nothing is taken
@@ -137,7 +111,7 @@ OPENAI = Provider(
 
 OPEN_MODELS = Provider(
     name="open models",
-    chat_format=ChatFormat(constant=5, per_message=4, parallel=False, typescript=False),
+    chat_format=replace(_UNKNOWN, constant=5, per_message=4),
     too_long="exceed_context_size_error|exceeds the available context size",  # llama.cpp's
     counted=r"n_prompt_tokens\W+(\d+)|request \((\d+) tokens\) exceeds",
     allowed=r"n_ctx\W+(\d+)|context size \((\d+) tokens",
@@ -155,16 +129,8 @@ PROVIDERS = (
         estimate=1.5,
         # Fitted on the same requests so that none is more than 15 % low: thinking takes about 29 tokens, binding tools
         # about 497, and 90 more where one must be called.
-        chat_format=ChatFormat(
-            constant=32,
-            call=12,
-            result=24,
-            tools=540,
-            merged=0,
-            response_format=140,
-            parallel=False,
-            typescript=False,
-            images=Area(2576, 4784),
+        chat_format=replace(
+            _UNKNOWN, constant=32, call=12, result=24, tools=540, merged=0, response_format=140, images=Area(2576, 4784)
         ),
         too_long="prompt is too long",
         counted=r"too long: (\d+) tokens",
@@ -182,24 +148,16 @@ PROVIDERS = (
         counted=r"token count \((\d+)\)",
         allowed=r"tokens allowed \((\d+)",
     ),
-    Provider(
-        name="bedrock", pattern=r"langchain_aws", remote_package="langchain_aws", too_long="input is too long for"
-    ),
-    Provider(name="cohere", pattern=r"langchain_cohere", remote_package="langchain_cohere"),
+    Provider(name="bedrock", pattern="langchain_aws", remote_package="langchain_aws", too_long="input is too long for"),
+    Provider(name="cohere", pattern="langchain_cohere", remote_package="langchain_cohere"),
     OPENAI,
     OPEN_MODELS,
 )
 REMOTE_PACKAGES = tuple(row.remote_package for row in PROVIDERS if row.remote_package)
+_ENCODINGS = tuple(pair for row in PROVIDERS for pair in row.encodings)
 
-
-_NAMES = (  # fields of a model, first what says most about how it counts
-    "tiktoken_model_name",
-    "base_model_id",
-    "model_name",
-    "deployment_name",
-    "model",
-    "model_id",
-)
+# Fields of a model, first what says most about how it counts.
+_NAMES = ("tiktoken_model_name", "base_model_id", "model_name", "deployment_name", "model", "model_id")
 
 
 def names_of(model: object) -> dict[str, str]:
@@ -214,30 +172,25 @@ def modules_of(model: object) -> list[str]:
 
 
 def provider_of(model: object) -> Provider:
-    """Return the provider of a model's name, or of a model, which must be unwrapped.
-
-    The name of its class tells where nothing else names the model.
-    """
+    """Return the provider of a model's name, or of a model, which must be unwrapped."""
     if isinstance(model, str):
         return provider_named(model)
-    names = names_of(model).values() or [type(model).__name__]
+    names = names_of(model).values() or [type(model).__name__]  # its class's where nothing else names it
     return provider_named(*modules_of(model), *names)
 
 
 def provider_named(*names: str) -> Provider:
     """Return the first provider that names or modules show; else OpenAI."""
     text = " ".join(names).lower()
-    known = (row for row in PROVIDERS if row.pattern and re.search(row.pattern, text))
-    return next(known, OPENAI)
+    return next((row for row in PROVIDERS if row.pattern and re.search(row.pattern, text)), OPENAI)
 
 
 def encoding_of(name: str) -> str | None:
     """Return the encoding of a model's name: dated, fine-tuned, prefixed or in upper case."""
     name = name.lower()
-    for row in PROVIDERS:
-        for pattern, encoding in row.encodings:
-            if re.search(pattern, name):
-                return encoding
+    for pattern, encoding in _ENCODINGS:
+        if re.search(pattern, name):
+            return encoding
     from tiktoken.model import encoding_name_for_model  # noqa: PLC0415  # see vocabularies
 
     for bare in (name, name.rpartition("/")[2].removeprefix("ft:")):

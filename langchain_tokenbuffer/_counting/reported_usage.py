@@ -9,24 +9,25 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from langchain_core.messages import BaseMessage
 
+Estimate: TypeAlias = "Callable[[Sequence[BaseMessage]], int]"
+
 _ASSUMED_GROWTH = 64
 """Counted tokens that are taken to be billed as counted: a few tokens more or less in a short message are chance, and
 say little about the next one."""
+# How far a bill is from a count of the same request, and how many tokens a chat format may put around a message. What
+# is further off is of another request.
 _LEAST, _MOST = Fraction(1, 2), Fraction(2)
-"""How far a bill is from a count of the same request. What is further off is of another request."""
 _MOST_PER_MESSAGE = 16
-"""Tokens that a chat format may put around a message; what is further off is another request."""
 _HIDDEN_BY_CALL = 40
 """Tokens of a reply's output that a tool call does not show: Claude's take about 37 beside name and arguments."""
-_BETWEEN_WORDS = re.compile(r"[-.:@]")
-"""What stands between the words of a model's name."""
+_BETWEEN_WORDS = re.compile(r"[-.:@]")  # of a model's name
 
 
 class Report(NamedTuple):
@@ -38,23 +39,14 @@ class Report(NamedTuple):
 
 
 class Anchor(NamedTuple):
-    """A point where what was counted and what was billed are both known, in tokens.
+    """A point where what was counted and what was billed are both known, in tokens."""
 
-    Attributes:
-        counted: What the messages of the window were counted to, the reply included.
-        billed: What the request with them costs, the reply included.
-        growth_counted: By how much requests grew from one to the next, as counted, ...
-        growth_billed: ... and as billed. 0 until there are two reports.
-        previous_counted: What the last reply's request was counted to, ...
-        previous_billed: ... and what was billed for it; 0 once messages have left since.
-    """
-
-    counted: int
-    billed: int
-    growth_counted: int = 0
-    growth_billed: int = 0
-    previous_counted: int = 0
-    previous_billed: int = 0
+    counted: int  # what the messages of the window were counted to, the reply included
+    billed: int  # what the request with them costs, the reply included
+    growth_counted: int = 0  # by how much requests grew from one to the next, as counted,
+    growth_billed: int = 0  # ... and as billed. 0 until there are two reports.
+    previous_counted: int = 0  # what the last reply's request was counted to,
+    previous_billed: int = 0  # ... and what was billed for it; 0 once messages have left since.
 
     def moved(self, report: Report, window: int, reply: int) -> Anchor:
         """Return the anchor a report makes, by the counts of what it answers and of the reply."""
@@ -120,20 +112,13 @@ def is_plausible(report: Report, counted: int) -> bool:
     return _LEAST * counted <= report.input <= _MOST * counted
 
 
-def report_of(message: BaseMessage) -> Report | None:
-    """Return what a message reports. Hot: asked of every message at every model call."""
-    usage: Any = message.__dict__.get("usage_metadata")
-    if not isinstance(usage, dict):
-        return None
-    calls_tools = bool(getattr(message, "tool_calls", None))
-    billed, written = usage.get("input_tokens"), usage.get("output_tokens")
-    return Report(_whole(billed), _whole(written), calls_tools)
-
-
 def report_by(model: str | None, message: BaseMessage) -> Report | None:
-    """Return what a message reports, if it is this model's."""
-    report = report_of(message)
-    return report if report is not None and is_by(message, model) else None
+    """Return what a message reports, if it is this model's. Hot: asked of every message at every model call."""
+    usage: Any = message.__dict__.get("usage_metadata")
+    if not isinstance(usage, dict) or not is_by(message, model):
+        return None
+    billed, written = usage.get("input_tokens"), usage.get("output_tokens")
+    return Report(_whole(billed), _whole(written), bool(getattr(message, "tool_calls", None)))
 
 
 def _whole(tokens: object) -> int:
@@ -171,11 +156,7 @@ def reports(messages: Sequence[BaseMessage], model: str | None) -> dict[int, Rep
 
 
 def anchored(
-    messages: Sequence[BaseMessage],
-    found: dict[int, Report],
-    estimate: Callable[[Sequence[BaseMessage]], int],
-    *,
-    borrowed_tokenizer: bool,
+    messages: Sequence[BaseMessage], found: dict[int, Report], estimate: Estimate, *, borrowed_tokenizer: bool
 ) -> int:
     """Return what a request costs: the last report, and an estimate of what came after it.
 
@@ -183,10 +164,9 @@ def anchored(
     reports show: from the second one on the count is exact where that is the same for every message.
     """
     if not borrowed_tokenizer:
-        last = max(found)
-        behind = messages[last:]
+        behind = messages[max(found) :]
         off = len(behind) * _around(messages, found, estimate)
-        return found[last].input + estimate(behind) + round(off)
+        return found[max(found)].input + estimate(behind) + round(off)
     anchor = NO_ANCHOR
     ends = [*found, len(messages)]
     counted, later = estimate(messages[: ends[0]]), 0
@@ -197,9 +177,7 @@ def anchored(
     return anchor.billed + _up(anchor.rate * later)
 
 
-def _around(
-    messages: Sequence[BaseMessage], found: dict[int, Report], estimate: Callable[[Sequence[BaseMessage]], int]
-) -> Fraction:
+def _around(messages: Sequence[BaseMessage], found: dict[int, Report], estimate: Estimate) -> Fraction:
     """Return what a message costs beside its estimate, in the mean between reports."""
     off = between = 0
     for before, after in pairwise(found):

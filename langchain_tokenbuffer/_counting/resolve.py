@@ -21,18 +21,14 @@ from langchain_core.runnables.configurable import DynamicRunnable
 from langchain_tokenbuffer import vocabularies
 from langchain_tokenbuffer._counting import providers
 from langchain_tokenbuffer._counting.count_cache import cache_named, cache_of, cache_of_callable
-from langchain_tokenbuffer._counting.message_counters import (
-    CallableCounter,
-    ChatCounter,
-    MessageCounter,
-    RemoteCounter,
-    TextCounter,
-)
+from langchain_tokenbuffer._counting.message_counters import CallableCounter, ChatCounter, RemoteCounter, TextCounter
 from langchain_tokenbuffer._counting.tokenizers import EncoderText, FunctionText, ScaledText, TiktokenText
 from langchain_tokenbuffer.errors import TokenBufferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from langchain_tokenbuffer._counting.message_counters import MessageCounter
 
 Exact: TypeAlias = Literal["local", "remote"]
 
@@ -45,9 +41,6 @@ class ModelName:
     """A model of which only the name is known: nothing to ask, and no key."""
 
     name: str
-
-
-# --- what a model is and is called ----------------------------------------------------------------
 
 
 def fallback_models(model: object) -> list[object]:
@@ -88,16 +81,8 @@ def served_name(model: object) -> str | None:
     return names.get("model_name") or names.get("model") or names.get("model_id")
 
 
-# --- what counts ----------------------------------------------------------------------------------
-
-
 def message_counter_of(counter: object, exact: Exact) -> MessageCounter:
-    """Return what counts messages for whatever `TokenCounter` takes.
-
-    Raises:
-        TypeError: If it is nothing that counts.
-        ValueError: If it is the name of no encoding, or the path of no tokenizer.
-    """
+    """Return what counts messages for whatever `TokenCounter` takes; an error that names it if that is nothing."""
     counter = unwrapped(counter)
     if isinstance(counter, os.PathLike) or (isinstance(counter, str) and counter.endswith(".json")):
         counter = _encoder_in(Path(counter))
@@ -115,14 +100,11 @@ def message_counter_of(counter: object, exact: Exact) -> MessageCounter:
 def _of_callable(counter: Any) -> MessageCounter:
     name = _shown(counter)
     if not callable(counter) or isinstance(counter, (type, Runnable)):
-        msg = (
-            "token_counter must be a chat model or LLM, an encoding name, a tokenizer or a "
-            f"callable from a list of messages to an int; got {name}"
-        )
+        wanted = "a chat model or LLM, an encoding name, a tokenizer or a callable from a list of messages to an int"
+        msg = f"token_counter must be {wanted}; got {name}"
         raise TypeError(msg)
-    if inspect.iscoroutinefunction(inspect.unwrap(counter)) or inspect.iscoroutinefunction(
-        getattr(counter, "__call__", None)  # noqa: B004  # an object whose __call__ is async
-    ):
+    called = getattr(counter, "__call__", None)  # noqa: B004  # an object whose __call__ is async
+    if any(map(inspect.iscoroutinefunction, (inspect.unwrap(counter), called))):
         msg = f"token_counter must return an int; {name} is a coroutine function"
         raise TypeError(msg)
     return CallableCounter(counter, cache_of_callable(counter), name)
@@ -144,8 +126,7 @@ def _of_encoding(name: str) -> MessageCounter:
     known = vocabularies.names()
     if name not in known:
         msg = f"token_counter {name!r} is not an encoding of tiktoken; known are {', '.join(known)}"
-        suggestion = providers.encoding_of(name)
-        if suggestion is not None:
+        if (suggestion := providers.encoding_of(name)) is not None:
             msg += f". The model of that name uses {suggestion!r}"
         raise ValueError(msg)
     return _chat(name, f"{name}, in OpenAI's chat format", providers.OPENAI.chat_format)
@@ -178,8 +159,7 @@ def _loaded_encoder(path: str, *_: int) -> object:
 def _of_encoder(encoder: Any) -> MessageCounter:
     """A tokenizer object, in its chat template's format where it has one."""
     text = EncoderText(encoder)
-    chat_format = _measured(encoder, text) if getattr(encoder, "chat_template", None) else None
-    whose = "its chat template"
+    chat_format, whose = _measured(encoder, text), "its chat template"
     if chat_format is None:
         is_openais = hasattr(encoder, "encode_ordinary")
         chat_format = (providers.OPENAI if is_openais else providers.OPEN_MODELS).chat_format
@@ -193,6 +173,8 @@ def _measured(encoder: Any, text: EncoderText) -> providers.ChatFormat | None:
 
     Templates differ between roles; the dearer of a question and a reply stands for every message.
     """
+    if not getattr(encoder, "chat_template", None):
+        return None
     talk = [{"role": role, "content": "x"} for role in ("user", "assistant", "user")]
     try:
         sizes = [
@@ -209,8 +191,7 @@ def _measured(encoder: Any, text: EncoderText) -> providers.ChatFormat | None:
 
 def _chat(encoding: str, what: str, chat_format: providers.ChatFormat, *, borrowed: bool = False) -> MessageCounter:
     cache = cache_named("chat", encoding, chat_format)
-    text = TiktokenText(encoding)
-    return ChatCounter(text, cache, what, chat_format, borrowed_tokenizer=borrowed)
+    return ChatCounter(TiktokenText(encoding), cache, what, chat_format, exact=not borrowed, borrowed=borrowed)
 
 
 def _estimated(shown: str, provider: providers.Provider) -> MessageCounter:
@@ -218,7 +199,7 @@ def _estimated(shown: str, provider: providers.Provider) -> MessageCounter:
     text = ScaledText(TiktokenText(vocabularies.FALLBACK), provider.estimate)
     what = f"{shown}: estimated as {provider.estimate} x {vocabularies.FALLBACK}"
     cache = cache_named("estimate", provider.estimate, provider.chat_format)
-    return ChatCounter(text, cache, what, provider.chat_format, borrowed_tokenizer=True)
+    return ChatCounter(text, cache, what, provider.chat_format, exact=False, borrowed=True)
 
 
 def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> MessageCounter:
@@ -259,7 +240,7 @@ def _custom(model: object, ids: Callable[[str], list[int]], *, as_chat: bool) ->
     what = f"custom_get_token_ids of {type(model).__name__}"
     text = FunctionText(lambda text: len(ids(text)), what)
     if as_chat:
-        return ChatCounter(text, cache_of(ids, "chat"), what)
+        return ChatCounter(text, cache_of(ids, "chat"), what, providers.OPENAI.chat_format, exact=True)
     return TextCounter(text, cache_of(ids, "text"), what)
 
 

@@ -57,35 +57,21 @@ class TiktokenText:
         """Return the text of tokens; nothing for a character that is cut in two."""
         return vocabularies.load(self._name).decode_bytes(ids).decode(errors="ignore")
 
-    def first(self, text: str, n: int) -> list[int]:
-        """Return the first `n` tokens, at least one; a long text is not tokenized to its end."""
+    def part(self, text: str, n: int, *, last: bool) -> list[int]:
+        """Return the first or the last `n` tokens, at least one; a long text is not tokenized whole."""
+        kept = slice(-n, None) if last else slice(n)
         letters = n * _LETTERS
-        while letters < len(text) and (place := _END_OF_TOKEN.search(text, letters)):
-            ids = self.encode(text[: place.start()])
+        while letters < len(text) and (place := _END_OF_TOKEN.search(text, len(text) - letters if last else letters)):
+            ids = self.encode(text[place.start() :] if last else text[: place.start()])
             if len(ids) >= n:
-                return ids[:n]
+                return ids[kept]
             letters *= 2
-        return self.encode(text)[:n]
-
-    def last(self, text: str, n: int) -> list[int]:
-        """Return the last `n` tokens, at least one; a long text is not tokenized from the start."""
-        letters = n * _LETTERS
-        while letters < len(text) and (place := _END_OF_TOKEN.search(text, len(text) - letters)):
-            ids = self.encode(text[place.start() :])
-            if len(ids) >= n:
-                return ids[-n:]
-            letters *= 2
-        return self.encode(text)[-n:]
+        return self.encode(text)[kept]
 
     def __call__(self, text: str) -> int:
         if len(text) < _REMEMBERED_FROM:
             return len(self.encode(text)) if text else 0
-        return self._counted.counted(hash(text), lambda: self._count(text))
-
-    def _count(self, text: str) -> int:
-        if len(text) > _LONG:
-            return _bounded(text, lambda piece: len(self.encode(piece)))
-        return len(self.encode(text))
+        return self._counted.counted(hash(text), lambda: _bounded(text, lambda piece: len(self.encode(piece))))
 
 
 class ScaledText:
@@ -115,7 +101,7 @@ class EncoderText:
         if not text:
             return 0
         whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return max(1, _bounded(whole, self._length) if len(text) > _LONG else self._length(whole))
+        return max(1, _bounded(whole, self._length))
 
     def _length(self, text: str) -> int:
         encode = getattr(self._encoder, "encode_ordinary", None)  # tiktoken's
@@ -161,12 +147,7 @@ class FunctionText:
 
 
 def checked(count: Any, what: str) -> int:
-    """Return a count that is one.
-
-    Raises:
-        TypeError: If it is not an int, naming what returned it.
-        ValueError: If it is negative.
-    """
+    """Return a count that is one; an error that names what returned it if it is no int, or negative."""
     if isinstance(count, bool) or not hasattr(count, "__index__"):
         if inspect.iscoroutine(count):
             count.close()
@@ -204,12 +185,14 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _bounded(text: str, count: Callable[[str], int]) -> int:
-    """Count a long text, in at most a second or two.
+    """Count a text, a long one in at most a second or two.
 
     Ten megabytes of prose are 2.3 million tokens and counted exactly. What no context window could hold any more, past
     `_MAX_COUNTED` tokens or characters in runs, counts a token for each byte: the most that any byte-level encoding can
     make of it.
     """
+    if len(text) <= _LONG:
+        return count(text)
     text = _SURROGATE.sub("\ufffd", text)  # else each piece would be encoded twice
     work = total = taken = 0
     for piece, is_run in _pieces(text):

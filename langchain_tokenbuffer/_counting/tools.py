@@ -51,23 +51,15 @@ def as_schema(tool: Any) -> dict[str, Any]:
 
 
 def as_typescript(schemas: Sequence[dict[str, Any]]) -> str:
-    """Return what the model sees of its tools.
-
-    Tools that are no functions, such as a provider's own, are shown as JSON, which rounds up.
-    """
-    functions = [schema.get("function") for schema in schemas]
-    shown = [
-        _function(function) if isinstance(function, dict) else as_json(schema)
-        for schema, function in zip(schemas, functions, strict=True)
-    ]
-    return (
-        "# Tools\n\n## functions\n\nnamespace functions {\n\n"
-        + "".join(f"{text}\n\n" for text in shown)
-        + "} // namespace functions"
-    )
+    """Return what the model sees of its tools."""
+    types = "".join(f"{_function(schema)}\n\n" for schema in schemas)
+    return f"# Tools\n\n## functions\n\nnamespace functions {{\n\n{types}}} // namespace functions"
 
 
-def _function(function: dict[str, Any]) -> str:
+def _function(schema: dict[str, Any]) -> str:
+    function = schema.get("function")
+    if not isinstance(function, dict):  # a provider's own tool: as JSON, which rounds up
+        return as_json(schema)
     parameters = function.get("parameters")
     if not isinstance(parameters, dict):
         parameters = {}
@@ -160,9 +152,7 @@ def as_format(response_format: Any) -> str | None:
     Takes a pydantic class or what `response_format` takes at OpenAI: a JSON schema, or that inside
     `{"type": "json_schema", "json_schema": ...}`. The schema is shown as compact JSON, without the names in `_UNSHOWN`.
     """
-    given = response_format
-    if not isinstance(given, dict):
-        given = as_schema(given).get("function", {})
+    given = response_format if isinstance(response_format, dict) else as_schema(response_format).get("function", {})
     if given.get("type") in ("json_object", "text"):
         return None
     inner = given.get("json_schema", given)

@@ -14,27 +14,18 @@ Billing: TypeAlias = Literal["text", "image", "audio", "video", "pages", "listed
 
 @dataclass(frozen=True, slots=True)
 class BlockType:
-    """What is known of one type of block.
+    """What is known of one type of block."""
 
-    Attributes:
-        role: What the block is to a conversation.
-        billing: How it is billed: as its texts; by its provider's formula for an image; by the bytes of its audio or
-            video; by its pages, or the text a file holds; `"listed"`: not at all where the message lists the same call
-            as a tool call, else as JSON; as its JSON text without data.
-        id_key: The key of the id that pairs a call with its result.
-        text_keys: The keys under which texts stand, or lists of blocks.
-        data_keys: The keys under which data or its address stands, where it is not in the block itself.
-        can_shorten: Whether clamping may shorten its first text.
-        needs_text: Whether some providers refuse the block when its first text is blank.
-    """
-
-    role: Role
+    role: Role  # what the block is to a conversation
+    # How it is billed: as its texts; by its provider's formula for an image; by the bytes of its audio or video; by its
+    # pages, or the text a file holds; `"listed"`: not at all where the message lists the same call as a tool call, else
+    # as JSON; as its JSON text without data.
     billing: Billing = "json"
-    id_key: str | None = None
-    text_keys: tuple[str, ...] = ("content",)
-    data_keys: tuple[str, ...] = ()
-    can_shorten: bool = False
-    needs_text: bool = False
+    id_key: str | None = None  # the key of the id that pairs a call with its result
+    text_keys: tuple[str, ...] = ("content",)  # under which texts stand, or lists of blocks
+    data_keys: tuple[str, ...] = ()  # under which data or its address stands, where it is not in the block itself
+    can_shorten: bool = False  # whether clamping may shorten its first text
+    needs_text: bool = False  # whether some providers refuse the block when its first text is blank
 
 
 OPAQUE = BlockType("opaque")

@@ -160,8 +160,8 @@ def test_the_first_and_last_tokens_are_those_of_the_whole_text(parts: list[str],
     tokenizer = O200K.tokenizer
     assert tokenizer is not None
     ids = tokenizer.encode(text)
-    assert tokenizer.first(text, n) == ids[:n]
-    assert tokenizer.last(text, n) == ids[-n:]
+    assert tokenizer.part(text, n, last=False) == ids[:n]
+    assert tokenizer.part(text, n, last=True) == ids[-n:]
 
 
 # --- roles and names ----------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class Exact:
 
     def __init__(self) -> None:
         text = _PlainText()
-        self._pricing = ChatCounter(text, _NoCache(), ENCODING, OPENAI.chat_format)
+        self._pricing = ChatCounter(text, _NoCache(), ENCODING, OPENAI.chat_format, exact=True)
         self.encode = text.encode
 
     def messages(self, messages: Any) -> int:
