@@ -23,7 +23,7 @@ from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._counting.providers import PROVIDERS, provider_named
 from langchain_tokenbuffer._replay.advice import SPEND, TRIM_TOS, advise
@@ -99,44 +99,34 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="langchain-tokenbuffer", description="Keep a LangChain conversation within a token budget."
     )
-    parser.add_argument(
-        "--version", action="version", version=f"langchain-tokenbuffer {version('langchain-tokenbuffer')}"
-    )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    replay = commands.add_parser(
+    this = f"langchain-tokenbuffer {version('langchain-tokenbuffer')}"
+    parser.add_argument("--version", action="version", version=this)
+    replay = parser.add_subparsers(title="commands", required=True, metavar="COMMAND").add_parser(
         "replay",
         help="a transcript through a budget: what is sent, what leaves, what it costs",
-        description=(
-            "Replay a transcript through a token budget, call by call, offline. Without "
-            "--max-tokens many budgets are tried and one is recommended."
-        ),
-        epilog=(
-            f"FILE holds {EXPECTED}; also the SQLite file of LangGraph's checkpoints. "
-            "Exit codes: 0 fine; 1 some call could not be kept within the budget; 2 wrong "
-            "usage, or a file that cannot be read. The keys of --json are described in "
-            "`pydoc langchain_tokenbuffer.replay`."
-        ),
+        description="Replay a transcript through a token budget, call by call, offline. Without --max-tokens many "
+        "budgets are tried and one is recommended.",
+        epilog=f"FILE holds {EXPECTED}; also the SQLite file of LangGraph's checkpoints. Exit codes: 0 fine; 1 some "
+        "call could not be kept within the budget; 2 wrong usage, or a file that cannot be read. The keys of --json "
+        "are described in `pydoc langchain_tokenbuffer.replay`.",
     )
     _add_settings(replay.add_argument)
-    prices = replay.add_argument_group("prices of input tokens, as ratios or per million tokens")
-    _add_prices(prices.add_argument)
+    _add_prices(replay.add_argument_group("prices of input tokens, as ratios or per million tokens").add_argument)
     return parser
 
 
 def _add_settings(add: Callable[..., object]) -> None:
-    number, share = {"type": _TOKENS, "metavar": "N"}, {"type": _SHARE, "metavar": "SHARE"}
     model = "a model, an encoding such as o200k_base, or a tokenizer.json (default: gpt-4o)"
-    budget = "the budget of a request; without it, try many and recommend one"
     low = f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)"
     spend = "recommend what costs at most this share of never trimming (default: %(default)s)"
     context = "how many tokens the model takes (default: what its installed package says)"
     add("file", metavar="FILE", help="the transcript; - reads standard input")
     add("--model", default="gpt-4o", metavar="NAME", help=model)
-    add("--max-tokens", **number, help=budget)
-    add("--trim-to", **share, help=low)
+    add("--max-tokens", **_TOKENS, help="the budget of a request; without it, try many and recommend one")
+    add("--trim-to", **_SHARE, help=low)
     add("--sweep", action="store_true", help="try many budgets also beside --max-tokens")
-    add("--spend", **share, default=SPEND, help=spend)
-    add("--context", **number, help=context)
+    add("--spend", **_SHARE, default=SPEND, help=spend)
+    add("--context", **_TOKENS, help=context)
     add("--conversation", metavar="NAME", help="only this one of the file, by name or number")
     add("--plot", type=_picture, metavar="OUT", help="draw the window to OUT.png or OUT.html")
     add("--all", action="store_true", help="show calls before which nothing happened, too")
@@ -145,19 +135,18 @@ def _add_settings(add: Callable[..., object]) -> None:
 
 def _add_prices(add: Callable[..., object]) -> None:
     presets = (
-        "cached and written tokens as shares of the input price: openai 0.1 and 1, "
-        "anthropic 0.1 and 1.25 (default: anthropic for Claude models, else openai)"
+        "cached and written tokens as shares of the input price: openai 0.1 and 1, anthropic 0.1 and 1.25 "
+        "(default: anthropic for Claude models, else openai)"
     )
-    floor = "tokens from which on a prefix is cached (default: 1024)"
     add("--prices", choices=sorted(_CACHE_PRICES), help=presets)
-    add("--price-input", type=_PRICE, metavar="P", help="money per million tokens")
-    add("--price-cached", type=_PRICE, metavar="P", help="one the cache serves")
-    add("--price-write", type=_PRICE, metavar="P", help="one that goes into it")
-    add("--cache-floor", type=_FLOOR, default=Prices.floor, metavar="N", help=floor)
+    add("--price-input", **_PRICE, help="money per million tokens")
+    add("--price-cached", **_PRICE, help="one the cache serves")
+    add("--price-write", **_PRICE, help="one that goes into it")
+    add("--cache-floor", **_FLOOR, default=Prices.floor, help="tokens from which on a prefix is cached (default: 1024)")
 
 
-def _number(kind: type[int | float], what: str, is_right: Callable[[float], bool]) -> Callable[[str], float]:
-    """Return a reader of arguments that says what is accepted."""
+def _number(kind: type[int | float], metavar: str, what: str, is_right: Callable[[float], bool]) -> dict[str, Any]:
+    """Return the options of a number that say what is accepted."""
 
     def value(text: str) -> float:
         with suppress(ValueError):
@@ -166,21 +155,20 @@ def _number(kind: type[int | float], what: str, is_right: Callable[[float], bool
         msg = f"must be {what}, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
 
-    return value
+    return {"type": value, "metavar": metavar}
+
+
+_TOKENS = _number(int, "N", "an int of at least 1", lambda found: found >= 1)
+_FLOOR = _number(int, "N", "an int of at least 0", lambda found: found >= 0)
+_SHARE = _number(float, "SHARE", "a number in (0, 1]", lambda found: 0 < found <= 1)
+_PRICE = _number(float, "P", "a number of at least 0", lambda found: 0 <= found < float("inf"))
 
 
 def _picture(text: str) -> Path:
-    path = Path(text)
-    if path.suffix not in (".png", ".html"):
+    if Path(text).suffix not in (".png", ".html"):
         msg = f"must end in .png or .html, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
-    return path
-
-
-_TOKENS = _number(int, "an int of at least 1", lambda found: found >= 1)
-_FLOOR = _number(int, "an int of at least 0", lambda found: found >= 0)
-_SHARE = _number(float, "a number in (0, 1]", lambda found: 0 < found <= 1)
-_PRICE = _number(float, "a number of at least 0", lambda found: 0 <= found < float("inf"))
+    return Path(text)
 
 
 def _prices(options: argparse.Namespace) -> Prices:
@@ -227,11 +215,9 @@ def _counted(options: argparse.Namespace) -> tuple[list[CountedTranscript], str]
     """Return the file's conversations that call a model, and what counted them."""
     transcripts = _chosen(read(options.file), options.conversation)
     counter = counter_of(options.model)
-    counted = [CountedTranscript(transcript, counter) for transcript in transcripts]
-    counted = [each for each in counted if each.call_indices]
+    counted = [each for each in (CountedTranscript(one, counter) for one in transcripts) if each.call_indices]
     if not counted:
-        msg = "messages that call no model"
-        raise UnreadableError(msg)
+        raise UnreadableError(found="messages that call no model")
     return counted, counter.describe()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from langchain_tokenbuffer._replay.scene import bands_of, summary_of, title_of
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._replay.report import Report
 
 # Okabe and Ito's palette: distinct to every eye, and in grey.
-_GONE, _WINDOW, _HEAD, _HELD, _CLAMPED = "#ebebeb", "#56b4e9", "#0072b2", "#009e73", "#cc79a7"
-_REUSED, _READ, _OVER, _LINE = "#a6d8f5", "#e69f00", "#d55e00", "#333333"
-_BANDS = {"head": _HEAD, "held": _HELD, "clamped": _CLAMPED}
+_GONE, _WINDOW, _REUSED, _READ, _OVER, _LINE = "#ebebeb", "#56b4e9", "#a6d8f5", "#e69f00", "#d55e00", "#333333"
+_BANDS = {"head": "#0072b2", "held": "#009e73", "clamped": "#cc79a7"}
 _NAMES = {"head": "system messages", "held": "question or pin that is held", "clamped": "shortened"}
 
 
@@ -31,9 +30,8 @@ def write(report: Report, path: Path) -> None:
     upper.set_title(f"{title_of(report)}\n{summary_of(report)}", loc="left", fontsize=11)
     _draw_window(upper, report)
     _draw_tokens(lower, report)
-    thousands = FuncFormatter(lambda value, _: f"{value:,.0f}")
     for axes in (upper, lower):
-        axes.yaxis.set_major_formatter(thousands)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0)
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -49,17 +47,9 @@ def _draw_window(axes: Any, report: Report) -> None:
     axes.stairs(top, edges, baseline=[0] * len(calls), fill=True, color=_GONE)
     axes.stairs(top, edges, baseline=cut, fill=True, color=_WINDOW)
     bands = list(bands_of(report))
-    for band in bands:
-        width = band.last - band.first + 1
-        axes.bar(
-            band.first - 0.5,
-            band.high - band.low,
-            width=width,
-            bottom=band.low,
-            align="edge",
-            color=_BANDS[band.kind],
-            linewidth=0,
-        )
+    for kind, first, last, low, high in bands:
+        place = {"width": last - first + 1, "bottom": low, "align": "edge"}
+        axes.bar(first - 0.5, high - low, **place, color=_BANDS[kind], linewidth=0)
     axes.stairs(cut, edges, baseline=None, color=_LINE, linewidth=1)
     for call in calls:
         if call.reason == "over":

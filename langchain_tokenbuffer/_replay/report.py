@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._replay.advice import Advice, SweepResult
     from langchain_tokenbuffer._replay.simulation import Call, CountedTranscript, Prices, Setting, Totals
 
-FORMAT = 1
-"""Counts up when a key of the JSON changes its meaning or goes; new keys may come any time."""
+FORMAT = 1  # counts up when a key of the JSON changes its meaning or goes; new keys may come any time
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,11 @@ class Report:
         """The conversation with the most tokens: the one to draw."""
         return max(self.simulated, key=lambda each: each[0].cumulative[-1])
 
+    @property
+    def unit(self) -> str:
+        """What is said behind a cost."""
+        return "" if self.in_money else " tokens at the input price"
+
     def money(self, cost: float) -> float:
         """Return a cost in money, or in tokens at the input price."""
         return cost / 1e6 if self.in_money else cost
@@ -58,17 +62,13 @@ def as_json(report: Report) -> dict[str, Any]:
         "counted": report.counted_by,
         "context": report.context,
         "prices": {**asdict(report.prices), "in_money": report.in_money},
-        "setting": _setting(report.setting),
+        "setting": report.setting and report.setting._asdict(),
         "conversations": [_conversation(report, *each) for each in report.simulated],
         "totals": _totals(report, report.totals),
         "never_trimming": _totals(report, report.never),
-        "advice": advice and {"setting": _setting(advice.setting), "sentence": advice.sentence},
+        "advice": advice and {"setting": advice.setting and advice.setting._asdict(), "sentence": advice.sentence},
         "sweep": advice and [_result(report, result) for result in advice.results],
     }
-
-
-def _setting(setting: Setting | None) -> dict[str, Any] | None:
-    return setting and setting._asdict()
 
 
 def _conversation(report: Report, counted: CountedTranscript, calls: Sequence[Call]) -> dict[str, Any]:
