@@ -110,30 +110,26 @@ def _parser() -> argparse.ArgumentParser:
         "call could not be kept within the budget; 2 wrong usage, or a file that cannot be read. The keys of --json "
         "are described in `pydoc langchain_tokenbuffer.replay`.",
     )
-    _add_settings(replay.add_argument)
-    _add_prices(replay.add_argument_group("prices of input tokens, as ratios or per million tokens").add_argument)
+    _add_options(replay)
     return parser
 
 
-def _add_settings(add: Callable[..., object]) -> None:
+def _add_options(command: argparse.ArgumentParser) -> None:
+    add: Callable[..., object] = command.add_argument
     model = "a model, an encoding such as o200k_base, or a tokenizer.json (default: gpt-4o)"
-    low = f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)"
     spend = "recommend what costs at most this share of never trimming (default: %(default)s)"
-    context = "how many tokens the model takes (default: what its installed package says)"
     add("file", metavar="FILE", help="the transcript; - reads standard input")
     add("--model", default="gpt-4o", metavar="NAME", help=model)
     add("--max-tokens", **_TOKENS, help="the budget of a request; without it, try many and recommend one")
-    add("--trim-to", **_SHARE, help=low)
+    add("--trim-to", **_SHARE, help=f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)")
     add("--sweep", action="store_true", help="try many budgets also beside --max-tokens")
     add("--spend", **_SHARE, default=SPEND, help=spend)
-    add("--context", **_TOKENS, help=context)
+    add("--context", **_TOKENS, help="how many tokens the model takes (default: what its installed package says)")
     add("--conversation", metavar="NAME", help="only this one of the file, by name or number")
     add("--plot", type=_picture, metavar="OUT", help="draw the window to OUT.png or OUT.html")
     add("--all", action="store_true", help="show calls before which nothing happened, too")
     add("--json", action="store_true", help="print one JSON object instead of tables")
-
-
-def _add_prices(add: Callable[..., object]) -> None:
+    add = command.add_argument_group("prices of input tokens, as ratios or per million tokens").add_argument
     presets = (
         "cached and written tokens as shares of the input price: openai 0.1 and 1, anthropic 0.1 and 1.25 "
         "(default: anthropic for Claude models, else openai)"
@@ -180,6 +176,7 @@ def _prices(options: argparse.Namespace) -> Prices:
         cached=cached * full if options.price_cached is None else options.price_cached,
         write=write * full if options.price_write is None else options.price_write,
         floor=options.cache_floor,
+        in_money=options.price_input is not None,
     )
 
 
@@ -197,18 +194,8 @@ def _report(options: argparse.Namespace) -> Report:
         advice = advise(counted, prices, context=context, trim_tos=trim_tos, spend=options.spend)
         setting = setting or advice.setting
     simulated = setting or Setting(2 * never.peak + 1, 1.0)  # which nothing passes
-    return Report(
-        file=options.file,
-        model=options.model,
-        counted_by=counted_by,
-        context=context,
-        prices=prices,
-        in_money=options.price_input is not None,
-        setting=setting,
-        simulated=[(each, list(calls_of(each, simulated, prices))) for each in counted],
-        never=never,
-        advice=advice,
-    )
+    calls = [(each, list(calls_of(each, simulated, prices))) for each in counted]
+    return Report(options.file, options.model, counted_by, context, prices, setting, calls, never, advice)
 
 
 def _counted(options: argparse.Namespace) -> tuple[list[CountedTranscript], str]:
@@ -224,12 +211,11 @@ def _counted(options: argparse.Namespace) -> tuple[list[CountedTranscript], str]
 def _chosen(found: list[Transcript], wanted: str | None) -> list[Transcript]:
     if wanted is None:
         return found
-    named = [each for each in found if each.name == wanted]
-    if not named and wanted.isdecimal() and 1 <= int(wanted) <= len(found):
-        named = [found[int(wanted) - 1]]
-    if not named:
+    if named := [each for each in found if each.name == wanted]:
+        return named
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= len(found):
         names = ", ".join(each.name for each in found[:5])
         more = ", …" if len(found) > 5 else ""  # noqa: PLR2004
         msg = f"there is no conversation {wanted!r}; the {len(found)} are {names}{more}"
         raise TokenBufferError(msg)
-    return named
+    return [found[int(wanted) - 1]]

@@ -23,15 +23,8 @@ from langchain_tokenbuffer._messages.blocks import block_type
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_CLASSES = {
-    # class in a constructor dict -> type in the other dumps; a chunk is what it is a chunk of
-    "HumanMessage": "human",
-    "AIMessage": "ai",
-    "SystemMessage": "system",
-    "ToolMessage": "tool",
-    "FunctionMessage": "function",
-    "ChatMessage": "chat",
-}
+# Class in a constructor dict -> type in the other dumps; a chunk is what it is a chunk of.
+_CLASSES = {f"{name}Message": name.lower() for name in ("Human", "AI", "System", "Tool", "Function", "Chat")}
 _CLASSES |= {f"{name}Chunk": kind for name, kind in _CLASSES.items()}
 
 
@@ -96,11 +89,7 @@ def _plain(raw: dict[str, Any], blocks: list[Any]) -> list[BaseMessage]:
     raw = {**raw, "content": _content(raw)}
     calls, broken = _calls(raw.pop("tool_calls", None) or [])
     if raw["role"] in ("assistant", "ai"):
-        raw["tool_calls"] = calls or [  # Anthropic's stand among the blocks
-            {"name": block.get("name"), "args": block.get("input") or {}, "id": block.get("id")}
-            for block in blocks
-            if isinstance(block, dict) and block.get("type") == "tool_use"
-        ]
+        raw["tool_calls"] = calls or _calls_in(blocks)
     elif raw["role"] == "tool":
         raw["tool_call_id"] = raw.get("tool_call_id") or ""
     messages = convert_to_messages([raw])
@@ -108,6 +97,11 @@ def _plain(raw: dict[str, Any], blocks: list[Any]) -> list[BaseMessage]:
         if broken and isinstance(message, AIMessage):
             message.invalid_tool_calls = broken
     return messages
+
+
+def _calls_in(blocks: Sequence[Any]) -> list[dict[str, Any]]:
+    found = [block for block in blocks if isinstance(block, dict) and block.get("type") == "tool_use"]  # Anthropic's
+    return [{"name": each.get("name"), "args": each.get("input") or {}, "id": each.get("id")} for each in found]
 
 
 def _calls(raw: Sequence[Any]) -> tuple[list[dict[str, Any]], list[InvalidToolCall]]:

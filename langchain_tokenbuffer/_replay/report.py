@@ -26,7 +26,6 @@ class Report:
     counted_by: str  # what counted, and how exact that is
     context: int | None  # what the model takes, in tokens, where it is known
     prices: Prices  # what a token costs
-    in_money: bool  # whether prices are money per million tokens, else they are ratios
     setting: Setting | None  # what was simulated; `None`: nothing was trimmed
     simulated: Sequence[tuple[CountedTranscript, Sequence[Call]]]  # the conversations and their calls
     never: Totals  # what never trimming comes to
@@ -34,7 +33,6 @@ class Report:
 
     @cached_property
     def totals(self) -> Totals:
-        """What all calls come to."""
         return totals_of(self.simulated, self.prices)
 
     @property
@@ -44,12 +42,11 @@ class Report:
 
     @property
     def unit(self) -> str:
-        """What is said behind a cost."""
-        return "" if self.in_money else " tokens at the input price"
+        return "" if self.prices.in_money else " tokens at the input price"
 
     def money(self, cost: float) -> float:
         """Return a cost in money, or in tokens at the input price."""
-        return cost / 1e6 if self.in_money else cost
+        return cost / 1e6 if self.prices.in_money else cost
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -61,7 +58,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "model": report.model,
         "counted": report.counted_by,
         "context": report.context,
-        "prices": {**asdict(report.prices), "in_money": report.in_money},
+        "prices": asdict(report.prices),
         "setting": report.setting and report.setting._asdict(),
         "conversations": [_conversation(report, *each) for each in report.simulated],
         "totals": _totals(report, report.totals),

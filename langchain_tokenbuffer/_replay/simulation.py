@@ -35,12 +35,13 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Prices:
-    """What a token of input costs; ratios, or money per million."""
+    """What a token of input costs."""
 
     input: float = 1.0  # one that the provider has to read
     cached: float = 0.1  # one that its prompt cache serves
     write: float = 1.0  # one that it reads and keeps in the cache
     floor: int = 1024  # tokens from which on a request is cached, and a prefix served
+    in_money: bool = False  # whether prices are money per million tokens, else they are ratios
 
     def cached_tokens(self, reusable: int) -> int:
         """Return how many tokens of a reusable prefix the cache serves."""
@@ -116,7 +117,6 @@ class CountedTranscript:
         return {i: tokens - self._shown_tokens(i, tokens) for i, tokens in clamped.items()}
 
     def tokens_of(self, indices: Iterable[int]) -> int:
-        """Return the tokens of messages in full."""
         return sum(self.messages[index].tokens for index in indices)
 
 
@@ -173,7 +173,6 @@ class Totals:
         return self.visible / self.total if self.total else 1.0
 
     def cost_share(self, never: Totals) -> float:
-        """Return the cost as a share of never trimming's."""
         return self.cost / (never.cost or 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -60,10 +61,10 @@ def _header(report: Report) -> str:
         fixed = max(counted.fixed for counted in transcripts)
         parts.append(f"{_plural(tools, 'tool')} ({fixed:,} tokens)")
     write = f", written to the cache {prices.write:g}" if prices.write != prices.input else ""
-    unit = " per million tokens" if report.in_money else ""
+    unit = " per million tokens" if prices.in_money else ""
     return (
-        f"{report.file}: {', '.join(parts)}.\nCounted as {report.counted_by}.\n"
-        f"Prices: input {prices.input:g}, cached {prices.cached:g}{write}{unit}; cached from {prices.floor:,} tokens on."
+        f"{report.file}: {', '.join(parts)}.\nCounted as {report.counted_by}.\nPrices: input {prices.input:g}, "
+        f"cached {prices.cached:g}{write}{unit}; cached from {prices.floor:,} tokens on."
     )
 
 
@@ -75,13 +76,11 @@ def _sweep(advice: Advice) -> Table:
     """A row for each budget, a column for each low-water mark."""
     title = "Seen of the conversation, and its cost (never trimming: 100, 100)"
     table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True)
-    by_setting = {(*result.setting,): result for result in advice.results}
-    marks = sorted({trim_to for _, trim_to in by_setting})
     table.add_column("max_tokens \\ trim_to", justify="right")
-    for mark in marks:
+    for mark in dict.fromkeys(result.setting.trim_to for result in advice.results):
         table.add_column(f"{mark:g} ", justify="right", no_wrap=True)
-    for budget in sorted({max_tokens for max_tokens, _ in by_setting}):
-        table.add_row(f"{budget:,}", *(_cell(by_setting[budget, mark], advice) for mark in marks))
+    for budget, results in groupby(advice.results, lambda result: result.setting.max_tokens):
+        table.add_row(f"{budget:,}", *(_cell(result, advice) for result in results))
     return table
 
 
@@ -163,7 +162,7 @@ def _shortened(name: str, width: int) -> str:
 
 
 def _cost(report: Report, cost: float) -> str:
-    return f"{report.money(cost):,.{5 if report.in_money else 0}f}"
+    return f"{report.money(cost):,.{5 if report.prices.in_money else 0}f}"
 
 
 def _summary(report: Report) -> str:
