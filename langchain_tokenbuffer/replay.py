@@ -92,15 +92,11 @@ def _fail(why: str) -> int:
     return 2
 
 
-# --- what was asked -------------------------------------------------------------------------------
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="langchain-tokenbuffer", description="Keep a LangChain conversation within a token budget."
     )
-    this = f"langchain-tokenbuffer {version('langchain-tokenbuffer')}"
-    parser.add_argument("--version", action="version", version=this)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('langchain-tokenbuffer')}")
     replay = parser.add_subparsers(title="commands", required=True, metavar="COMMAND").add_parser(
         "replay",
         help="a transcript through a budget: what is sent, what leaves, what it costs",
@@ -126,7 +122,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     add("--spend", **_SHARE, default=SPEND, help=spend)
     add("--context", **_TOKENS, help="how many tokens the model takes (default: what its installed package says)")
     add("--conversation", metavar="NAME", help="only this one of the file, by name or number")
-    add("--plot", type=_picture, metavar="OUT", help="draw the window to OUT.png or OUT.html")
+    add("--plot", **_PICTURE, help="draw the window to OUT.png or OUT.html")
     add("--all", action="store_true", help="show calls before which nothing happened, too")
     add("--json", action="store_true", help="print one JSON object instead of tables")
     add = command.add_argument_group("prices of input tokens, as ratios or per million tokens").add_argument
@@ -141,30 +137,24 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     add("--cache-floor", **_FLOOR, default=Prices.floor, help="tokens from which on a prefix is cached (default: 1024)")
 
 
-def _number(kind: type[int | float], metavar: str, what: str, is_right: Callable[[float], bool]) -> dict[str, Any]:
-    """Return the options of a number that say what is accepted."""
+def _value(kind: Callable[[str], Any], metavar: str, rule: str, is_right: Callable[[Any], bool]) -> dict[str, Any]:
+    """Return the options of an argument that says what it accepts."""
 
-    def value(text: str) -> float:
+    def value(text: str) -> Any:
         with suppress(ValueError):
             if is_right(found := kind(text)):
                 return found
-        msg = f"must be {what}, got {text!r}"
+        msg = f"must {rule}, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
 
     return {"type": value, "metavar": metavar}
 
 
-_TOKENS = _number(int, "N", "an int of at least 1", lambda found: found >= 1)
-_FLOOR = _number(int, "N", "an int of at least 0", lambda found: found >= 0)
-_SHARE = _number(float, "SHARE", "a number in (0, 1]", lambda found: 0 < found <= 1)
-_PRICE = _number(float, "P", "a number of at least 0", lambda found: 0 <= found < float("inf"))
-
-
-def _picture(text: str) -> Path:
-    if Path(text).suffix not in (".png", ".html"):
-        msg = f"must end in .png or .html, got {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return Path(text)
+_TOKENS = _value(int, "N", "be an int of at least 1", lambda found: found >= 1)
+_FLOOR = _value(int, "N", "be an int of at least 0", lambda found: found >= 0)
+_SHARE = _value(float, "SHARE", "be a number in (0, 1]", lambda found: 0 < found <= 1)
+_PRICE = _value(float, "P", "be a number of at least 0", lambda found: 0 <= found < float("inf"))
+_PICTURE = _value(Path, "OUT", "end in .png or .html", lambda found: found.suffix in (".png", ".html"))
 
 
 def _prices(options: argparse.Namespace) -> Prices:
@@ -178,9 +168,6 @@ def _prices(options: argparse.Namespace) -> Prices:
         floor=options.cache_floor,
         in_money=options.price_input is not None,
     )
-
-
-# --- what comes of it -----------------------------------------------------------------------------
 
 
 def _report(options: argparse.Namespace) -> Report:

@@ -24,6 +24,11 @@ USABLE = 0.95  # of a model's context, what a budget may take; the rest is for w
 COMFORTABLE = 0.8  # of a model's context, what a conversation may take that is still growing
 SPEND = 0.5  # of the cost of never trimming, what the setting to take may cost
 WORTH = 1 / 4  # of the conversation, what the model has to see for a setting to be worth it
+_OUTGROWN = "The longest request would take {:,} tokens, and the model takes {:,}. "
+_TOO_SMALL = (
+    "No budget will do: the longest request takes {:,} tokens, the model {:,}, "
+    "and what must stay does not fit below that."
+)
 
 
 @dataclass(frozen=True)
@@ -159,10 +164,3 @@ def _why_not(results: Sequence[SweepResult], frontier: Sequence[SweepResult], sp
     if any(result.cost_share < 1 and not result.totals.over for result in results):
         return ", and every setting that costs less shortens messages"
     return ", and never trimming is cheapest"
-
-
-_OUTGROWN = "The longest request would take {:,} tokens, and the model takes {:,}. "
-_TOO_SMALL = (
-    "No budget will do: the longest request takes {:,} tokens, the model {:,}, "
-    "and what must stay does not fit below that."
-)

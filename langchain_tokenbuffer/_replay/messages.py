@@ -30,10 +30,8 @@ _CLASSES |= {f"{name}Chunk": kind for name, kind in _CLASSES.items()}
 
 def is_message(value: object) -> bool:
     """Tell whether this is the dict of a message, in one of the shapes known here."""
-    if isinstance(value, BaseMessage):
-        return True
     if not isinstance(value, dict):
-        return False
+        return isinstance(value, BaseMessage)
     if "role" in value:
         return bool({"content", "tool_calls", "function_call"} & value.keys())
     return _dumped(value) is not None

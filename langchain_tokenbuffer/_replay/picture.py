@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -25,7 +24,6 @@ _NAMES = {"head": "system messages", "held": "question or pin that is held", "cl
 def write(report: Report, path: Path) -> None:
     """Draw the longest conversation to a PNG file."""
     figure = Figure(figsize=(10, 6.2), layout="constrained")
-    FigureCanvasAgg(figure)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.1, 1])
     upper.set_title(f"{title_of(report)}\n{summary_of(report)}", loc="left", fontsize=11)
     _draw_window(upper, report)
@@ -57,7 +55,7 @@ def _draw_window(axes: Any, report: Report) -> None:
     axes.set_ylabel("conversation, in tokens")
     shown = {band.kind for band in bands}
     handles = [Patch(color=_WINDOW, label="the window"), Patch(color=_GONE, label="has left it")]
-    handles += [Patch(color=_BANDS[k], label=_NAMES[k]) for k in _BANDS if k in shown]
+    handles += [Patch(color=colour, label=_NAMES[kind]) for kind, colour in _BANDS.items() if kind in shown]
     axes.legend(handles=handles, loc="upper left", frameon=False, fontsize=9)
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._replay.advice import Advice, SweepResult
     from langchain_tokenbuffer._replay.simulation import Call, CountedTranscript, Prices, Setting, Totals
 
-FORMAT = 1  # counts up when a key of the JSON changes its meaning or goes; new keys may come any time
-
 
 @dataclass(frozen=True)
 class Report:
@@ -50,10 +48,10 @@ class Report:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return the report as JSON can hold it; the keys are stable (`FORMAT`)."""
+    """Return the report as JSON can hold it; the keys are stable."""
     advice = report.advice
     return {
-        "format": FORMAT,
+        "format": 1,  # counts up when a key changes its meaning or goes; new keys may come any time
         "file": report.file,
         "model": report.model,
         "counted": report.counted_by,

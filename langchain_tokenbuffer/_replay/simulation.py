@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._replay.transcripts import Transcript
     from langchain_tokenbuffer.counters import TokenCounter
-
-CallReason: TypeAlias = WindowReason | Literal["over"]
-"""Why a window is what it is; `"over"`: not even clamping kept the budget, nothing was sent."""
 
 
 class Setting(NamedTuple):
@@ -61,7 +58,7 @@ class Call(NamedTuple):
     length: int  # how many messages there were
     tokens: int  # the request as sent, with its fixed part; where it is over, what it needs
     total_tokens: int  # the request with every message
-    reason: CallReason  # why the window is what it is, in `TrimEvent`'s words
+    reason: WindowReason | Literal["over"]  # in `TrimEvent`'s words; over: not even clamping kept the budget
     cut: int = 0  # index at which the window's tail begins
     kept_before_cut: tuple[int, ...] = ()  # indices of the kept messages before the cut
     left: tuple[int, ...] = ()  # indices that left the window since the last call
@@ -100,7 +97,7 @@ class CountedTranscript:
             whole = counter.count(transcript.messages[:first], tools=transcript.tools)
             self.fixed = whole - self._system_tokens
         self.min_tokens = cache(conversation.min_tokens)
-        self._shown_tokens = cache(lambda i, tokens: sum(counter.tokens(conversation.show([i], {i: tokens}))))
+        self.shown_tokens = cache(lambda i, tokens: sum(counter.tokens(conversation.show([i], {i: tokens}))))
 
     def budget(self, setting: Setting) -> Budget:
         """Return the budget that `TokenBuffer` or, with tools, the middleware would run under."""
@@ -111,10 +108,6 @@ class CountedTranscript:
     def longest(self) -> int:
         """The tokens of the last call with every message."""
         return self.fixed + self.cumulative[max(self.call_indices, default=0)]
-
-    def saved(self, clamped: Mapping[int, int]) -> dict[int, int]:
-        """Return by index what clamped messages show less than what is charged for them."""
-        return {i: tokens - self._shown_tokens(i, tokens) for i, tokens in clamped.items()}
 
     def tokens_of(self, indices: Iterable[int]) -> int:
         return sum(self.messages[index].tokens for index in indices)
@@ -135,7 +128,8 @@ def calls_of(counted: CountedTranscript, setting: Setting, prices: Prices) -> It
         if shortage is not None:
             yield call._replace(tokens=shortage.tokens, reason="over", error=str(shortage))
         else:
-            saved = counted.saved(window.clamped)
+            # What clamped messages show may be less than what is charged for them.
+            saved = {i: charged - counted.shown_tokens(i, charged) for i, charged in window.clamped.items()}
             tokens = window.tokens - sum(saved.values())
             reusable = window.reusable_tokens(saved) if is_cached else 0
             cost = prices.cost(tokens, reusable)

@@ -132,15 +132,17 @@ def _eventful(calls: Sequence[Call], *, everything: bool) -> Iterator[Call | int
 
 def _conversations(report: Report, width: int, *, everything: bool) -> Table:
     """A row for each conversation, the longest first."""
-    table = _table(report, _LIST_COLUMNS)
+    table, room = _table(report, _LIST_COLUMNS), max(10, width - _NUMBERS)
     ordered = sorted(report.simulated, key=lambda each: -each[0].cumulative[-1])
     listed = ordered if everything else ordered[:_MAX_LISTED]
     for counted, calls in listed:
         totals = totals_of([(counted, calls)], report.prices)
-        name = Text(_shortened(counted.transcript.name, max(10, width - _NUMBERS)))
+        name = counted.transcript.name
+        if len(name) > room:  # names that are alike tend to end differently
+            name = f"…{name[1 - room :]}"
         sizes, sees = (len(counted.messages), totals.calls, totals.peak), percent(totals.share)
         row = _spelt(*sizes, sees, totals.moved, totals.clamped, totals.over, _cost(report, totals.cost))
-        table.add_row(name, *row)
+        table.add_row(Text(name), *row)
     if len(listed) < len(ordered):
         table.caption = f"the largest {_MAX_LISTED} of {len(ordered)}; --all shows every one"
     return table
@@ -154,11 +156,6 @@ def _table(report: Report, columns: Sequence[str]) -> Table:
     for name in columns:
         table.add_column(name, justify="left" if name in ("why", "conversation") else "right", no_wrap=True)
     return table
-
-
-def _shortened(name: str, width: int) -> str:
-    """Leave out how a long name begins: names that are alike tend to end differently."""
-    return name if len(name) <= width else f"…{name[1 - width :]}"
 
 
 def _cost(report: Report, cost: float) -> str:

@@ -87,15 +87,10 @@ def _in_dict(value: dict[str, Any], name: str) -> Iterator[Transcript]:
                 return
 
 
-# --- requests and replies -------------------------------------------------------------------------
-
-
 def _exchanges(asked: dict[str, Any], answer: Any, name: str) -> Iterator[Transcript]:
     """Yield what was asked with what was answered: several where requests went out in a batch."""
-    batches = asked["messages"]
-    if not _is_list_of(batches, lambda each: isinstance(each, list)):
-        batches = [batches]
-    system = asked.get("system")  # Anthropic's stands beside the messages
+    given, system = asked["messages"], asked.get("system")  # Anthropic's stands beside the messages
+    batches = given if _is_list_of(given, lambda each: isinstance(each, list)) else [given]
     head = [{"role": "system", "content": system}] if system else []
     tools = tuple(next((asked[key] for key in ("tools", "functions") if _is_list_of(asked.get(key), _is_dict)), ()))
     replies = chain(_replies(answer), repeat([]))
@@ -128,10 +123,8 @@ def _chosen(choices: Any) -> list[Any]:
     return [message] if is_message(message) else []
 
 
-# --- LangSmith's runs -----------------------------------------------------------------------------
-
-
 def _is_run(value: object) -> bool:
+    """Tell whether this is one of LangSmith's runs."""
     keys = value.keys() if isinstance(value, dict) else set()
     return "inputs" in keys and bool(keys & {"run_type", "outputs"})
 
@@ -169,9 +162,6 @@ def _asked(inputs: Any) -> dict[str, Any] | None:
     return None
 
 
-# --- what is the same, and what was found ---------------------------------------------------------
-
-
 def _longest(found: Sequence[Transcript]) -> list[Transcript]:
     """Leave out what is empty, and what is the beginning of another."""
     beginnings: set[int] = set()
@@ -199,9 +189,8 @@ def _built(raw: Sequence[Any]) -> list[BaseMessage]:
         try:
             messages += messages_of(each)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UnreadableError(
-                found=f"a message {number} that cannot be built ({str(error).splitlines()[0]})"
-            ) from error
+            why = str(error).splitlines()[0]
+            raise UnreadableError(found=f"a message {number} that cannot be built ({why})") from error
     return messages
 
 
