@@ -50,8 +50,7 @@ _NEEDS_EXTRA = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    0: fine; 1: some call could not be kept within the budget; 2: wrong usage, or a file that could not be read or
-    written.
+    0: fine; 1: some call could not be kept within the budget; 2: wrong usage, or a file that cannot be read or written.
     """
     options = _parser().parse_args(arguments)
     try:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SQLITE = b"SQLite format 3\0"
+_NEWEST = (
+    "SELECT thread_id, type, checkpoint, max(checkpoint_id) FROM checkpoints "
+    "WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY thread_id"
+)
 _INSTALL = 'pip install --upgrade "langchain-tokenbuffer[agents]"'
 
 
@@ -77,9 +81,3 @@ def _threads(path: str) -> Iterator[dict[str, Any]]:
         except Exception as error:
             raise UnreadableError(found=f"a checkpoint of thread {thread!r} that LangGraph cannot load") from error
         yield {"id": thread, "messages": values.get("messages", [])}
-
-
-_NEWEST = (
-    "SELECT thread_id, type, checkpoint, max(checkpoint_id) FROM checkpoints "
-    "WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY thread_id"
-)

@@ -63,9 +63,8 @@ def _draw_tokens(axes: Any, report: Report) -> None:
     _, calls = report.longest
     edges = [number + 0.5 for number in range(len(calls) + 1)]
     sent = [0 if call.error else call.tokens for call in calls]
-    reused = [call.reusable for call in calls]
     axes.stairs(sent, edges, fill=True, color=_READ, label="read anew")
-    axes.stairs(reused, edges, fill=True, color=_REUSED, label="as in the call before")
+    axes.stairs([call.reusable for call in calls], edges, fill=True, color=_REUSED, label="as in the call before")
     if report.setting is not None:
         most = report.setting.max_tokens
         axes.axhline(most, color=_LINE, linewidth=1, linestyle="--", label="max_tokens")

@@ -23,10 +23,10 @@ class Band(NamedTuple):
     """Something that stays where it is while calls pass: the head, what is kept, what is clamped."""
 
     kind: BandKind
-    first: int  # call
-    last: int  # call
-    low: int
-    high: int
+    first: int  # the call from which on it is there
+    last: int  # the last one
+    low: int  # where it begins, in tokens
+    high: int  # where it ends
 
 
 def title_of(report: Report) -> str:

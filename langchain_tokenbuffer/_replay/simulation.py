@@ -94,8 +94,7 @@ class CountedTranscript:
         self._system_tokens = self.cumulative[first]
         self.fixed = counter.constant
         if transcript.tools:
-            whole = counter.count(transcript.messages[:first], tools=transcript.tools)
-            self.fixed = whole - self._system_tokens
+            self.fixed = counter.count(transcript.messages[:first], tools=transcript.tools) - self._system_tokens
         self.min_tokens = cache(conversation.min_tokens)
         self.shown_tokens = cache(lambda i, tokens: sum(counter.tokens(conversation.show([i], {i: tokens}))))
 
@@ -121,10 +120,8 @@ def calls_of(counted: CountedTranscript, setting: Setting, prices: Prices) -> It
         for message in counted.messages[driver.count : length]:
             driver.push(message, counted.min_tokens)
         window, shortage = driver.call(), driver.shortage
-        kept_before_cut, left = tuple(driver.kept_before_cut), tuple(sorted(driver.left_since_call))
-        call = Call(
-            number, length, window.tokens, window.total_tokens, window.reason, window.cut, kept_before_cut, left
-        )
+        before_cut, left = tuple(driver.kept_before_cut), tuple(sorted(driver.left_since_call))
+        call = Call(number, length, window.tokens, window.total_tokens, window.reason, window.cut, before_cut, left)
         if shortage is not None:
             yield call._replace(tokens=shortage.tokens, reason="over", error=str(shortage))
         else:

@@ -58,8 +58,7 @@ def _header(report: Report) -> str:
         _plural(report.totals.calls, "model call"),
     ]
     if tools := max(len(counted.transcript.tools) for counted in transcripts):
-        fixed = max(counted.fixed for counted in transcripts)
-        parts.append(f"{_plural(tools, 'tool')} ({fixed:,} tokens)")
+        parts.append(f"{_plural(tools, 'tool')} ({max(counted.fixed for counted in transcripts):,} tokens)")
     write = f", written to the cache {prices.write:g}" if prices.write != prices.input else ""
     unit = " per million tokens" if prices.in_money else ""
     return (
@@ -85,11 +84,10 @@ def _sweep(advice: Advice) -> Table:
 
 
 def _cell(result: SweepResult, advice: Advice) -> Text:
-    totals = result.totals
-    if totals.over:
+    if result.totals.over:
         return Text("-", style="dim")
-    text = f"{100 * totals.share:.0f}, {100 * result.cost_share:.0f}"
-    if totals.clamped:
+    text = f"{100 * result.totals.share:.0f}, {100 * result.cost_share:.0f}"
+    if result.totals.clamped:
         return Text(f"{text}*", style="dim")
     if result.setting == advice.setting:
         return Text(f"> {text} ", style="bold reverse")
@@ -149,9 +147,8 @@ def _conversations(report: Report, width: int, *, everything: bool) -> Table:
 
 
 def _table(report: Report, columns: Sequence[str]) -> Table:
-    title = "Never trimming"
-    if report.setting is not None:
-        title = f"max_tokens={report.setting.max_tokens}, trim_to={report.setting.trim_to:g}"
+    setting = report.setting
+    title = f"max_tokens={setting.max_tokens}, trim_to={setting.trim_to:g}" if setting else "Never trimming"
     table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for name in columns:
         table.add_column(name, justify="left" if name in ("why", "conversation") else "right", no_wrap=True)

@@ -153,12 +153,10 @@ def _asked(inputs: Any) -> dict[str, Any] | None:
     """Return a run's inputs with their messages under that name; `None` if there are none."""
     if not isinstance(inputs, dict):
         return None
-    for key in ("messages", "input"):
-        given = inputs.get(key)
-        if isinstance(given, dict):
-            given = given.get("messages")
-        if isinstance(given, list):
-            return {**inputs, "messages": given}
+    for given in (inputs.get("messages"), inputs.get("input")):
+        messages = given.get("messages") if isinstance(given, dict) else given
+        if isinstance(messages, list):
+            return {**inputs, "messages": messages}
     return None
 
 
