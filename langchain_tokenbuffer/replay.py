@@ -23,7 +23,7 @@ from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._counting.providers import PROVIDERS, provider_named
 from langchain_tokenbuffer._replay.advice import SPEND, TRIM_TOS, advise
@@ -50,8 +50,7 @@ _NEEDS_EXTRA = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    0: fine; 1: some call could not be kept within the budget; 2: wrong usage, or a file that could not be read or
-    written.
+    0: fine; 1: some call could not be kept within the budget; 2: wrong usage, or a file that cannot be read or written.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -92,95 +91,69 @@ def _fail(why: str) -> int:
     return 2
 
 
-# --- what was asked -------------------------------------------------------------------------------
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="langchain-tokenbuffer", description="Keep a LangChain conversation within a token budget."
     )
-    parser.add_argument(
-        "--version", action="version", version=f"langchain-tokenbuffer {version('langchain-tokenbuffer')}"
-    )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    replay = commands.add_parser(
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('langchain-tokenbuffer')}")
+    replay = parser.add_subparsers(title="commands", required=True, metavar="COMMAND").add_parser(
         "replay",
         help="a transcript through a budget: what is sent, what leaves, what it costs",
-        description=(
-            "Replay a transcript through a token budget, call by call, offline. Without "
-            "--max-tokens many budgets are tried and one is recommended."
-        ),
-        epilog=(
-            f"FILE holds {EXPECTED}; also the SQLite file of LangGraph's checkpoints. "
-            "Exit codes: 0 fine; 1 some call could not be kept within the budget; 2 wrong "
-            "usage, or a file that cannot be read. The keys of --json are described in "
-            "`pydoc langchain_tokenbuffer.replay`."
-        ),
+        description="Replay a transcript through a token budget, call by call, offline. Without --max-tokens many "
+        "budgets are tried and one is recommended.",
+        epilog=f"FILE holds {EXPECTED}; also the SQLite file of LangGraph's checkpoints. Exit codes: 0 fine; 1 some "
+        "call could not be kept within the budget; 2 wrong usage, or a file that cannot be read. The keys of --json "
+        "are described in `pydoc langchain_tokenbuffer.replay`.",
     )
-    _add_settings(replay.add_argument)
-    prices = replay.add_argument_group("prices of input tokens, as ratios or per million tokens")
-    _add_prices(prices.add_argument)
+    _add_options(replay)
     return parser
 
 
-def _add_settings(add: Callable[..., object]) -> None:
-    number, share = {"type": _TOKENS, "metavar": "N"}, {"type": _SHARE, "metavar": "SHARE"}
+def _add_options(command: argparse.ArgumentParser) -> None:
+    add: Callable[..., object] = command.add_argument
     model = "a model, an encoding such as o200k_base, or a tokenizer.json (default: gpt-4o)"
-    budget = "the budget of a request; without it, try many and recommend one"
-    low = f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)"
     spend = "recommend what costs at most this share of never trimming (default: %(default)s)"
-    context = "how many tokens the model takes (default: what its installed package says)"
     add("file", metavar="FILE", help="the transcript; - reads standard input")
     add("--model", default="gpt-4o", metavar="NAME", help=model)
-    add("--max-tokens", **number, help=budget)
-    add("--trim-to", **share, help=low)
+    add("--max-tokens", **_TOKENS, help="the budget of a request; without it, try many and recommend one")
+    add("--trim-to", **_SHARE, help=f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)")
     add("--sweep", action="store_true", help="try many budgets also beside --max-tokens")
-    add("--spend", **share, default=SPEND, help=spend)
-    add("--context", **number, help=context)
+    add("--spend", **_SHARE, default=SPEND, help=spend)
+    add("--context", **_TOKENS, help="how many tokens the model takes (default: what its installed package says)")
     add("--conversation", metavar="NAME", help="only this one of the file, by name or number")
-    add("--plot", type=_picture, metavar="OUT", help="draw the window to OUT.png or OUT.html")
+    add("--plot", **_PICTURE, help="draw the window to OUT.png or OUT.html")
     add("--all", action="store_true", help="show calls before which nothing happened, too")
     add("--json", action="store_true", help="print one JSON object instead of tables")
-
-
-def _add_prices(add: Callable[..., object]) -> None:
+    add = command.add_argument_group("prices of input tokens, as ratios or per million tokens").add_argument
     presets = (
-        "cached and written tokens as shares of the input price: openai 0.1 and 1, "
-        "anthropic 0.1 and 1.25 (default: anthropic for Claude models, else openai)"
+        "cached and written tokens as shares of the input price: openai 0.1 and 1, anthropic 0.1 and 1.25 "
+        "(default: anthropic for Claude models, else openai)"
     )
-    floor = "tokens from which on a prefix is cached (default: 1024)"
     add("--prices", choices=sorted(_CACHE_PRICES), help=presets)
-    add("--price-input", type=_PRICE, metavar="P", help="money per million tokens")
-    add("--price-cached", type=_PRICE, metavar="P", help="one the cache serves")
-    add("--price-write", type=_PRICE, metavar="P", help="one that goes into it")
-    add("--cache-floor", type=_FLOOR, default=Prices.floor, metavar="N", help=floor)
+    add("--price-input", **_PRICE, help="money per million tokens")
+    add("--price-cached", **_PRICE, help="one the cache serves")
+    add("--price-write", **_PRICE, help="one that goes into it")
+    add("--cache-floor", **_FLOOR, default=Prices.floor, help="tokens from which on a prefix is cached (default: 1024)")
 
 
-def _number(kind: type[int | float], what: str, is_right: Callable[[float], bool]) -> Callable[[str], float]:
-    """Return a reader of arguments that says what is accepted."""
+def _value(kind: Callable[[str], Any], metavar: str, rule: str, is_right: Callable[[Any], bool]) -> dict[str, Any]:
+    """Return the options of an argument that says what it accepts."""
 
-    def value(text: str) -> float:
+    def value(text: str) -> Any:
         with suppress(ValueError):
             if is_right(found := kind(text)):
                 return found
-        msg = f"must be {what}, got {text!r}"
+        msg = f"must {rule}, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
 
-    return value
+    return {"type": value, "metavar": metavar}
 
 
-def _picture(text: str) -> Path:
-    path = Path(text)
-    if path.suffix not in (".png", ".html"):
-        msg = f"must end in .png or .html, got {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return path
-
-
-_TOKENS = _number(int, "an int of at least 1", lambda found: found >= 1)
-_FLOOR = _number(int, "an int of at least 0", lambda found: found >= 0)
-_SHARE = _number(float, "a number in (0, 1]", lambda found: 0 < found <= 1)
-_PRICE = _number(float, "a number of at least 0", lambda found: 0 <= found < float("inf"))
+_TOKENS = _value(int, "N", "be an int of at least 1", lambda found: found >= 1)
+_FLOOR = _value(int, "N", "be an int of at least 0", lambda found: found >= 0)
+_SHARE = _value(float, "SHARE", "be a number in (0, 1]", lambda found: 0 < found <= 1)
+_PRICE = _value(float, "P", "be a number of at least 0", lambda found: 0 <= found < float("inf"))
+_PICTURE = _value(Path, "OUT", "end in .png or .html", lambda found: found.suffix in (".png", ".html"))
 
 
 def _prices(options: argparse.Namespace) -> Prices:
@@ -192,10 +165,8 @@ def _prices(options: argparse.Namespace) -> Prices:
         cached=cached * full if options.price_cached is None else options.price_cached,
         write=write * full if options.price_write is None else options.price_write,
         floor=options.cache_floor,
+        in_money=options.price_input is not None,
     )
-
-
-# --- what comes of it -----------------------------------------------------------------------------
 
 
 def _report(options: argparse.Namespace) -> Report:
@@ -209,41 +180,28 @@ def _report(options: argparse.Namespace) -> Report:
         advice = advise(counted, prices, context=context, trim_tos=trim_tos, spend=options.spend)
         setting = setting or advice.setting
     simulated = setting or Setting(2 * never.peak + 1, 1.0)  # which nothing passes
-    return Report(
-        file=options.file,
-        model=options.model,
-        counted_by=counted_by,
-        context=context,
-        prices=prices,
-        in_money=options.price_input is not None,
-        setting=setting,
-        simulated=[(each, list(calls_of(each, simulated, prices))) for each in counted],
-        never=never,
-        advice=advice,
-    )
+    calls = [(each, list(calls_of(each, simulated, prices))) for each in counted]
+    return Report(options.file, options.model, counted_by, context, prices, setting, calls, never, advice)
 
 
 def _counted(options: argparse.Namespace) -> tuple[list[CountedTranscript], str]:
     """Return the file's conversations that call a model, and what counted them."""
     transcripts = _chosen(read(options.file), options.conversation)
     counter = counter_of(options.model)
-    counted = [CountedTranscript(transcript, counter) for transcript in transcripts]
-    counted = [each for each in counted if each.call_indices]
+    counted = [each for each in (CountedTranscript(one, counter) for one in transcripts) if each.call_indices]
     if not counted:
-        msg = "messages that call no model"
-        raise UnreadableError(msg)
+        raise UnreadableError(found="messages that call no model")
     return counted, counter.describe()
 
 
 def _chosen(found: list[Transcript], wanted: str | None) -> list[Transcript]:
     if wanted is None:
         return found
-    named = [each for each in found if each.name == wanted]
-    if not named and wanted.isdecimal() and 1 <= int(wanted) <= len(found):
-        named = [found[int(wanted) - 1]]
-    if not named:
+    if named := [each for each in found if each.name == wanted]:
+        return named
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= len(found):
         names = ", ".join(each.name for each in found[:5])
         more = ", …" if len(found) > 5 else ""  # noqa: PLR2004
         msg = f"there is no conversation {wanted!r}; the {len(found)} are {names}{more}"
         raise TokenBufferError(msg)
-    return named
+    return [found[int(wanted) - 1]]

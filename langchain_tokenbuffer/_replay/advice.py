@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import product, starmap
 from typing import TYPE_CHECKING
 
-from langchain_tokenbuffer._replay.simulation import Setting, calls_of, totals_of, untrimmed
+from langchain_tokenbuffer._replay.simulation import Setting, trimmed, untrimmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,18 +18,17 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices, Totals
 
 TRIM_TOS = (0.4, 0.5, 0.6, 0.8, 1.0)
-BUDGETS = 9
-"""How many budgets are tried, between what the fixed part allows and the whole conversation."""
-_WIDEST = 16
-"""The smallest budget is the whole conversation divided by this."""
-USABLE = 0.95
-"""Of a model's context, what a budget may take; the rest is for what nobody can count."""
-COMFORTABLE = 0.8
-"""Of a model's context, what a conversation may take that is still growing."""
-SPEND = 0.5
-"""Of the cost of never trimming, what the setting to take may cost."""
-WORTH = 1 / 4
-"""Of the conversation, what the model has to see for a setting to be worth it."""
+BUDGETS = 9  # how many are tried, between what the fixed part allows and the whole conversation
+_WIDEST = 16  # the smallest budget is the whole conversation divided by this
+USABLE = 0.95  # of a model's context, what a budget may take; the rest is for what nobody can count
+COMFORTABLE = 0.8  # of a model's context, what a conversation may take that is still growing
+SPEND = 0.5  # of the cost of never trimming, what the setting to take may cost
+WORTH = 1 / 4  # of the conversation, what the model has to see for a setting to be worth it
+_OUTGROWN = "The longest request would take {:,} tokens, and the model takes {:,}. "
+_TOO_SMALL = (
+    "No budget will do: the longest request takes {:,} tokens, the model {:,}, "
+    "and what must stay does not fit below that."
+)
 
 
 @dataclass(frozen=True)
@@ -60,18 +59,11 @@ def advise(
     trim_tos: Sequence[float] = TRIM_TOS,
     spend: float = SPEND,
 ) -> Advice:
-    """Try settings on conversations and say which to take.
-
-    Args:
-        transcripts: The conversations.
-        prices: What tokens cost.
-        context: What the model takes, in tokens.
-        trim_tos: The low-water marks to try.
-        spend: What the setting to take may cost, as a share of what never trimming costs.
-    """
-    never = untrimmed(transcripts, prices)
-    settings = starmap(Setting, product(_budgets(transcripts, prices, context), trim_tos))
-    results = [_result(setting, transcripts, prices, never) for setting in settings]
+    """Try settings on conversations and say which to take: one that costs at most `spend` of never trimming, if any."""
+    never, results = untrimmed(transcripts, prices), []
+    for setting in starmap(Setting, product(_budgets(transcripts, prices, context), trim_tos)):
+        totals = trimmed(transcripts, setting, prices)
+        results.append(SweepResult(setting, totals, totals.cost_share(never)))
     filled = never.peak / context if context else 0.0
     frontier = [each for each in _frontier(results) if each.cost_share < 1 or filled > USABLE]
     best = _best(frontier, spend, must=filled > COMFORTABLE)
@@ -86,17 +78,8 @@ def advise(
     return Advice(best.setting if best else None, sentence, tried, never)
 
 
-def _result(setting: Setting, transcripts: Sequence[CountedTranscript], prices: Prices, never: Totals) -> SweepResult:
-    simulated = ((counted, calls_of(counted, setting, prices)) for counted in transcripts)
-    totals = totals_of(simulated, prices)
-    return SweepResult(setting, totals, totals.cost / (never.cost or 1))
-
-
 def _budgets(transcripts: Iterable[CountedTranscript], prices: Prices, context: int | None) -> list[int]:
-    """Return round budgets, evenly spaced as ratios.
-
-    None that no cache would serve, unless the model takes no others.
-    """
+    """Return round budgets, evenly spaced as ratios; none that no cache serves, unless the model takes no others."""
     longest = max(each.longest for each in transcripts)
     beside = max(each.fixed + each.head_tokens for each in transcripts)
     top = longest if context is None else min(longest, USABLE * context)
@@ -140,27 +123,21 @@ def _best(frontier: Sequence[SweepResult], spend: float, *, must: bool) -> Sweep
     return next((result for result in reversed(frontier) if result.cost_share <= 1), frontier[0])
 
 
-# --- in words -------------------------------------------------------------------------------------
-
-
 def percent(share: float) -> str:
     """Spell a share."""
     return f"{100 * share:.0f} %"
 
 
 def _to_take(best: SweepResult, frontier: Sequence[SweepResult], spend: float) -> str:
-    (max_tokens, trim_to), cost = best.setting, percent(best.cost_share)
-    most, dearer = "", ""
-    if best.cost_share <= spend:
-        most = f", the most of all settings that cost at most {percent(spend)}"
-    for more in frontier[frontier.index(best) + 1 :][:1]:
-        dearer = (
-            f". The next dearer, {more.setting.max_tokens} and {more.setting.trim_to:g}, shows "
-            f"{percent(more.totals.share)} for {percent(more.cost_share)}"
-        )
+    most = f", the most of all settings that cost at most {percent(spend)}" if best.cost_share <= spend else ""
+    dearer = "".join(
+        f". The next dearer, {more.setting.max_tokens} and {more.setting.trim_to:g}, shows "
+        f"{percent(more.totals.share)} for {percent(more.cost_share)}"
+        for more in frontier[frontier.index(best) + 1 :][:1]
+    )
     return (
-        f"Take max_tokens={max_tokens}, trim_to={trim_to:g}: the model sees "
-        f"{percent(best.totals.share)} of the conversation for {cost} of what never trimming costs"
+        f"Take max_tokens={best.setting.max_tokens}, trim_to={best.setting.trim_to:g}: the model sees "
+        f"{percent(best.totals.share)} of the conversation for {percent(best.cost_share)} of what never trimming costs"
         f"{most}{dearer}."
     )
 
@@ -172,11 +149,10 @@ def _not_to_trim(never: Totals, context: int | None, why: str) -> str:
 
 def _why_not(results: Sequence[SweepResult], frontier: Sequence[SweepResult], spend: float) -> str:
     """Say why no setting is worth it."""
-    visible = [result.totals.share for result in frontier if result.cost_share <= spend]
     if not results:
         return ""
-    if visible:
-        most = f"{percent(max(visible))} of the conversation"
+    if shares := [result.totals.share for result in frontier if result.cost_share <= spend]:
+        most = f"{percent(max(shares))} of the conversation"
         return f", and for {percent(spend)} of the cost the model would see only {most}"
     if frontier:
         cheapest = frontier[0]
@@ -188,10 +164,3 @@ def _why_not(results: Sequence[SweepResult], frontier: Sequence[SweepResult], sp
     if any(result.cost_share < 1 and not result.totals.over for result in results):
         return ", and every setting that costs less shortens messages"
     return ", and never trimming is cheapest"
-
-
-_OUTGROWN = "The longest request would take {:,} tokens, and the model takes {:,}. "
-_TOO_SMALL = (
-    "No budget will do: the longest request takes {:,} tokens, the model {:,}, and what must stay "
-    "does not fit below that."
-)

@@ -16,24 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SQLITE = b"SQLite format 3\0"
+_NEWEST = (
+    "SELECT thread_id, type, checkpoint, max(checkpoint_id) FROM checkpoints "
+    "WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY thread_id"
+)
+_INSTALL = 'pip install --upgrade "langchain-tokenbuffer[agents]"'
 
 
 def read(path: str) -> list[Transcript]:
-    """Return the conversations of a file; `-` is the standard input.
-
-    Raises:
-        UnreadableError: If it holds no conversation.
-        OSError: If it cannot be opened.
-        TokenBufferError: If reading it needs a package that is not installed.
-    """
+    """Return the conversations of a file; `-` is the standard input. If it holds none that is an `UnreadableError`."""
     data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     try:
         if data.startswith(_SQLITE) and path != "-":
             return transcripts_of(list(_threads(path)), "thread")
         return transcripts_of(_values(data))
     except RecursionError as error:
-        msg = "JSON that is nested too deeply"
-        raise UnreadableError(msg) from error
+        raise UnreadableError(found="JSON that is nested too deeply") from error
 
 
 def _values(data: bytes) -> Any:
@@ -41,11 +39,9 @@ def _values(data: bytes) -> Any:
     try:
         text = data.decode(json.detect_encoding(data))
     except UnicodeDecodeError as error:
-        msg = "bytes that are no text"
-        raise UnreadableError(msg) from error
+        raise UnreadableError(found="bytes that are no text") from error
     if not text.strip():
-        msg = "an empty file"
-        raise UnreadableError(msg)
+        raise UnreadableError(found="an empty file")
     try:
         return json.loads(text)
     except ValueError as error:
@@ -57,8 +53,8 @@ def _values(data: bytes) -> Any:
             if line.strip():
                 values.append(json.loads(line))
         except ValueError as error:
-            where = f"no JSON ({whole})" if not values else f"no JSON in line {number} ({error})"
-            raise UnreadableError(where) from error
+            why = f" in line {number} ({error})" if values else f" ({whole})"
+            raise UnreadableError(found=f"no JSON{why}") from error
     return values
 
 
@@ -72,27 +68,16 @@ def _threads(path: str) -> Iterator[dict[str, Any]]:
 
         serde = JsonPlusSerializer(allowed_msgpack_modules=None)
     except (ImportError, TypeError) as error:  # an old one would make whatever is stored
-        msg = (
-            'Reading a checkpoint file needs a current LangGraph: pip install --upgrade "langchain-tokenbuffer[agents]"'
-        )
+        msg = f"Reading a checkpoint file needs a current LangGraph: {_INSTALL}"
         raise TokenBufferError(msg) from error
     try:
-        uri = Path(path).resolve().as_uri() + "?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
+        with closing(sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True)) as connection:
             rows = connection.execute(_NEWEST).fetchall()
     except sqlite3.Error as error:
-        msg = f"a SQLite file that is no LangGraph checkpoint ({error})"
-        raise UnreadableError(msg) from error
+        raise UnreadableError(found=f"a SQLite file that is no LangGraph checkpoint ({error})") from error
     for thread, kind, blob, _ in rows:
         try:
             values = serde.loads_typed((kind, blob))["channel_values"]
         except Exception as error:
-            msg = f"a checkpoint of thread {thread!r} that LangGraph cannot load"
-            raise UnreadableError(msg) from error
+            raise UnreadableError(found=f"a checkpoint of thread {thread!r} that LangGraph cannot load") from error
         yield {"id": thread, "messages": values.get("messages", [])}
-
-
-_NEWEST = (
-    "SELECT thread_id, type, checkpoint, max(checkpoint_id) FROM checkpoints "
-    "WHERE checkpoint_ns = '' GROUP BY thread_id ORDER BY thread_id"
-)

@@ -23,39 +23,25 @@ from langchain_tokenbuffer._messages.blocks import block_type
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_CLASSES = {
-    # class in a constructor dict -> type in the other dumps; a chunk is what it is a chunk of
-    "HumanMessage": "human",
-    "AIMessage": "ai",
-    "SystemMessage": "system",
-    "ToolMessage": "tool",
-    "FunctionMessage": "function",
-    "ChatMessage": "chat",
-}
+# Class in a constructor dict -> type in the other dumps; a chunk is what it is a chunk of.
+_CLASSES = {f"{name}Message": name.lower() for name in ("Human", "AI", "System", "Tool", "Function", "Chat")}
 _CLASSES |= {f"{name}Chunk": kind for name, kind in _CLASSES.items()}
 
 
 def is_message(value: object) -> bool:
     """Tell whether this is the dict of a message, in one of the shapes known here."""
-    if isinstance(value, BaseMessage):
-        return True
     if not isinstance(value, dict):
-        return False
+        return isinstance(value, BaseMessage)
     if "role" in value:
         return bool({"content", "tool_calls", "function_call"} & value.keys())
     return _dumped(value) is not None
 
 
 def messages_of(raw: Any) -> list[BaseMessage]:
-    """Return the messages one dict stands for: Anthropic's hold several tool results in one.
-
-    Raises:
-        ValueError: If the dict says something that no message can say (pydantic's own included).
-    """
+    """Return the messages one dict stands for: Anthropic's hold several tool results in one."""
     if isinstance(raw, BaseMessage):
         return [raw]
-    dumped = _dumped(raw)
-    if dumped is None:
+    if (dumped := _dumped(raw)) is None:
         return _of_role(raw)
     kind, data = dumped
     return messages_from_dict([{"type": kind, "data": {**data, "content": _content(data)}}])
@@ -91,20 +77,17 @@ def _of_role(raw: dict[str, Any]) -> list[BaseMessage]:
     results = [block for block in blocks if block_type(block).role == "result"]
     if not results:
         return _plain(raw, blocks)
-    messages: list[BaseMessage] = [
-        ToolMessage(_content(each), tool_call_id=each.get("tool_use_id") or "") for each in results
-    ]
     others = [block for block in blocks if block_type(block).role != "result"]
-    return messages + (_plain({**raw, "content": others}, others) if others else [])
+    messages = [ToolMessage(_content(each), tool_call_id=each.get("tool_use_id") or "") for each in results]
+    return [*messages, *(_plain({**raw, "content": others}, others) if others else [])]
 
 
 def _plain(raw: dict[str, Any], blocks: list[Any]) -> list[BaseMessage]:
     """Return the message of a dict that holds no results, with the calls among its blocks."""
     raw = {**raw, "content": _content(raw)}
     calls, broken = _calls(raw.pop("tool_calls", None) or [])
-    calls = calls or _calls_in(blocks)
     if raw["role"] in ("assistant", "ai"):
-        raw["tool_calls"] = calls
+        raw["tool_calls"] = calls or _calls_in(blocks)
     elif raw["role"] == "tool":
         raw["tool_call_id"] = raw.get("tool_call_id") or ""
     messages = convert_to_messages([raw])
@@ -115,12 +98,8 @@ def _plain(raw: dict[str, Any], blocks: list[Any]) -> list[BaseMessage]:
 
 
 def _calls_in(blocks: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return the calls among the blocks of one of Anthropic's messages."""
-    return [
-        {"name": block.get("name"), "args": block.get("input") or {}, "id": block.get("id")}
-        for block in blocks
-        if isinstance(block, dict) and block.get("type") == "tool_use"
-    ]
+    found = [block for block in blocks if isinstance(block, dict) and block.get("type") == "tool_use"]  # Anthropic's
+    return [{"name": each.get("name"), "args": each.get("input") or {}, "id": each.get("id")} for each in found]
 
 
 def _calls(raw: Sequence[Any]) -> tuple[list[dict[str, Any]], list[InvalidToolCall]]:

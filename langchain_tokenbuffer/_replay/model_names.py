@@ -12,11 +12,7 @@ from langchain_tokenbuffer.counters import TokenCounter
 
 
 def counter_of(model: str) -> TokenCounter:
-    """Return what counts for a model name, an encoding name or the path of a `tokenizer.json`.
-
-    Raises:
-        ValueError: If it is the path of no such file.
-    """
+    """Return what counts for a model name, an encoding name or the path of a `tokenizer.json`, which has to exist."""
     is_tokenizer = model in vocabularies.names() or model.endswith(".json")
     return TokenCounter(model if is_tokenizer else ModelName(model))
 

@@ -18,7 +18,7 @@ def write(report: Report, path: Path) -> None:
         "title": title_of(report),
         "summary": summary_of(report),
         "max_tokens": report.setting and report.setting.max_tokens,
-        "unit": "" if report.in_money else " tokens at the input price",
+        "unit": report.unit,
         "calls": _columns(report),
         "bands": list(bands_of(report)),
     }

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._replay.advice import Advice, SweepResult
     from langchain_tokenbuffer._replay.simulation import Call, CountedTranscript, Prices, Setting, Totals
 
-FORMAT = 1
-"""Counts up when a key of the JSON changes its meaning or goes; new keys may come any time."""
-
 
 @dataclass(frozen=True)
 class Report:
@@ -27,7 +24,6 @@ class Report:
     counted_by: str  # what counted, and how exact that is
     context: int | None  # what the model takes, in tokens, where it is known
     prices: Prices  # what a token costs
-    in_money: bool  # whether prices are money per million tokens, else they are ratios
     setting: Setting | None  # what was simulated; `None`: nothing was trimmed
     simulated: Sequence[tuple[CountedTranscript, Sequence[Call]]]  # the conversations and their calls
     never: Totals  # what never trimming comes to
@@ -35,7 +31,6 @@ class Report:
 
     @cached_property
     def totals(self) -> Totals:
-        """What all calls come to."""
         return totals_of(self.simulated, self.prices)
 
     @property
@@ -43,32 +38,32 @@ class Report:
         """The conversation with the most tokens: the one to draw."""
         return max(self.simulated, key=lambda each: each[0].cumulative[-1])
 
+    @property
+    def unit(self) -> str:
+        return "" if self.prices.in_money else " tokens at the input price"
+
     def money(self, cost: float) -> float:
         """Return a cost in money, or in tokens at the input price."""
-        return cost / 1e6 if self.in_money else cost
+        return cost / 1e6 if self.prices.in_money else cost
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return the report as JSON can hold it; the keys are stable (`FORMAT`)."""
+    """Return the report as JSON can hold it; the keys are stable."""
     advice = report.advice
     return {
-        "format": FORMAT,
+        "format": 1,  # counts up when a key changes its meaning or goes; new keys may come any time
         "file": report.file,
         "model": report.model,
         "counted": report.counted_by,
         "context": report.context,
-        "prices": {**asdict(report.prices), "in_money": report.in_money},
-        "setting": _setting(report.setting),
+        "prices": asdict(report.prices),
+        "setting": report.setting and report.setting._asdict(),
         "conversations": [_conversation(report, *each) for each in report.simulated],
         "totals": _totals(report, report.totals),
         "never_trimming": _totals(report, report.never),
-        "advice": advice and {"setting": _setting(advice.setting), "sentence": advice.sentence},
+        "advice": advice and {"setting": advice.setting and advice.setting._asdict(), "sentence": advice.sentence},
         "sweep": advice and [_result(report, result) for result in advice.results],
     }
-
-
-def _setting(setting: Setting | None) -> dict[str, Any] | None:
-    return setting and setting._asdict()
 
 
 def _conversation(report: Report, counted: CountedTranscript, calls: Sequence[Call]) -> dict[str, Any]:

@@ -20,16 +20,13 @@ BandKind: TypeAlias = Literal["head", "held", "clamped"]
 
 
 class Band(NamedTuple):
-    """Something that stays where it is while calls pass: the head, what is kept, what is clamped.
-
-    From the `first` call to the `last`, between two heights.
-    """
+    """Something that stays where it is while calls pass: the head, what is kept, what is clamped."""
 
     kind: BandKind
-    first: int
-    last: int
-    low: int
-    high: int
+    first: int  # the call from which on it is there
+    last: int  # the last one
+    low: int  # where it begins, in tokens
+    high: int  # where it ends
 
 
 def title_of(report: Report) -> str:
@@ -47,8 +44,7 @@ def summary_of(report: Report) -> str:
     visible = f"{totals.calls:,} calls: the model sees {percent(totals.share)} of the conversation"
     if report.setting is None:
         return f"{visible}, up to {totals.peak:,} tokens a call"
-    cost = percent(totals.cost / (never.cost or 1))
-    return f"{visible}, for {cost} of what never trimming costs"
+    return f"{visible}, for {percent(totals.cost_share(never))} of what never trimming costs"
 
 
 def bands_of(report: Report) -> Iterator[Band]:

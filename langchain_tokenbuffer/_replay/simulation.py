@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._replay.transcripts import Transcript
     from langchain_tokenbuffer.counters import TokenCounter
 
-CallReason: TypeAlias = WindowReason | Literal["over"]
-"""Why a window is what it is; `"over"`: not even clamping kept the budget, nothing was sent."""
-
 
 class Setting(NamedTuple):
     """What is tried."""
@@ -34,12 +32,13 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Prices:
-    """What a token of input costs; ratios, or money per million."""
+    """What a token of input costs."""
 
     input: float = 1.0  # one that the provider has to read
     cached: float = 0.1  # one that its prompt cache serves
     write: float = 1.0  # one that it reads and keeps in the cache
     floor: int = 1024  # tokens from which on a request is cached, and a prefix served
+    in_money: bool = False  # whether prices are money per million tokens, else they are ratios
 
     def cached_tokens(self, reusable: int) -> int:
         """Return how many tokens of a reusable prefix the cache serves."""
@@ -59,13 +58,13 @@ class Call(NamedTuple):
     length: int  # how many messages there were
     tokens: int  # the request as sent, with its fixed part; where it is over, what it needs
     total_tokens: int  # the request with every message
-    reason: CallReason  # why the window is what it is, in `TrimEvent`'s words
-    reusable: int  # how much of it begins as the last call's request did, in tokens
-    cost: float  # what it costs at the prices given
-    clamped: Mapping[int, int]  # index to tokens of the kept messages that are shortened
+    reason: WindowReason | Literal["over"]  # in `TrimEvent`'s words; over: not even clamping kept the budget
     cut: int = 0  # index at which the window's tail begins
     kept_before_cut: tuple[int, ...] = ()  # indices of the kept messages before the cut
     left: tuple[int, ...] = ()  # indices that left the window since the last call
+    clamped: Mapping[int, int] = MappingProxyType({})  # index to tokens of the kept messages that are shortened
+    reusable: int = 0  # how much of it begins as the last call's request did, in tokens
+    cost: float = 0.0  # what it costs at the prices given
     error: str | None = None  # why the budget could not be kept
 
     @property
@@ -75,30 +74,18 @@ class Call(NamedTuple):
 
 
 class CountedTranscript:
-    """A transcript in numbers. Counts every message once, when it is made.
-
-    The counter has to be additive, as all are that are made of a name.
-
-    Attributes:
-        transcript: The transcript.
-        messages: Its messages in numbers.
-        cumulative: For each index, the tokens of the messages before it.
-        head_tokens: The tokens of the leading system messages.
-        fixed: What a request costs beside its messages, in tokens.
-        call_indices: For each call, how many messages came before it: there is one before every AI message, and one at
-            an open end. An AI message with nothing but system messages before it is a greeting that no model was asked
-            for.
-        min_tokens: Returns the fewest tokens to which the message at an index can be clamped.
-    """
+    """A transcript in numbers, every message counted once, by a counter that is additive, as all made of a name are."""
 
     def __init__(self, transcript: Transcript, counter: TokenCounter) -> None:
         conversation = ConversationTokens(transcript.messages, MessageMeter(counter))
         self.transcript = transcript
         self.messages = conversation.numbers()
-        self.cumulative = [0, *accumulate(message.tokens for message in self.messages)]
+        self.cumulative = [0, *accumulate(message.tokens for message in self.messages)]  # before each index
         kinds = [message.kind for message in self.messages]
         head = next((i for i, kind in enumerate(kinds) if kind != "system"), len(kinds))
         self.head_tokens = self.cumulative[head]
+        # There is a call before every AI message and at an open end. An AI message with nothing but system messages
+        # before it is a greeting that no model was asked for.
         self.call_indices = [i for i, kind in enumerate(kinds) if i > head and kind == "ai"]
         if kinds and kinds[-1] != "ai":
             self.call_indices.append(len(kinds))
@@ -107,18 +94,13 @@ class CountedTranscript:
         self._system_tokens = self.cumulative[first]
         self.fixed = counter.constant
         if transcript.tools:
-            whole = counter.count(transcript.messages[:first], tools=transcript.tools)
-            self.fixed = whole - self._system_tokens
+            self.fixed = counter.count(transcript.messages[:first], tools=transcript.tools) - self._system_tokens
         self.min_tokens = cache(conversation.min_tokens)
-        self._shown_tokens = cache(
-            lambda index, tokens: sum(counter.tokens(conversation.show([index], {index: tokens})))
-        )
+        self.shown_tokens = cache(lambda i, tokens: sum(counter.tokens(conversation.show([i], {i: tokens}))))
 
     def budget(self, setting: Setting) -> Budget:
         """Return the budget that `TokenBuffer` or, with tools, the middleware would run under."""
-        slack = 0
-        if self.transcript.tools:
-            slack = slack_of(setting.max_tokens, self.fixed + self._system_tokens)
+        slack = slack_of(setting.max_tokens, self.fixed + self._system_tokens) if self.transcript.tools else 0
         return Budget(*setting, self.fixed + slack, slack)
 
     @property
@@ -126,12 +108,7 @@ class CountedTranscript:
         """The tokens of the last call with every message."""
         return self.fixed + self.cumulative[max(self.call_indices, default=0)]
 
-    def saved(self, clamped: Mapping[int, int]) -> dict[int, int]:
-        """Return by index what clamped messages show less than what is charged for them."""
-        return {i: tokens - self._shown_tokens(i, tokens) for i, tokens in clamped.items()}
-
     def tokens_of(self, indices: Iterable[int]) -> int:
-        """Return the tokens of messages in full."""
         return sum(self.messages[index].tokens for index in indices)
 
 
@@ -143,24 +120,17 @@ def calls_of(counted: CountedTranscript, setting: Setting, prices: Prices) -> It
         for message in counted.messages[driver.count : length]:
             driver.push(message, counted.min_tokens)
         window, shortage = driver.call(), driver.shortage
-        clamped = {} if shortage else window.clamped
-        saved = counted.saved(clamped)
-        tokens = shortage.tokens if shortage else window.tokens - sum(saved.values())
-        reusable = window.reusable_tokens(saved) if is_cached and not shortage else 0
-        yield Call(
-            number=number,
-            length=length,
-            tokens=tokens,
-            total_tokens=window.total_tokens,
-            reason="over" if shortage else window.reason,
-            reusable=reusable,
-            cost=0.0 if shortage else prices.cost(tokens, reusable),
-            clamped=clamped,
-            cut=window.cut,
-            kept_before_cut=tuple(driver.kept_before_cut),
-            left=tuple(sorted(driver.left_since_call)),
-            error=str(shortage) if shortage else None,
-        )
+        before_cut, left = tuple(driver.kept_before_cut), tuple(sorted(driver.left_since_call))
+        call = Call(number, length, window.tokens, window.total_tokens, window.reason, window.cut, before_cut, left)
+        if shortage is not None:
+            yield call._replace(tokens=shortage.tokens, reason="over", error=str(shortage))
+        else:
+            # What clamped messages show may be less than what is charged for them.
+            saved = {i: charged - counted.shown_tokens(i, charged) for i, charged in window.clamped.items()}
+            tokens = window.tokens - sum(saved.values())
+            reusable = window.reusable_tokens(saved) if is_cached else 0
+            cost = prices.cost(tokens, reusable)
+            yield call._replace(tokens=tokens, clamped=window.clamped, reusable=reusable, cost=cost)
         is_cached = shortage is None
 
 
@@ -169,12 +139,8 @@ def untrimmed_calls_of(counted: CountedTranscript, prices: Prices) -> Iterator[C
     last = 0
     for number, length in enumerate(counted.call_indices, 1):
         tokens = counted.fixed + counted.cumulative[length]
-        cost = prices.cost(tokens, last)
-        yield Call(number, length, tokens, tokens, "fits", reusable=last, cost=cost, clamped={})
+        yield Call(number, length, tokens, tokens, "fits", reusable=last, cost=prices.cost(tokens, last))
         last = tokens
-
-
-# --- over all calls -------------------------------------------------------------------------------
 
 
 @dataclass
@@ -197,6 +163,9 @@ class Totals:
         """The share of the conversation that the model saw, over all calls."""
         return self.visible / self.total if self.total else 1.0
 
+    def cost_share(self, never: Totals) -> float:
+        return self.cost / (never.cost or 1)
+
 
 def totals_of(simulated: Iterable[tuple[CountedTranscript, Iterable[Call]]], prices: Prices) -> Totals:
     """Return what the calls of some conversations come to."""
@@ -218,7 +187,11 @@ def totals_of(simulated: Iterable[tuple[CountedTranscript, Iterable[Call]]], pri
     return totals
 
 
+def trimmed(transcripts: Iterable[CountedTranscript], setting: Setting, prices: Prices) -> Totals:
+    """Return what conversations come to under a setting."""
+    return totals_of(((counted, calls_of(counted, setting, prices)) for counted in transcripts), prices)
+
+
 def untrimmed(transcripts: Iterable[CountedTranscript], prices: Prices) -> Totals:
     """Return what never trimming comes to."""
-    calls = ((counted, untrimmed_calls_of(counted, prices)) for counted in transcripts)
-    return totals_of(calls, prices)
+    return totals_of(((counted, untrimmed_calls_of(counted, prices)) for counted in transcripts), prices)

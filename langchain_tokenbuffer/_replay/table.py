@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -21,22 +22,15 @@ if TYPE_CHECKING:
 
 _STYLES = {"fits": "dim", "held": "", "moved": "yellow", "clamped": "magenta", "over": "bold red"}
 _CALL_COLUMNS = ("call", "sees", "tokens", "of", "cut", "why", "left", "reusable", "cost")
-_LIST_COLUMNS = ("conversation", "messages", "calls", "largest", "sees", "moved", "clamped", "over")
+_LIST_COLUMNS = ("conversation", "messages", "calls", "largest", "sees", "moved", "clamped", "over", "cost")
 _SWEEP_LEGEND = "In percent; bold: nothing shows more for less, *: shortens messages, -: does not hold."
 _CALLS_LEGEND = "sees: messages of all; left: messages (their tokens); clamped: how many."
-_NUMBERS = 66
-"""What the columns beside the name take, in characters."""
-_MAX_LISTED = 12
-"""Conversations that are listed without `--all`."""
+_NUMBERS = 66  # what the columns beside the name take, in characters
+_MAX_LISTED = 12  # conversations that are listed without `--all`
 
 
 def show(report: Report, *, everything: bool) -> None:
-    """Print the report.
-
-    Args:
-        report: What was found out.
-        everything: Whether calls before which nothing happened are shown too.
-    """
+    """Print the report; `everything`: also the calls before which nothing happened."""
     console = Console(highlight=False, markup=False, emoji=False)  # names are the user's
     console.print(_header(report), soft_wrap=True)
     if report.advice is not None:
@@ -52,8 +46,7 @@ def show(report: Report, *, everything: bool) -> None:
     for _, calls in report.simulated:
         for call in calls:
             if call.error is not None:
-                error = Text(f"Call {call.number}: {call.error}", style="red")
-                console.print(error, soft_wrap=True)
+                console.print(Text(f"Call {call.number}: {call.error}", style="red"), soft_wrap=True)
     console.print(_summary(report), soft_wrap=True)
 
 
@@ -64,16 +57,13 @@ def _header(report: Report) -> str:
         _plural(sum(len(counted.messages) for counted in transcripts), "message"),
         _plural(report.totals.calls, "model call"),
     ]
-    tools = max(len(counted.transcript.tools) for counted in transcripts)
-    if tools:
-        fixed = max(counted.fixed for counted in transcripts)
-        parts.append(f"{_plural(tools, 'tool')} ({fixed:,} tokens)")
+    if tools := max(len(counted.transcript.tools) for counted in transcripts):
+        parts.append(f"{_plural(tools, 'tool')} ({max(counted.fixed for counted in transcripts):,} tokens)")
     write = f", written to the cache {prices.write:g}" if prices.write != prices.input else ""
-    unit = " per million tokens" if report.in_money else ""
+    unit = " per million tokens" if prices.in_money else ""
     return (
-        f"{report.file}: {', '.join(parts)}.\nCounted as {report.counted_by}.\n"
-        f"Prices: input {prices.input:g}, cached {prices.cached:g}{write}{unit}; "
-        f"cached from {prices.floor:,} tokens on."
+        f"{report.file}: {', '.join(parts)}.\nCounted as {report.counted_by}.\nPrices: input {prices.input:g}, "
+        f"cached {prices.cached:g}{write}{unit}; cached from {prices.floor:,} tokens on."
     )
 
 
@@ -83,28 +73,21 @@ def _plural(count: int, thing: str) -> str:
 
 def _sweep(advice: Advice) -> Table:
     """A row for each budget, a column for each low-water mark."""
-    table = Table(
-        title="Seen of the conversation, and its cost (never trimming: 100, 100)",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-    )
-    by_setting = {(*result.setting,): result for result in advice.results}
-    marks = sorted({trim_to for _, trim_to in by_setting})
+    title = "Seen of the conversation, and its cost (never trimming: 100, 100)"
+    table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True)
     table.add_column("max_tokens \\ trim_to", justify="right")
-    for mark in marks:
+    for mark in dict.fromkeys(result.setting.trim_to for result in advice.results):
         table.add_column(f"{mark:g} ", justify="right", no_wrap=True)
-    for budget in sorted({max_tokens for max_tokens, _ in by_setting}):
-        row = [_cell(by_setting[budget, mark], advice) for mark in marks]
-        table.add_row(f"{budget:,}", *row)
+    for budget, results in groupby(advice.results, lambda result: result.setting.max_tokens):
+        table.add_row(f"{budget:,}", *(_cell(result, advice) for result in results))
     return table
 
 
 def _cell(result: SweepResult, advice: Advice) -> Text:
-    totals = result.totals
-    if totals.over:
+    if result.totals.over:
         return Text("-", style="dim")
-    text = f"{100 * totals.share:.0f}, {100 * result.cost_share:.0f}"
-    if totals.clamped:
+    text = f"{100 * result.totals.share:.0f}, {100 * result.cost_share:.0f}"
+    if result.totals.clamped:
         return Text(f"{text}*", style="dim")
     if result.setting == advice.setting:
         return Text(f"> {text} ", style="bold reverse")
@@ -119,21 +102,16 @@ def _calls(report: Report, *, everything: bool) -> Table:
         if isinstance(call, int):
             table.add_row("…", _plural(call, "call"), style="dim")
             continue
-        clamped = f" {len(call.clamped)}" if call.reason == "clamped" else ""
-        left = f"{len(call.left):,} ({counted.tokens_of(call.left):,})"
-        table.add_row(
-            f"{call.number:,}",
-            f"{call.length - call.dropped:,}/{call.length:,}",
-            f"{call.tokens:,}",
-            f"{call.total_tokens:,}",
-            f"{call.cut:,}",
-            f"{call.reason}{clamped}",
-            left if call.left else "",
-            f"{call.reusable:,}",
-            _cost(report, call.cost),
-            style=_STYLES[call.reason],
-        )
+        sees = f"{call.length - call.dropped:,}/{call.length:,}"
+        why = f"clamped {len(call.clamped)}" if call.reason == "clamped" else call.reason
+        left = f"{len(call.left):,} ({counted.tokens_of(call.left):,})" if call.left else ""
+        beside = _spelt(call.number, sees, call.tokens, call.total_tokens, call.cut, why, left, call.reusable)
+        table.add_row(*beside, _cost(report, call.cost), style=_STYLES[call.reason])
     return table
+
+
+def _spelt(*cells: int | str) -> Iterator[str]:
+    return (f"{cell:,}" if isinstance(cell, int) else cell for cell in cells)
 
 
 def _eventful(calls: Sequence[Call], *, everything: bool) -> Iterator[Call | int]:
@@ -152,57 +130,42 @@ def _eventful(calls: Sequence[Call], *, everything: bool) -> Iterator[Call | int
 
 def _conversations(report: Report, width: int, *, everything: bool) -> Table:
     """A row for each conversation, the longest first."""
-    table = _table(report, (*_LIST_COLUMNS, "cost"))
+    table, room = _table(report, _LIST_COLUMNS), max(10, width - _NUMBERS)
     ordered = sorted(report.simulated, key=lambda each: -each[0].cumulative[-1])
     listed = ordered if everything else ordered[:_MAX_LISTED]
     for counted, calls in listed:
         totals = totals_of([(counted, calls)], report.prices)
-        table.add_row(
-            Text(_shortened(counted.transcript.name, max(10, width - _NUMBERS))),
-            f"{len(counted.messages):,}",
-            f"{totals.calls:,}",
-            f"{totals.peak:,}",
-            percent(totals.share),
-            f"{totals.moved:,}",
-            f"{totals.clamped:,}",
-            f"{totals.over:,}",
-            _cost(report, totals.cost),
-        )
+        name = counted.transcript.name
+        if len(name) > room:  # names that are alike tend to end differently
+            name = f"…{name[1 - room :]}"
+        sizes, sees = (len(counted.messages), totals.calls, totals.peak), percent(totals.share)
+        row = _spelt(*sizes, sees, totals.moved, totals.clamped, totals.over, _cost(report, totals.cost))
+        table.add_row(Text(name), *row)
     if len(listed) < len(ordered):
         table.caption = f"the largest {_MAX_LISTED} of {len(ordered)}; --all shows every one"
     return table
 
 
 def _table(report: Report, columns: Sequence[str]) -> Table:
-    title = "Never trimming"
-    if report.setting is not None:
-        title = f"max_tokens={report.setting.max_tokens}, trim_to={report.setting.trim_to:g}"
+    setting = report.setting
+    title = f"max_tokens={setting.max_tokens}, trim_to={setting.trim_to:g}" if setting else "Never trimming"
     table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for name in columns:
-        is_text = name in ("why", "conversation")
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in ("why", "conversation") else "right", no_wrap=True)
     return table
 
 
-def _shortened(name: str, width: int) -> str:
-    """Leave out how a long name begins: names that are alike tend to end differently."""
-    return name if len(name) <= width else f"…{name[1 - width :]}"
-
-
 def _cost(report: Report, cost: float) -> str:
-    return f"{report.money(cost):,.{5 if report.in_money else 0}f}"
+    return f"{report.money(cost):,.{5 if report.prices.in_money else 0}f}"
 
 
 def _summary(report: Report) -> str:
     totals, never = report.totals, report.never
-    unit = "" if report.in_money else " tokens at the input price"
-    calls, over = _plural(totals.calls, "call"), ""
-    if totals.over:
-        over = f"\n{_plural(totals.over, 'call')} could not be kept within the budget."
+    cached, share = totals.cached / (totals.tokens or 1), totals.cost_share(never)
+    over = f"\n{_plural(totals.over, 'call')} could not be kept within the budget." if totals.over else ""
     return (
-        f"In all {calls}: {totals.tokens:,} tokens sent, the largest {totals.peak:,}; "
-        f"{percent(totals.cached / (totals.tokens or 1))} of them from the cache; "
-        f"the model sees {percent(totals.share)} of the conversation.\n"
-        f"Cost {_cost(report, totals.cost)}{unit}, {percent(totals.cost / (never.cost or 1))} of "
-        f"never trimming ({_cost(report, never.cost)}, up to {never.peak:,} tokens a call).{over}"
+        f"In all {_plural(totals.calls, 'call')}: {totals.tokens:,} tokens sent, the largest {totals.peak:,}; "
+        f"{percent(cached)} of them from the cache; the model sees {percent(totals.share)} of the conversation.\n"
+        f"Cost {_cost(report, totals.cost)}{report.unit}, {percent(share)} of never trimming "
+        f"({_cost(report, never.cost)}, up to {never.peak:,} tokens a call).{over}"
     )

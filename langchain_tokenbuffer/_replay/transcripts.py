@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 EXPECTED = (
-    'a list of messages, {"messages": [...], "tools": [...]}, JSONL of messages or of '
-    "conversations, messages dumped by LangChain, a LangSmith run export, or the state or "
-    "checkpoint of a LangGraph thread"
+    'a list of messages, {"messages": [...], "tools": [...]}, JSONL of messages or of conversations, messages dumped '
+    "by LangChain, a LangSmith run export, or the state or checkpoint of a LangGraph thread"
 )
 
 
@@ -44,15 +43,12 @@ class Transcript:
 def transcripts_of(value: object, name: str = "conversation") -> list[Transcript]:
     """Return every conversation in a JSON value, in order.
 
-    A conversation that is the beginning of another is the same one earlier, as in a log of requests or a thread's
-    history of states, and is left out.
-
-    Raises:
-        UnreadableError: If there is none, or something beside it that is not known.
+    One that is the beginning of another is the same one earlier, as in a log of requests or a thread's history of
+    states, and is left out. If there is none, or something beside it that is not known, that is an `UnreadableError`.
     """
     found = list(_conversations(value, name))
     if not any(each.messages for each in found):
-        raise UnreadableError(_described(value) if not found else "no messages")
+        raise UnreadableError("no messages" if found else _described(value))
     return _longest(found)
 
 
@@ -67,8 +63,7 @@ def _conversations(value: Any, name: str) -> Iterator[Transcript]:
         for number, item in enumerate(value, 1):
             found = list(_conversations(item, f"{name} {number}"))
             if not found:
-                msg = f"{_described(item)} at place {number} of {len(value)}"
-                raise UnreadableError(msg)
+                raise UnreadableError(found=f"{_described(item)} at place {number} of {len(value)}")
             yield from found
 
 
@@ -92,24 +87,19 @@ def _in_dict(value: dict[str, Any], name: str) -> Iterator[Transcript]:
                 return
 
 
-# --- requests and replies -------------------------------------------------------------------------
-
-
 def _exchanges(asked: dict[str, Any], answer: Any, name: str) -> Iterator[Transcript]:
     """Yield what was asked with what was answered: several where requests went out in a batch."""
-    batches = asked["messages"]
-    if not _is_list_of(batches, lambda each: isinstance(each, list)):
-        batches = [batches]
-    system = asked.get("system")  # Anthropic's stands beside the messages
+    given, system = asked["messages"], asked.get("system")  # Anthropic's stands beside the messages
+    batches = given if _is_list_of(given, lambda each: isinstance(each, list)) else [given]
     head = [{"role": "system", "content": system}] if system else []
+    tools = tuple(next((asked[key] for key in ("tools", "functions") if _is_list_of(asked.get(key), _is_dict)), ()))
     replies = chain(_replies(answer), repeat([]))
     for number, (batch, reply) in enumerate(zip(batches, replies, strict=False), 1):
         messages, new = _built([*head, *batch]), _built(reply)
         # A graph answers with its whole state, a model with what is new.
-        last = _identity(messages[-1]) if messages else None
-        if all(_identity(message) != last for message in new):
+        if not {*map(_identity, messages[-1:])} & {*map(_identity, new)}:
             new = [*messages, *new]
-        yield Transcript(name if len(batches) == 1 else f"{name} {number}", new, _tools(asked))
+        yield Transcript(name if len(batches) == 1 else f"{name} {number}", new, tools)
 
 
 def _replies(answer: Any) -> list[list[Any]]:
@@ -124,8 +114,7 @@ def _replies(answer: Any) -> list[list[Any]]:
         return [_chosen(choices) for choices in answer["generations"]]
     if isinstance(answer.get("choices"), list):
         return [_chosen(answer["choices"])]
-    inner = answer.get("messages", answer.get("output"))
-    return _replies(inner)
+    return _replies(answer.get("messages", answer.get("output")))
 
 
 def _chosen(choices: Any) -> list[Any]:
@@ -134,17 +123,8 @@ def _chosen(choices: Any) -> list[Any]:
     return [message] if is_message(message) else []
 
 
-def _tools(value: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-    for key in ("tools", "functions"):
-        if _is_list_of(value.get(key), lambda each: isinstance(each, dict)):
-            return tuple(value[key])
-    return ()
-
-
-# --- LangSmith's runs -----------------------------------------------------------------------------
-
-
 def _is_run(value: object) -> bool:
+    """Tell whether this is one of LangSmith's runs."""
     keys = value.keys() if isinstance(value, dict) else set()
     return "inputs" in keys and bool(keys & {"run_type", "outputs"})
 
@@ -173,16 +153,11 @@ def _asked(inputs: Any) -> dict[str, Any] | None:
     """Return a run's inputs with their messages under that name; `None` if there are none."""
     if not isinstance(inputs, dict):
         return None
-    for key in ("messages", "input"):
-        given = inputs.get(key)
-        if isinstance(given, dict):
-            given = given.get("messages")
-        if isinstance(given, list):
-            return {**inputs, "messages": given}
+    for given in (inputs.get("messages"), inputs.get("input")):
+        messages = given.get("messages") if isinstance(given, dict) else given
+        if isinstance(messages, list):
+            return {**inputs, "messages": messages}
     return None
-
-
-# --- what is the same, and what was found ---------------------------------------------------------
 
 
 def _longest(found: Sequence[Transcript]) -> list[Transcript]:
@@ -208,15 +183,17 @@ def _built(raw: Sequence[Any]) -> list[BaseMessage]:
     messages: list[BaseMessage] = []
     for number, each in enumerate(raw, 1):
         if not is_message(each):
-            msg = f"{_described(each)} where message {number} should be"
-            raise UnreadableError(msg)
+            raise UnreadableError(found=f"{_described(each)} where message {number} should be")
         try:
             messages += messages_of(each)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             why = str(error).splitlines()[0]
-            msg = f"a message {number} that cannot be built ({why})"
-            raise UnreadableError(msg) from error
+            raise UnreadableError(found=f"a message {number} that cannot be built ({why})") from error
     return messages
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def _is_list_of(value: object, test: Any) -> bool:
