@@ -58,8 +58,9 @@ def check(connection: sa.Connection, tables: Tables) -> None:
 
 def create(connection: sa.Connection, tables: Tables) -> None:
     """Create what is missing, bring up what is older, refuse newer; safe in many processes."""
-    if connection.dialect.name == "postgresql":
-        # A stricter transaction would not see, having waited, what others have created meanwhile.
+    if connection.dialect.name != "sqlite":
+        # A stricter transaction would not see, having waited, what others have created meanwhile; on MariaDB it would
+        # also lock, by looking for the version, what the one that creates is about to write.
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
     version = _version(connection, tables.versions)
     if version is None or version < VERSION:
