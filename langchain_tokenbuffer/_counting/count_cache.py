@@ -118,8 +118,8 @@ def key_of(message: BaseMessage) -> int:
             return _any_key_of(message)
         if content.__class__ is not str:
             content = _frozen_blocks(content)
-        if kind is ToolMessage:  # its id is not counted, whatever it is
-            return hash((kind, content, fields["name"], fields["tool_call_id"] is None))
+        if kind is ToolMessage:
+            return hash((kind, content, fields["name"], fields["tool_call_id"]))
         if kind is AIMessage and not fields["invalid_tool_calls"]:
             calls = fields["tool_calls"]
             return hash((kind, content, fields["name"], _frozen_calls(calls) if calls else None))
@@ -157,7 +157,7 @@ def _frozen_blocks(blocks: Iterable[dict[Any, Any]]) -> tuple[object, ...]:
 def _frozen_calls(calls: Iterable[dict[Any, Any]]) -> tuple[object, ...]:
     parts: list[object] = []
     for call in calls:
-        parts.append(call["name"])
+        parts += call["name"], call["id"]
         _add_items(call["args"], parts)
     return tuple(parts)
 
