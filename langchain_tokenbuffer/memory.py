@@ -103,13 +103,13 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         chat_memory: Where messages are kept; the default is a list of its own.
         trim_to: Low-water mark in (0, 1]. 1.0, the default, keeps as much as the limit allows, as the classic class
             does; less keeps the provider's prompt cache warm.
-        start_on: `"human"`: a window begins with a human message and keeps turns whole. `None`, with
-            `oversize="drop"`: single messages leave one by one, exactly as with the classic class.
+        start_on: `"human"`: a window begins with a human message and keeps turns whole. `None`, with `oversize="drop"`:
+            single messages leave one by one, exactly as with the classic class.
         oversize: When what must stay does not fit: `"clamp"`, `"raise"` or `"drop"`.
-        on_evict: Called with the messages that left the window, in order, before they are deleted from the memory's
-            own store. If it raises, the error goes through, nothing is deleted and the same messages come again with
-            the next save. A coroutine function is awaited by `asave_context`; `save_context` raises `TypeError` for
-            one, before storing.
+        on_evict: Called with the messages that left the window, in order, before they are deleted from the memory's own
+            store. If it raises, the error goes through, nothing is deleted and the same messages come again with the
+            next save. A coroutine function is awaited by `asave_context`; `save_context` raises `TypeError` for one,
+            before storing.
 
     Raises:
         ValueError: If a value is out of range, an option unknown, or `on_evict` is given with a `chat_memory` that is
@@ -220,8 +220,8 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         Raises:
             ValueError: If it cannot be told which input or output to store.
             TokenBudgetError: With `oversize="raise"`, if the turn does not fit.
-            TypeError: If `on_evict` is a coroutine function. One that only turns out to be when it is called, such as
-                a lambda around one, raises after the turn was stored; nothing is deleted.
+            TypeError: If `on_evict` is a coroutine function. One that only turns out to be when it is called, such as a
+                lambda around one, raises after the turn was stored; nothing is deleted.
         """
         if_called = "The turn was stored, nothing was deleted."
         deliver = sync_handler(self.on_evict, _ASYNC_ON_EVICT, "Nothing was stored.", if_called)

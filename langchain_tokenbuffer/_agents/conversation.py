@@ -28,11 +28,7 @@ class AgentConversation(ConversationTokens):
     """
 
     def __init__(
-        self,
-        messages: Sequence[BaseMessage],
-        *,
-        meter: MessageMeter,
-        report_of: Callable[[BaseMessage], Report | None],
+        self, messages: Sequence[BaseMessage], *, meter: MessageMeter, report_of: Callable[[BaseMessage], Report | None]
     ) -> None:
         super().__init__(list(messages), meter)
         self._report_of = report_of

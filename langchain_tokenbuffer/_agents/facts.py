@@ -86,9 +86,7 @@ class RequestReader:
             model=model.name or model.kind,
             uses_reports=counter.additive and (counter.is_estimate or corrects_tools),
             read_messages=partial(
-                AgentConversation,
-                meter=MessageMeter(counter, settings.pin),
-                report_of=partial(report_by, model.name),
+                AgentConversation, meter=MessageMeter(counter, settings.pin), report_of=partial(report_by, model.name)
             ),
             strip_thinking=model.strip_thinking,
         )
