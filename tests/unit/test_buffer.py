@@ -26,7 +26,6 @@ from langchain_core.messages import (
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenCounter, Window
-from langchain_tokenbuffer._counting.tokenizers import TiktokenText
 from langchain_tokenbuffer._window.driver import WindowDriver
 from tests.builders import count_words, count_words_by_threes
 from tests.oracle import breaches
@@ -429,20 +428,6 @@ def test_another_thread_going_on_with_the_conversation_changes_no_answer(
 
 
 # --- cost ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tokenized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that were tokenized."""
-    texts: list[str] = []
-    encode = TiktokenText.encode
-
-    def spy(self: TiktokenText, text: str) -> list[int]:
-        texts.append(text)
-        return encode(self, text)
-
-    monkeypatch.setattr(TiktokenText, "encode", spy)
-    return texts
 
 
 def test_a_growing_list_costs_the_tokenizing_of_what_is_new(tokenized: list[str]) -> None:

@@ -21,27 +21,12 @@ from pydantic import SecretStr
 from langchain_tokenbuffer import TokenBuffer, TokenCounter
 from langchain_tokenbuffer._counting import count_cache
 from langchain_tokenbuffer._counting.clamp import clamp, min_tokens
-from langchain_tokenbuffer._counting.tokenizers import TiktokenText
 from tests.builders import ai_calling, numbered_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 O200K = TokenCounter("o200k_base")
-
-
-@pytest.fixture
-def tokenized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the texts that are tokenized from here on."""
-    texts: list[str] = []
-    encode = TiktokenText.encode
-
-    def spy(self: TiktokenText, text: str) -> list[int]:
-        texts.append(text)
-        return encode(self, text)
-
-    monkeypatch.setattr(TiktokenText, "encode", spy)
-    return texts
 
 
 def letters(texts: list[str]) -> int:
