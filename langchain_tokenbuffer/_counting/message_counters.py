@@ -78,12 +78,8 @@ class ChatCounter(MessageCounter):
         count, chat_format = self._count, self._format
         fields = message.__dict__
         total = chat_format.per_message + self._tokens_of_name(_role(message))
-        content = fields["content"]
         calls = _calls(message, as_written=False)
-        if content.__class__ is str:
-            total += count(content)
-        else:
-            total += content_tokens(content, count, chat_format.images, has_calls=bool(calls))
+        total += content_tokens(message, count, chat_format.images)
         if fields.get("tool_call_id") is not None:
             total += chat_format.result  # the id's own text is not billed, nor a result's name sent
         elif name := fields.get("name") or _extra(message).get("name"):
