@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._counting.media import data_tokens, media_tokens
-from langchain_tokenbuffer._counting.tools import as_json
+from langchain_tokenbuffer._counting.tools import as_json, as_text
 from langchain_tokenbuffer._messages.beside import blocks_beside, reported_reasoning
 from langchain_tokenbuffer._messages.blocks import OPAQUE, read_block
 from langchain_tokenbuffer._messages.calls import listed_ids
@@ -84,6 +84,9 @@ class _Tally:
 
     def add_outer(self, block: object, listed: Collection[object]) -> None:
         """Add a block of the content itself; thinking stands nowhere else."""
+        if isinstance(block, dict) and len(block) == 2 and "text" in block and block.get("type") == "text":  # hot
+            self.tokens += self._count(as_text(block["text"]))
+            return
         read = read_block(block)
         is_repeated = read.row.billing == "listed" and bool(listed) and (read.id is None or read.id in listed)
         if read.row.role == "thinking":
