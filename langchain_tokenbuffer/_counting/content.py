@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._counting.media import data_tokens, media_tokens
-from langchain_tokenbuffer._counting.tools import as_json, as_text
+from langchain_tokenbuffer._counting.tools import as_json
 from langchain_tokenbuffer._messages.beside import blocks_beside, reported_reasoning
 from langchain_tokenbuffer._messages.blocks import OPAQUE, read_block
 from langchain_tokenbuffer._messages.calls import listed_ids
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._counting.images import Images
+    from langchain_tokenbuffer._counting.images import Media
     from langchain_tokenbuffer._messages.blocks import Block
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 _MAX_DEPTH = 32
 
 
-def content_tokens(message: BaseMessage, count: Callable[[str], int], images: Images) -> int:
+def content_tokens(message: BaseMessage, count: Callable[[str], int], media: Media) -> int:
     """Return what the content of a message costs, with what stands beside it; calls that it lists are not counted.
 
     Law: it raises on nothing, and what is sent costs something.
@@ -52,7 +52,7 @@ def content_tokens(message: BaseMessage, count: Callable[[str], int], images: Im
     if content.__class__ is str and not extra:  # hot
         return count(content)
     blocks = list(blocks_beside(extra)) if isinstance(extra, dict) else []
-    tally = _Tally(count, images)
+    tally = _Tally(count, media)
     if isinstance(content, (list, tuple)):
         blocks = [*content, *blocks]
     elif content and isinstance(extra, dict) and extra.get("type") == "computer_call_output":
@@ -65,13 +65,16 @@ def content_tokens(message: BaseMessage, count: Callable[[str], int], images: Im
     return tally.total(reported_reasoning(fields))
 
 
+_PLAIN = {"type", "text"}
+
+
 class _Tally:
     """What blocks cost, added up."""
 
-    def __init__(self, count: Callable[[str], int], images: Images) -> None:
+    def __init__(self, count: Callable[[str], int], media: Media) -> None:
         self.tokens = 0
         self._count = count
-        self._images = images
+        self._media = media
         self._has_sealed = False  # whether there is thinking that only its provider can read
         self._sealed = 0  # by its length, in tokens
         self._shown = 0  # what can be read of the same thinking, in tokens
@@ -84,8 +87,8 @@ class _Tally:
 
     def add_outer(self, block: object, listed: Collection[object]) -> None:
         """Add a block of the content itself; thinking stands nowhere else."""
-        if isinstance(block, dict) and len(block) == 2 and "text" in block and block.get("type") == "text":  # hot
-            self.tokens += self._count(as_text(block["text"]))
+        if isinstance(block, dict) and block.keys() == _PLAIN and block["type"] == "text":  # hot
+            self.add(block["text"])
             return
         read = read_block(block)
         is_repeated = read.row.billing == "listed" and bool(listed) and (read.id is None or read.id in listed)
@@ -105,7 +108,7 @@ class _Tally:
         if read.row is OPAQUE:
             _note_unknown(read.kind)
         if billing in ("image", "audio", "video", "file"):
-            tokens = media_tokens(block, read, self._count, self._images)
+            tokens = media_tokens(block, read, self._count, self._media)
             if tokens is not None:
                 self.tokens += tokens
                 return
@@ -140,7 +143,7 @@ class _Tally:
         if _is_seal(key, value):
             self.tokens += 0 if key in _SIGNATURES else _seal_tokens(value)
         elif is_data(value):
-            self.tokens += data_tokens(value, self._count, self._images)
+            self.tokens += data_tokens(value, self._count, self._media)
         else:
             return value
         return ""

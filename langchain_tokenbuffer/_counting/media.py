@@ -6,7 +6,7 @@
 | audio | 32 a second where a wav says how long it is; else one for each 200 bytes (1,000 of pcm) |
 | video | one for each 400 bytes |
 | text | its text |
-| pages | 3,000 for each page or 100 kB begun |
+| pages | its provider's tokens for each page or 100 kB begun |
 
 What is given by its address alone counts as a minute of audio, as 3,000 for a video, as one page, or as the most that
 an image may cost. Gemini's 32 tokens a second are the most that is published for audio ("Understand and count tokens");
@@ -28,19 +28,19 @@ from langchain_tokenbuffer._messages.texts import texts_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from langchain_tokenbuffer._counting.images import Images
+    from langchain_tokenbuffer._counting.images import Media
     from langchain_tokenbuffer._messages.blocks import Block
 
 Kind: TypeAlias = Literal["image", "audio", "video", "text", "pages"]
 
 _SECOND, _BYTES_OF_AUDIO, _BYTES_OF_PCM, _AUDIO = 32, 200, 1000, 60 * 32
 _BYTES_OF_VIDEO, _VIDEO_SECOND, _VIDEO = 400, 300, 3000
-_PAGE, _BYTES_OF_PAGE = 3000, 100_000
+_BYTES_OF_PAGE = 100_000
 _MAX_DEPTH = 32
 _SHORT = 64
 
 
-def media_tokens(block: dict[str, Any], read: Block, count: Callable[[str], int], images: Images) -> int | None:
+def media_tokens(block: dict[str, Any], read: Block, count: Callable[[str], int], media: Media) -> int | None:
     """Return what a block of media costs, whoever's shape it has; `None` where it holds no file and names none."""
     texts = texts_in(block)
     tokens = sum(map(count, texts.values()))
@@ -53,15 +53,15 @@ def media_tokens(block: dict[str, Any], read: Block, count: Callable[[str], int]
     kind = file.kind if billing == "file" else _KINDS[billing]
     if billing == "file" and not (file.data or file.is_elsewhere):
         return None
-    return tokens + _tokens_of(file, kind, count, images)
+    return tokens + _tokens_of(file, kind, count, media)
 
 
-def data_tokens(data: str | bytes, count: Callable[[str], int], images: Images) -> int:
+def data_tokens(data: str | bytes, count: Callable[[str], int], media: Media) -> int:
     """Return what the bytes of a file cost that stands where no row expects one."""
     file = _file_in({"data": data})
     if file.kind == "pages" and not _decoded(data, _HEAD).startswith(b"%PDF"):
-        return -(-_length(data) * _PAGE // _BYTES_OF_PAGE)
-    return _tokens_of(file, file.kind, count, images)
+        return -(-_length(data) * media.page // _BYTES_OF_PAGE)
+    return _tokens_of(file, file.kind, count, media)
 
 
 class _File(NamedTuple):
@@ -106,16 +106,21 @@ _ELSEWHERE = re.compile(r"(?:.*_)?(?:url|uri|id)|.*(?:Uri|Id|Location)")
 
 def _file_in(body: Any) -> _File:
     leaves = list(_leaves(body))
-    data = [
-        value for key, value in leaves if is_data(value) or (key in _DATA_KEYS and isinstance(value, str) and value)
-    ]
-    largest = max(data, key=_length, default=None)
+    data = max((value for key, value in leaves if _is_file(key, value)), key=_length, default=None)
     hint = next((value for key, value in leaves if key in _HINT_KEYS and isinstance(value, str)), "")
-    if not hint and isinstance(largest, str) and largest.startswith("data:"):
-        hint = largest[5:256].partition(",")[0].partition(";")[0]
     is_elsewhere = any(value and _ELSEWHERE.fullmatch(key) for key, value in leaves)
-    detail = next((value for key, value in leaves if key == "detail"), None)
-    return _File([value for _, value in leaves], largest, is_elsewhere, hint, detail)
+    detail = dict(leaves).get("detail")
+    return _File([value for _, value in leaves], data, is_elsewhere, hint or _media_type(data), detail)
+
+
+def _media_type(data: str | bytes | None) -> str:
+    """Return the media type of an address that holds its data."""
+    match = re.match("data:([^;,]*)", data) if isinstance(data, str) else None
+    return match[1] if match else ""
+
+
+def _is_file(key: str, value: object) -> bool:
+    return is_data(value) or (key in _DATA_KEYS and isinstance(value, str) and bool(value))
 
 
 def _leaves(value: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
@@ -130,20 +135,22 @@ def _leaves(value: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, An
         yield key, value
 
 
-def _tokens_of(file: _File, kind: Kind, count: Callable[[str], int], images: Images) -> int:
+def _tokens_of(file: _File, kind: Kind, count: Callable[[str], int], media: Media) -> int:
     data = file.data
     if kind == "image":
-        return image_tokens({"type": "image", "source": dict(enumerate(file.values)), "detail": file.detail}, images)
+        return image_tokens(
+            {"type": "image", "source": dict(enumerate(file.values)), "detail": file.detail}, media.images
+        )
     if kind == "audio":
         return _AUDIO if data is None else max(_SECOND, _audio_tokens(data, file.hint))
     if kind == "video":
         return _VIDEO if data is None else max(_VIDEO_SECOND, _length(data) // _BYTES_OF_VIDEO)
     if data is None:
-        return _PAGE
+        return media.page
     if kind == "text":
         return count(_decoded(data).decode(errors="replace") if is_data(data) else str(data))
     decoded = _decoded(data)
-    return _PAGE * max(len(_PDF_PAGE.findall(decoded)), -(-len(decoded) // _BYTES_OF_PAGE), 1)
+    return media.page * max(len(_PDF_PAGE.findall(decoded)), -(-len(decoded) // _BYTES_OF_PAGE), 1)
 
 
 _PDF_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")

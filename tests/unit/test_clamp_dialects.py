@@ -171,7 +171,7 @@ def messages(draw: st.DrawFn) -> BaseMessage:
     return draw(st.sampled_from([ToolMessage(content, tool_call_id="1"), HumanMessage(content)]))
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30))
 @given(messages(), st.data(), st.sampled_from([O200K, ESTIMATE]))
 def test_a_clamped_message_of_any_dialect_costs_at_most_its_target(
     message: BaseMessage, data: st.DataObject, counter: TokenCounter
@@ -183,7 +183,7 @@ def test_a_clamped_message_of_any_dialect_costs_at_most_its_target(
     assert min_tokens(clamped, counter) <= least
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30))
 @given(messages(), st.data())
 def test_clamping_to_the_same_again_changes_nothing(message: BaseMessage, data: st.DataObject) -> None:
     target = data.draw(st.integers(min_tokens(message, O200K), tokens_of(message)))

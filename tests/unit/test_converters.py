@@ -35,7 +35,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "langchain_groq": ("*.py",),
     "langchain_xai": ("*.py",),
 }
-# What their code compares the type of, where that is a block's: not an event's, an annotation's, a tool's or a source's.
+# Of what their code compares the type, where it is a block's: not an event's, an annotation's, a tool's or a source's.
 BLOCK = re.compile(r"(?:\w+_)?(?:blocks?|block_dict|block_type|part|item|item_type|output|value)(?:\[\d\])?")
 NO_BLOCK = re.compile(r"(?:array|object|null|any|auto)$|.*_delta$|.*_citation$")
 WRAPPERS = frozenset({"non_standard"})
@@ -138,7 +138,7 @@ def test_the_table_knows_every_part_without_a_type(members: Callable[[], list[st
 
 COUNTER = TokenCounter("o200k_base")
 WORDS = "word " * 200
-FILE = random.Random(7).randbytes(60_000)  # noqa: S311
+FILE = random.Random(7).randbytes(60_000)
 SEALED = base64.b64encode(FILE[:9000]).decode()
 HELD: dict[str, tuple[bytes, str, int]] = {  # a file for each way to bill one, its media type, and the least it costs
     "image": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 1024, 1024) + FILE, "image/png", 85 + 4 * 170),
