@@ -102,7 +102,7 @@ def _role(block: Block) -> str:
 def listed_ids(message: BaseMessage) -> list[object]:
     """Return the ids of the calls that a message lists beside its content; an old function call has none."""
     ids: list[object] = [call.get("id") for call in _listed(message)]
-    return ids or [None] * ("function_call" in _extra(message))
+    return ids or [None] * bool(_extra(message).get("function_call"))
 
 
 def _listed(message: BaseMessage) -> list[dict[str, Any]]:
