@@ -31,7 +31,7 @@ def blocks_beside(extra: Mapping[str, Any]) -> Iterator[object]:
             yield from value
         elif isinstance(value, dict):
             yield {"type": kind, **value}
-        elif value and isinstance(value, str):
+        elif kind and value and isinstance(value, str):
             yield {"type": kind, kind: value}
 
 
