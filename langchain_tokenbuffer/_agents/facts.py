@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from langchain.agents.middleware.types import ModelRequest
 
 from langchain_tokenbuffer._agents.conversation import AgentConversation
+from langchain_tokenbuffer._agents.models import output_limit
 from langchain_tokenbuffer._counting.reported_usage import report_by
 from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import MessageMeter
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._agents.fixed_part import FixedTokens
     from langchain_tokenbuffer._agents.models import ModelFacts
     from langchain_tokenbuffer._window.budget import Oversize
     from langchain_tokenbuffer.counters import TokenCounter
@@ -27,6 +29,9 @@ Request: TypeAlias = ModelRequest[Any]
 
 _PROFILE_SHARE = 0.95
 """Of a profile's `max_input_tokens`; the rest is for what a provider adds and nobody can count."""
+_REPLY_SHARE = 8
+"""Without an output limit, a reply is left this fraction of `max_input_tokens`, or the profile's `max_output_tokens`
+where that is less: most providers count what is written into the same window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,16 @@ class RequestFacts:
     settings: AgentSettings
     counter: TokenCounter
     max_tokens: int  # the budget by the settings and the model
-    fixed: int  # what the request costs beside its messages, `reserve_tokens` included, in tokens
+    fixed_tokens: FixedTokens  # what the request costs beside its messages
     model: str  # what the model is known by in the thread's state
     uses_reports: bool  # whether what replies report is nearer the truth than the counter
     read_messages: Callable[[Sequence[BaseMessage]], AgentConversation]  # the request's, or the state's
     strip_thinking: Callable[[BaseMessage], BaseMessage | None]  # leaves out thinking that is bound to other messages
+
+    @property
+    def fixed(self) -> int:
+        """What is beside the messages, `reserve_tokens` included, in tokens."""
+        return sum(self.fixed_tokens) + self.settings.reserve_tokens
 
     def budget(self, max_tokens: int) -> Budget:
         """Return the budget of a window; the fixed part is rounded up."""
@@ -66,7 +76,7 @@ class RequestReader:
     """Reads requests into facts, with what reads a model and what counts a request's fixed part."""
 
     def __init__(
-        self, read_model: Callable[[object], ModelFacts], count_fixed: Callable[[Request, TokenCounter], int]
+        self, read_model: Callable[[object], ModelFacts], count_fixed: Callable[[Request, TokenCounter], FixedTokens]
     ) -> None:
         self._read_model = read_model
         self._count_fixed = count_fixed
@@ -82,7 +92,7 @@ class RequestReader:
             settings=settings,
             counter=counter,
             max_tokens=_max_tokens(settings.max_tokens, model, request),
-            fixed=self._count_fixed(request, counter) + settings.reserve_tokens,
+            fixed_tokens=self._count_fixed(request, counter),
             model=model.name or model.kind,
             uses_reports=counter.additive and (counter.is_estimate or corrects_tools),
             read_messages=partial(
@@ -104,7 +114,9 @@ def _max_tokens(wanted: MaxTokens, model: ModelFacts, request: Request) -> int:
         raise ValueError(msg)
     if wanted is not None:
         return max(1, int(wanted[1] * model.max_input_tokens))
-    output = int(request.model_settings.get("max_tokens") or model.output_limit)
+    share = model.max_input_tokens // _REPLY_SHARE
+    unlimited = min(share, model.max_output_tokens or share)
+    output = output_limit(request.model_settings.get) or model.output_limit or unlimited
     budget = int(_PROFILE_SHARE * model.max_input_tokens) - output
     if budget < 1:
         msg = (

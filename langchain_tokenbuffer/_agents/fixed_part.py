@@ -20,6 +20,13 @@ _TOOL_CHOICE_TOKENS = 10
 _FREE_CHOICES = (None, "auto", "any", "required")
 
 
+class FixedTokens(NamedTuple):
+    """What the fixed part of a request costs, in tokens."""
+
+    system: int  # the system message, with the request's constant
+    tools: int  # tools, response format and tool choice
+
+
 class FixedPart(NamedTuple):
     """What is counted beside the messages, and by what."""
 
@@ -36,7 +43,7 @@ class FixedPartCounter:
     def __init__(self) -> None:
         self._tokens = lru_cache(maxsize=32)(_tokens)
 
-    def __call__(self, request: Request, counter: TokenCounter) -> int:
+    def __call__(self, request: Request, counter: TokenCounter) -> FixedTokens:
         system: list[BaseMessage] = [request.system_message] if request.system_message else []
         tools, response_format = [*request.tools], request.response_format
         chooses = request.tool_choice not in _FREE_CHOICES
@@ -46,14 +53,15 @@ class FixedPartCounter:
         return self._tokens(Keyed(key, FixedPart(counter, system, tools, response_format, chooses)))
 
 
-def _tokens(keyed: Keyed[FixedPart]) -> int:
+def _tokens(keyed: Keyed[FixedPart]) -> FixedTokens:
     counter, system, tools, response_format, chooses = keyed.value
     candidates = (
         counter.count(system, tools=[*tools, *format_tools], response_format=schema)
         for format_tools, schema in _formats(response_format)
     )
+    system_tokens = counter(system)
     # At least the plain count: a whole request to a reasoning model is counted one token less, as it is billed.
-    return max(counter(system), *candidates) + chooses * _TOOL_CHOICE_TOKENS
+    return FixedTokens(system_tokens, max(0, max(candidates) - system_tokens) + chooses * _TOOL_CHOICE_TOKENS)
 
 
 def _formats(response_format: Any) -> list[tuple[list[Tool], dict[str, Any] | None]]:
