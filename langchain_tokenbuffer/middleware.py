@@ -21,10 +21,9 @@ from typing_extensions import override
 
 from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Request, RequestReader
 from langchain_tokenbuffer._agents.fixed_part import FixedPartCounter
-from langchain_tokenbuffer._agents.handed_over import HandedOver
 from langchain_tokenbuffer._agents.models import ModelReader
 from langchain_tokenbuffer._agents.plan import learn_limit, plan_call
-from langchain_tokenbuffer._agents.rendering import RenderedCall, render
+from langchain_tokenbuffer._agents.rendering import HandedOver, RenderedCall, render
 from langchain_tokenbuffer._agents.state import Overflowed, ThreadState
 from langchain_tokenbuffer._handlers import OnEvict, async_handler, is_async, logged_failure, sync_handler
 from langchain_tokenbuffer._window.budget import Window

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from langchain.agents.middleware.types import ModelRequest
 
 from langchain_tokenbuffer._agents.conversation import AgentConversation
-from langchain_tokenbuffer._agents.models import output_limit
+from langchain_tokenbuffer._agents.models import OUTPUT_LIMITS
 from langchain_tokenbuffer._counting.reported_usage import report_by
 from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import MessageMeter
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._agents.fixed_part import FixedTokens
     from langchain_tokenbuffer._agents.models import ModelFacts
     from langchain_tokenbuffer._window.budget import Oversize
     from langchain_tokenbuffer.counters import TokenCounter
@@ -45,6 +44,13 @@ class AgentSettings:
     pin: Callable[[BaseMessage], bool] | None
     oversize: Oversize
     evict_from_state: bool
+
+
+class FixedTokens(NamedTuple):
+    """What the fixed part of a request costs, in tokens."""
+
+    system: int  # the system message, with the request's constant
+    tools: int  # tools, response format and tool choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +121,8 @@ def _max_tokens(wanted: MaxTokens, model: ModelFacts, request: Request) -> int:
     if wanted is not None:
         return max(1, int(wanted[1] * model.max_input_tokens))
     share = model.max_input_tokens // _REPLY_SHARE
-    unlimited = min(share, model.max_output_tokens or share)
-    output = output_limit(request.model_settings.get) or model.output_limit or unlimited
+    asked = [limit for name in OUTPUT_LIMITS if (limit := request.model_settings.get(name))]
+    output = int(asked[0]) if asked else model.output_limit or min(share, model.max_output_tokens or share)
     budget = int(_PROFILE_SHARE * model.max_input_tokens) - output
     if budget < 1:
         msg = (

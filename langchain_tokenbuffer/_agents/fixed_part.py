@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 
+from langchain_tokenbuffer._agents.facts import FixedTokens
 from langchain_tokenbuffer._agents.keyed import Keyed
 
 if TYPE_CHECKING:
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
 _TOOL_CHOICE_TOKENS = 10
 """Rounded up: OpenAI bills a named tool choice as its name + 4 tokens, `none` as 1."""
 _FREE_CHOICES = (None, "auto", "any", "required")
-
-
-class FixedTokens(NamedTuple):
-    """What the fixed part of a request costs, in tokens."""
-
-    system: int  # the system message, with the request's constant
-    tools: int  # tools, response format and tool choice
 
 
 class FixedPart(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from langchain_core.language_models import BaseLanguageModel
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
+OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """What LangChain's models call the most tokens of a reply: OpenAI's and Anthropic's, OpenAI's newer one, Gemini's,
 Ollama's."""
 
@@ -35,7 +35,9 @@ class ModelFacts:
         # In tokens; of all that may answer the smallest window and the longest reply; None: one is unknown.
         self.max_input_tokens = _in_profiles(model, "max_input_tokens", min)
         self.max_output_tokens = _in_profiles(model, "max_output_tokens", max)
-        self.output_limit = output_limit(partial(getattr, self._model))  # as set on the model; 0: nothing is
+        limits = (getattr(self._model, name, None) for name in OUTPUT_LIMITS)
+        # As set on the model; 0: nothing is.
+        self.output_limit = next((limit for limit in limits if isinstance(limit, int) and limit > 0), 0)
 
     @cached_property
     def counter(self) -> TokenCounter:
@@ -52,12 +54,6 @@ class ModelFacts:
     def strip_thinking(self, message: BaseMessage) -> BaseMessage | None:
         """Return a copy without its thinking; `None` if it has none, or keeps it behind any messages."""
         return without_thinking(message) if self._binds_thinking else None
-
-
-def output_limit(setting: Callable[[str, None], object]) -> int:
-    """Return the most tokens a reply may have by these settings; 0: as many as it likes."""
-    limits = (setting(name, None) for name in _OUTPUT_LIMITS)
-    return next((limit for limit in limits if isinstance(limit, int) and limit > 0), 0)
 
 
 def _in_profiles(model: object, name: str, pick: Callable[[list[int]], int]) -> int | None:

@@ -57,7 +57,7 @@ def state_of(agent: Any) -> list[BaseMessage]:
 # --- outer middlewares ------------------------------------------------------------------------
 
 
-@wrap_model_call  # type: ignore[arg-type]
+@wrap_model_call
 def reading(request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]) -> Any:
     """An outer middleware that reads a reply where LangChain's docs read it."""
     response = handler(request)
@@ -65,7 +65,7 @@ def reading(request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], M
     return response
 
 
-@wrap_model_call  # type: ignore[arg-type]
+@wrap_model_call
 def replacing(request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]) -> Any:
     """An outer middleware that puts another reply in its place."""
     response = handler(request)
@@ -73,7 +73,7 @@ def replacing(request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]],
     return response
 
 
-@wrap_model_call  # type: ignore[arg-type]
+@wrap_model_call
 def rebuilding(request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]) -> Any:
     """An outer middleware that answers with a reply of its own, as LangChain's docs do."""
     return ModelResponse(result=[AIMessage(handler(request).result[0].text.upper())])
@@ -171,7 +171,7 @@ def test_after_a_call_that_could_not_be_read_messages_leave_again() -> None:
 def test_a_response_that_is_given_twice_stays_as_it_was() -> None:
     response = ModelResponse[Any](result=[AIMessage("from a cache")])
 
-    @wrap_model_call  # type: ignore[arg-type]
+    @wrap_model_call
     def cached(request: ModelRequest[Any], handler: object) -> ModelResponse[Any]:
         return response
 
