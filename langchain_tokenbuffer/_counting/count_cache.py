@@ -121,7 +121,9 @@ def key_of(message: BaseMessage) -> int:
         if extra and not _COUNTED_EXTRAS.isdisjoint(extra):
             return _any_key_of(message)
         if content.__class__ is not str:
-            content = (_frozen_blocks(content), reported_reasoning(fields))
+            content = _frozen_blocks(content)
+            if fields.get("usage_metadata"):
+                content = (content, reported_reasoning(fields))
         if kind is ToolMessage:
             return hash((kind, content, fields["name"], fields["tool_call_id"]))
         if kind is AIMessage and not fields["invalid_tool_calls"]:

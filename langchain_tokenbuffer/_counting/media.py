@@ -153,6 +153,7 @@ def _tokens_of(file: _File, kind: Kind, count: Callable[[str], int], media: Medi
     return media.page * max(len(_PDF_PAGE.findall(decoded)), -(-len(decoded) // _BYTES_OF_PAGE), 1)
 
 
+_RATES_OF_WAV = range(1_000, 2_000_000)  # in bytes a second: beyond it a header says nothing
 _PDF_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 
 
@@ -160,7 +161,8 @@ def _audio_tokens(data: str | bytes, hint: str) -> int:
     head, size = _decoded(data, _HEAD), _length(data)
     if head.startswith(b"RIFF") and len(head) >= _HEAD:
         bytes_a_second: int = struct.unpack("<I", head[28:32])[0]
-        return -(-size * _SECOND // max(1, bytes_a_second))
+        if bytes_a_second in _RATES_OF_WAV:
+            return -(-size * _SECOND // bytes_a_second)
     return size // (_BYTES_OF_PCM if re.search("wav|pcm", hint) else _BYTES_OF_AUDIO)
 
 

@@ -106,9 +106,14 @@ def listed_ids(message: BaseMessage) -> list[object]:
 
 
 def _listed(message: BaseMessage) -> list[dict[str, Any]]:
-    calls = [*(getattr(message, "tool_calls", None) or ()), *(getattr(message, "invalid_tool_calls", None) or ())]
-    calls = calls or _extra(message).get("tool_calls") or []
+    fields = message.__dict__
+    calls = [*_items(fields.get("tool_calls")), *_items(fields.get("invalid_tool_calls"))]
+    calls = calls or _items(_extra(message).get("tool_calls"))
     return [call if isinstance(call, dict) else {} for call in calls]
+
+
+def _items(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _listed_call(call: dict[str, Any]) -> Call:

@@ -168,8 +168,10 @@ def test_a_screenshot_costs_what_an_image_costs(message: BaseMessage) -> None:
     assert tokens_of(message) == tokens_of(HumanMessage([ALIKE["image"][0]]))
 
 
-def test_a_wav_costs_by_the_seconds_its_header_says() -> None:
-    block = {"type": "input_audio", "input_audio": {"data": b64(WAV), "format": "wav"}}
+@pytest.mark.parametrize("rate", [WAV[28:32], bytes(4)], ids=["32 kB a second", "none"])
+def test_a_wav_costs_by_the_seconds_its_header_says(rate: bytes) -> None:
+    data = WAV[:28] + rate + WAV[32:]
+    block = {"type": "input_audio", "input_audio": {"data": b64(data), "format": "wav"}}
     assert tokens_of(HumanMessage([block])) == pytest.approx(2 * 32, abs=1)
 
 
