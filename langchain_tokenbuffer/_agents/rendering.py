@@ -6,11 +6,14 @@ The only place that copies messages.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import is_not
 from typing import TYPE_CHECKING, Any, cast
 
 from langchain.agents.middleware.types import ExtendedModelResponse, ModelResponse
 from langchain_core.messages import RemoveMessage
 from langgraph.types import Command
+
+from langchain_tokenbuffer._messages.slots import index_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +44,9 @@ class RenderedCall:
             return self.plan.facts.counter.tokens([message])[0]
 
         saved = {
-            index: (call.clamped[index] if index in call.clamped else count(messages[index])) - count(shown)
-            for index, shown in zip(self.plan.kept, self.shown, strict=True)
-            if shown is not messages[index]
+            slot: (call.clamped[slot] if slot in call.clamped else count(messages[slot])) - count(shown)
+            for slot, shown in zip(self.plan.slots, self.shown, strict=True)
+            if isinstance(slot, int) and shown is not messages[slot]
         }
         return call.reusable_tokens(saved)
 
@@ -70,11 +73,11 @@ def render(plan: CallPlan, request: Request) -> RenderedCall:
         # The request's constant is in both, the fixed part and the count of the messages; it is charged once.
         tokens = facts.fixed - facts.counter.constant + facts.counter(shown)
     sent = request
-    if plan.call.clamped or plan.thinned or len(shown) < len(messages):
+    if len(shown) != len(messages) or any(map(is_not, shown, messages)):
         sent = request.override(messages=cast("list[AnyMessage]", shown))
     evicted: list[BaseMessage] = []
-    if facts.settings.evict_from_state and (left_ids := _ids_left(plan)):
-        evicted = _evictable(left_ids, facts.read_messages(request.state["messages"]))
+    if facts.settings.evict_from_state and plan.dropped:
+        evicted = _evictable(plan, facts.read_messages(request.state["messages"]))
     return RenderedCall(plan, request, sent, shown, tokens, evicted)
 
 
@@ -82,19 +85,20 @@ def _shown(plan: CallPlan) -> list[BaseMessage]:
     """Return the kept messages, without stale thinking and shortened where the plan says so."""
     conversation = plan.conversation
     thinned = {index: plan.facts.strip_thinking(conversation.messages[index]) for index in plan.thinned}
-    messages = {index: thinned.get(index) or conversation.messages[index] for index in plan.kept}
-    return conversation.meter.show(messages, plan.kept, plan.call.clamped)
+    messages = {index: thinned.get(index) or conversation.messages[index] for index in map(index_of, plan.slots)}
+    return conversation.meter.show(messages, plan.slots, plan.call.clamped)
 
 
 # --- what leaves the state --------------------------------------------------------------------------------------------
 
 
-def _evictable(left_ids: set[str | None], stored: AgentConversation) -> list[BaseMessage]:
-    """Return the state's messages of units that left completely, in order.
+def _evictable(plan: CallPlan, stored: AgentConversation) -> list[BaseMessage]:
+    """Return the state's messages of units that left completely, in order, and results that have no call any more.
 
     A question whose turn has a later step that stays does so, too. What `oversize="drop"` left out behind the cut stays
     in the state: later replays decide by it.
     """
+    left_ids, dropped_ids = _ids_left(plan), {plan.conversation.ids[index] for index in plan.dropped}
     evicted: list[BaseMessage] = []
     later_step_stays = False
     for unit in reversed(stored.units()):
@@ -102,6 +106,9 @@ def _evictable(left_ids: set[str | None], stored: AgentConversation) -> list[Bas
         has_left = left_ids.issuperset(stored.ids[unit.start : unit.stop])
         if has_left and not (is_question and later_step_stays):
             evicted += reversed(stored.messages[unit.start : unit.stop])
+        elif stored.ids[unit.start] not in dropped_ids or stored.kinds[unit.start] == "tool":
+            strays = (i for i in reversed(unit) if stored.kinds[i] == "tool" and stored.ids[i] in dropped_ids)
+            evicted += [stored.messages[i] for i in strays if stored.ids[i]]
         later_step_stays = not is_question and (later_step_stays or not has_left)
     return evicted[::-1]
 

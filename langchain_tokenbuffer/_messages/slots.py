@@ -5,7 +5,7 @@ Plain data, so that the decision can hold it and a store can keep it. What it lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 
@@ -32,6 +32,11 @@ Slot: TypeAlias = int | StandIn | Piece
 def index_of(slot: Slot) -> int:
     """Return the index of the message it is, or is made of."""
     return slot if isinstance(slot, int) else slot.index
+
+
+def messages_of(slots: Iterable[Slot]) -> tuple[int, ...]:
+    """Return the indices of the messages that stand at these places, whole or in part, in order."""
+    return tuple(dict.fromkeys(index_of(slot) for slot in slots if not isinstance(slot, StandIn)))
 
 
 def slot_as_json(slot: Slot) -> int | list[object]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from langchain_tokenbuffer._messages.slots import Slot
+    from langchain_tokenbuffer._messages.violations import Violation
     from langchain_tokenbuffer._window.budget import Budget, MessageSource, MessageTokens, Window
 
 WindowReason: TypeAlias = Literal["fits", "held", "moved", "clamped"]
@@ -250,6 +251,10 @@ class WindowDriver:
         if (shortage := self.shortage) is not None:
             raise shortage
         return self._replay.slots()
+
+    def mended(self) -> tuple[Violation, ...]:
+        """Return what is out of order in the window, and what was done."""
+        return self._replay.mended()
 
     def clamped(self) -> dict[int, int]:
         """Return index and tokens of what is clamped, as a new dict."""

@@ -11,7 +11,7 @@ from collections import deque
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_tokenbuffer._messages.slots import Piece, Slot, StandIn, index_of
+from langchain_tokenbuffer._messages.slots import Piece, Slot, StandIn, index_of, messages_of
 from langchain_tokenbuffer._window.budget import MessageTokens, Window
 from langchain_tokenbuffer._window.cut import best_cut
 from langchain_tokenbuffer._window.mending import Mending
@@ -128,7 +128,7 @@ class Replay:
 
     def window(self) -> Window:
         """Return the window after the last message, or raise as `slots` does. O(conversation)."""
-        kept = tuple(dict.fromkeys(index_of(slot) for slot in self.slots() if not isinstance(slot, StandIn)))
+        kept = messages_of(self.slots())
         inside = set(kept)
         return Window(
             kept=kept,
@@ -164,8 +164,7 @@ class Replay:
     @property
     def kept_before_cut(self) -> list[int]:
         """The indices in the window that lie before the cut: the head and rest(cut)."""
-        kept = (index_of(part.slot) for part in parts_of(self._pinned) if not isinstance(part.slot, StandIn))
-        return list(dict.fromkeys([*self._head, *kept]))
+        return [*self._head, *messages_of(part.slot for part in parts_of(self._pinned))]
 
     def tokens_from(self, index: int) -> int:
         """Return what the window has from an index behind the head on, where messages stand, in tokens.
