@@ -6,17 +6,20 @@ Plain data, so that the decision can hold it and a store can keep it. What it lo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from dataclasses import astuple, dataclass
+from typing import TypeAlias
 
 
-class StandIn(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StandIn:
     """The result that stands in for one that never came."""
 
     index: int  # of the message that makes the call
     call: int  # which of its calls
 
 
-class Piece(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Piece:
     """A message of which something is left out, or moved to another place."""
 
     index: int
@@ -41,7 +44,7 @@ def messages_of(slots: Iterable[Slot]) -> tuple[int, ...]:
 
 def slot_as_json(slot: Slot) -> int | list[object]:
     """Return it as JSON can hold it."""
-    return slot if isinstance(slot, int) else list(slot)
+    return slot if isinstance(slot, int) else list(astuple(slot))
 
 
 def slot_from_json(value: int | Sequence[int | Sequence[int] | None]) -> Slot:

@@ -151,8 +151,8 @@ class WindowUpdate:
             page = self.connection.execute(rows.where(m.seq >= start)).all()
             others = [StoredRow(row.seq, row.payload) for row in page if row.payload is not None]
             recounted = self._recount(others)
-            for seq, *columns_of_one, _ in map(tuple, page):
-                yield seq, recounted.get(seq) or numbers_of(*columns_of_one)
+            for seq, kind, tokens, links, pinned, _ in map(tuple, page):
+                yield seq, recounted.get(seq) or numbers_of(kind, tokens, links, pinned)
             start = page[-1].seq + 1 if page else stop
 
     def _recount(self, rows: Sequence[StoredRow]) -> dict[int, MessageTokens]:

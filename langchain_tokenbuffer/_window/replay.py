@@ -8,6 +8,7 @@ would make the window depend on who looked when.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -119,7 +120,8 @@ class Replay:
         if left:
             self.changed = min(self.changed, *left)
             self._unlist_clamped(left)
-            self._mending.forget_before(self.cut)
+            if self._tail:
+                self._mending.forget_before(self.cut)
         return left
 
     def skip_to(self, index: int) -> None:
@@ -153,7 +155,7 @@ class Replay:
         if self.shortage is not None:
             raise self.shortage
         slots = self.all_slots()
-        if not slots and self.strays:
+        if not slots and self.strays and not self._dropping:
             raise NothingLeftError(len(self.strays))
         return slots
 
@@ -347,7 +349,7 @@ class Replay:
         step.open_calls.remove(call)
         part = next(each for each in step.parts if index_of(each.slot) == call.index)
         if isinstance(part.slot, Piece):
-            part.slot = part.slot._replace(nameless=part.slot.nameless + 1)
+            part.slot = replace(part.slot, nameless=part.slot.nameless + 1)
         else:
             self._unlist_clamped([call.index])
             part.slot = Piece(call.index, None, nameless=1)

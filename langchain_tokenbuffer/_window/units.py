@@ -29,6 +29,16 @@ class Part:
     def is_moved(self) -> bool:
         return self.at != self.index
 
+    def state(self) -> list[Any]:
+        """Return it as JSON can hold it: most stand where they came."""
+        state = [slot_as_json(self.slot), self.kind, self.full, self.tokens]
+        return state if self.slot == self.index == self.at else [*state, self.index, self.at]
+
+    @classmethod
+    def from_state(cls, state: Sequence[Any]) -> Part:
+        slot, kind, full, tokens, *places = state
+        return cls(slot_from_json(slot), kind, full, tokens, *(places or (slot, slot)))
+
 
 @dataclass(slots=True, eq=False)
 class OpenCall:
@@ -121,9 +131,7 @@ class Unit:
             [call.index, call.place, call.id, -1 if call.stand_in is None else self.parts.index(call.stand_in)]
             for call in self.open_calls
         ]
-        parts = [
-            [slot_as_json(part.slot), part.kind, part.full, part.tokens, part.index, part.at] for part in self.parts
-        ]
+        parts = [part.state() for part in self.parts]
         return [places.get(id(self.question), -1), kind, self.pinned, self.compacts, calls, parts]
 
     @classmethod
@@ -133,10 +141,11 @@ class Unit:
         _, kind, self.pinned, self.compacts, calls, parts = state
         self.is_question, self.begins_turn = kind > 1, kind > 0
         self.question = None
-        self.parts = [Part(slot_from_json(slot), *others) for slot, *others in parts]
+        self.parts = list(map(Part.from_state, parts))
         self.tokens = tokens_of(self.parts)
         self.open_calls = [
-            OpenCall(*call, stand_in=None if place < 0 else self.parts[place]) for *call, place in calls
+            OpenCall(index, place, each, None if stand_in < 0 else self.parts[stand_in])
+            for index, place, each, stand_in in calls
         ]
         return self
 
