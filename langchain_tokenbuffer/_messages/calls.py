@@ -36,7 +36,7 @@ def pairing_of(message: BaseMessage) -> Pairing:
     # Without an id a call in the content is one of those that are listed.
     calls = [_call_in(block) for block in blocks if _role(block) == "call" and (block.id or not listed)]
     calls += _not_among(listed, calls)
-    if not calls and isinstance(function := message.additional_kwargs.get("function_call"), dict):
+    if not calls and isinstance(function := _extra(message).get("function_call"), dict):
         calls = [Call(None, str(function.get("name") or ""), None)]
     return _paired_inside(calls, _ids(blocks, "server_call"), _ids(blocks, "result"))
 
@@ -84,7 +84,7 @@ def blocks_of(message: BaseMessage) -> Iterator[Block]:
     content = message.content
     if isinstance(content, list):
         yield from map(read_block, content)
-    beside = message.additional_kwargs.get("tool_outputs") if message.additional_kwargs else None
+    beside = _extra(message).get("tool_outputs")
     if isinstance(beside, list):
         yield from map(read_block, beside)
 
@@ -98,7 +98,7 @@ def _role(block: Block) -> str:
 
 def _listed(message: BaseMessage) -> list[dict[str, Any]]:
     calls = [*(getattr(message, "tool_calls", None) or ()), *(getattr(message, "invalid_tool_calls", None) or ())]
-    calls = calls or message.additional_kwargs.get("tool_calls") or []
+    calls = calls or _extra(message).get("tool_calls") or []
     return [call if isinstance(call, dict) else {} for call in calls]
 
 
@@ -106,3 +106,8 @@ def _listed_call(call: dict[str, Any]) -> Call:
     function = call.get("function")
     name = call.get("name") or (function.get("name") if isinstance(function, dict) else None)
     return Call(call.get("id"), str(name or ""), None)
+
+
+def _extra(message: BaseMessage) -> dict[str, Any]:
+    extra = message.__dict__.get("additional_kwargs")
+    return extra if isinstance(extra, dict) else {}

@@ -49,17 +49,13 @@ def facts_of(message: BaseMessage) -> MessageFacts:
     kind = _kind_by_type(message)
     if kind == "tool":
         return MessageFacts("tool", results=_answered(message))
-    if kind not in ("human", "ai") or _is_plain(message):
+    if kind not in ("human", "ai"):
         return _PLAIN[kind]
-    return _human_facts(message) if kind == "human" else _ai_facts(message)
-
-
-def _is_plain(message: BaseMessage) -> bool:
-    """Tell whether a message is its text and nothing else. Hot: most messages are."""
     fields = message.__dict__
-    return isinstance(message.content, str) and not (
-        message.additional_kwargs or fields.get("tool_calls") or fields.get("invalid_tool_calls")
-    )
+    if not fields.get("additional_kwargs") and isinstance(fields.get("content"), str):  # hot: most are no more
+        calls = [*(fields.get("tool_calls") or ()), *(fields.get("invalid_tool_calls") or ())]
+        return MessageFacts(kind, tuple([call.get("id") for call in calls])) if calls else _PLAIN[kind]
+    return _human_facts(message) if kind == "human" else _ai_facts(message)
 
 
 def _ai_facts(message: BaseMessage) -> MessageFacts:
@@ -110,7 +106,7 @@ def _answered(message: BaseMessage) -> tuple[str | None, ...]:
 def _human_facts(message: BaseMessage) -> MessageFacts:
     kind: Kind = "tool" if _has_only_results(message) else "human"
     results = results_in(message) if isinstance(message.content, list) else ()
-    return MessageFacts(kind, results=tuple(results), is_notification=_is_marked(message.additional_kwargs))
+    return MessageFacts(kind, results=tuple(results), is_notification=_is_marked(message.additional_kwargs or {}))
 
 
 def _is_marked(extra: dict[str, Any]) -> bool:

@@ -240,3 +240,19 @@ def test_a_stand_in_is_sent_as_its_call_needs_it(call: str, sent: str) -> None:
     items = _construct_responses_api_input([message, stand_in(message, 0)])
     assert items[-1]["type"] == sent
     assert "1" in (items[-1].get("call_id"), items[-1].get("approval_request_id"))
+
+
+ODD: dict[str, BaseMessage] = {
+    "content that is None": HumanMessage.model_construct(content=None),
+    "content that is a number": AIMessage.model_construct(content=5),
+    "no extras": AIMessage.model_construct(content=[TEXT], additional_kwargs=None),
+    "a human message without extras": HumanMessage.model_construct(content=[TEXT], additional_kwargs=None),
+    "blocks that are none": HumanMessage.model_construct(content=[None, 5, {}, {5: 6}, {"type": 7}, {"type": None}]),
+    "a wrap around nothing": AIMessage([{"type": "non_standard"}, {"type": "non_standard", "value": None}]),
+    "an id that is a number": AIMessage([{"type": "server_tool_use", "id": 5}]),
+}
+
+
+@pytest.mark.parametrize("message", ODD.values(), ids=ODD)
+def test_odd_content_has_a_kind_and_no_calls(message: BaseMessage) -> None:
+    assert facts_of(message) == MessageFacts(kind_of(message))
