@@ -73,7 +73,7 @@ def repair(messages: MessagesLike, *, strict: bool = False) -> tuple[list[BaseMe
     not.
 
     Args:
-        messages: The conversation; whatever `TokenBuffer` takes. Never changed; messages that have to change are copied.
+        messages: The conversation; whatever `TokenBuffer` takes. Never changed; what has to change is copied.
         strict: Also make one system message of the leading ones (`second_system`), and put a short AI message between a
             tool result and a human message behind it (`human_after_result`). Nothing is done about the other codes of
             `validate(strict=True)`.
@@ -128,18 +128,21 @@ def _missing(index: int, calls: Sequence[str | None], code: Code) -> Iterator[Vi
     return (Violation(code, index, f"Call {call!r} without a result.") for call in calls)
 
 
+_REFUSED_PAIRS: dict[tuple[Kind | None, Kind], Code] = {
+    ("system", "system"): "second_system",
+    ("human", "human"): "consecutive_human",
+    ("tool", "human"): "human_after_result",
+}
+
+
 def _refused_by_some(messages: Sequence[BaseMessage], kinds: Sequence[Kind]) -> Iterator[Violation]:
     head = _head(kinds)
     for index, (message, kind) in enumerate(zip(messages, kinds, strict=True)):
-        before = kinds[index - 1] if index else None
+        pair = kinds[index - 1] if index else None, kind
         if kind == "system" and index >= head:
             yield Violation("late_system", index, "A system message behind the leading ones.")
-        elif kind == before == "system":
-            yield Violation("second_system", index, "A system message behind another.")
-        elif kind == before == "human":
-            yield Violation("consecutive_human", index, "A human message behind a human message.")
-        elif kind == "human" and before == "tool":
-            yield Violation("human_after_result", index, "A human message directly behind a tool result.")
+        elif pair in _REFUSED_PAIRS:
+            yield Violation(_REFUSED_PAIRS[pair], index, f"A {pair[1]} message directly behind a {pair[0]} message.")
         elif kind == "other":
             yield Violation("unknown_role", index, f"A message of type {message.type!r}.")
         if _is_empty(message, kind):

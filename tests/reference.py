@@ -1,4 +1,4 @@
-"""The section "The replay" of `docs/design.md`, written word by word: slow, and from lists of everything that ever came.
+"""The section "The replay" of `docs/design.md`, word by word: slow, and from lists of everything that ever came.
 
 Shares no line with the package; the tests compare every window with it.
 """
@@ -167,7 +167,7 @@ class Reference:
         window = set(self.window())
         self.gone |= {e for unit in self.units for e in unit.entries if e not in window}
 
-    def place(self, new: int, m: M) -> None:
+    def place(self, new: int, m: M) -> None:  # noqa: C901, PLR0912  # the rules, in one place
         is_question = m.kind == "human" and not (m.notification and self.user_wrote)
         if m.kind == "human" and self.turn is None:
             self.units, self.cut = [], 0  # what stood before the first human message leaves
@@ -244,14 +244,16 @@ class Reference:
 
     # --- making room
 
-    def make_room(self) -> None:
+    def make_room(self) -> None:  # noqa: C901  # the ladder, in one place
         head = self.cost([(i,) for i in self.head])
 
         def fits(k: int) -> bool:
             return self.fixed + head + self.cost(self.rest(k)) + self.cost(self.tail(k)) <= self.max_tokens
 
         def low(k: int) -> bool:
-            return self.cost(self.tail(k)) <= self.trim_to * (self.max_tokens - self.fixed - head - self.cost(self.rest(k)))
+            return self.cost(self.tail(k)) <= self.trim_to * (
+                self.max_tokens - self.fixed - head - self.cost(self.rest(k))
+            )
 
         beyond = range(self.cut + 1, len(self.units))
         steps = [k for k in beyond if not self.units[k].begins_turn and self.units[k].question is self.turn]
@@ -280,7 +282,7 @@ class Reference:
                     return
         self.raised = True
 
-    def clamp(self, head: int) -> bool:
+    def clamp(self, head: int) -> bool:  # noqa: C901  # the same for the shortening
         stay = self.fixed + head
         entries = self.rest(self.cut) + self.tail(self.cut)
         size = {entry: self.cost_of(entry) for entry in entries}

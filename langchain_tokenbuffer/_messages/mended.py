@@ -11,7 +11,7 @@ from langchain_tokenbuffer._messages.slots import Piece, StandIn
 from langchain_tokenbuffer._messages.stand_ins import stand_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -40,22 +40,28 @@ def _is_nameless(message: BaseMessage, call: int) -> bool:
 
 def _with_results(message: BaseMessage, results: Sequence[int], *, rest: bool) -> BaseMessage:
     """Return a copy with these of its results, and with everything else or without."""
-    ids = facts_of(message).results
-    waiting = [(each, result in results) for result, each in enumerate(ids)]
-    blocks: list[str | dict[str, Any]] = []
-    for block in message.content if isinstance(message.content, list) else ():
-        read = read_block(block)
-        known = next((pair for pair in waiting if read.row.role == "result" and pair[0] == read.id), None)
-        if known is not None:
-            waiting.remove(known)
-        if rest if known is None else known[1]:
-            blocks.append(block)
+    blocks = list(_chosen_blocks(message, results, rest=rest))
     if not blocks and rest:
         blocks = [{"type": "text", "text": NO_TEXT}]
     update: dict[str, Any] = {"content": blocks}
     if not rest and message.id is not None:  # the message itself is elsewhere, under its id
         update["id"] = f"{message.id}-results-{'-'.join(map(str, results))}"
     return message.model_copy(update=update)
+
+
+def _chosen_blocks(message: BaseMessage, results: Sequence[int], *, rest: bool) -> Iterator[str | dict[str, Any]]:
+    """Yield the blocks that are these results, and all that are none or none of them."""
+    waiting = [(each, result in results) for result, each in enumerate(facts_of(message).results)]
+    for block in message.content if isinstance(message.content, list) else ():
+        read = read_block(block)
+        result = next((each for each in waiting if read.row.role == "result" and each[0] == read.id), None)
+        if result is None:
+            is_chosen = rest
+        else:
+            waiting.remove(result)
+            is_chosen = result[1]
+        if is_chosen:
+            yield block
 
 
 def _without_nameless_call(message: BaseMessage) -> BaseMessage:

@@ -18,11 +18,11 @@ import sqlalchemy as sa
 from langchain_core.messages import BaseMessage
 from sqlalchemy import exc
 
+from langchain_tokenbuffer._messages.slots import slot_from_json
 from langchain_tokenbuffer._sql.engines import IN_DOUBT, ConcurrentCreateError
 from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows, encode, key_of
 from langchain_tokenbuffer._sql.schema import Mark, Tables
 from langchain_tokenbuffer._sql.window import PAGE, Settings, WindowUpdate, display_of
-from langchain_tokenbuffer._messages.slots import slot_from_json
 from langchain_tokenbuffer._window.mending import calls_left_open
 from langchain_tokenbuffer.errors import NothingLeftError, TokenBudgetError
 
@@ -189,14 +189,7 @@ class Session:
             self._advance_import(connection, row, imported)
         elif self._repeats(connection, row.id, first, new):
             raise AlreadyStoredError
-        is_outdated = self.is_outdated(row.settings_digest)
-        open_calls = None if is_outdated or row.tokens > self.buffer.max_tokens else _open_calls_after(row, new)
-        if open_calls is None:
-            marks = self._window_update(connection, row).apply(new)
-        else:
-            marks = {}
-            if (text := json.dumps(open_calls)) != row.open_calls:
-                self.update(connection, row.id, open_calls=text)
+        marks = self._grow_window(connection, row, new)
         all_have = {"session_id": row.id, "created_at": _now(), "counter": self.settings.counter, "append_key": None}
         rows = [
             {**all_have, **columns_of(each.numbers), "seq": seq, "mark": marks.get(seq), "payload": each.payload}
@@ -205,6 +198,16 @@ class Session:
         # The key is on the last one: that is what stays in the window longest.
         rows[-1]["append_key"] = key
         connection.execute(sa.insert(self.tables.messages), rows)
+
+    def _grow_window(self, connection: sa.Connection, row: sa.Row[Any], new: Sequence[NewMessage]) -> dict[int, int]:
+        """Take new messages into the window; return their marks. While all fit and is in order, only the sum grows."""
+        is_outdated = self.is_outdated(row.settings_digest)
+        open_calls = None if is_outdated or row.tokens > self.buffer.max_tokens else _open_calls_after(row, new)
+        if open_calls is None:
+            return self._window_update(connection, row).apply(new)
+        if (text := json.dumps(open_calls)) != row.open_calls:
+            self.update(connection, row.id, open_calls=text)
+        return {}
 
     def _advance_import(self, connection: sa.Connection, row: sa.Row[Any], imported: Imported) -> None:
         positions = json.loads(row.imported) if row.imported else {}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from langchain_tokenbuffer._counting.clamp import clamp, min_tokens
 from langchain_tokenbuffer._messages.kinds import facts_of
 from langchain_tokenbuffer._messages.mended import mended
-from langchain_tokenbuffer._messages.slots import Slot, StandIn
 from langchain_tokenbuffer._window.budget import MessageTokens
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._messages.slots import Piece
+    from langchain_tokenbuffer._messages.slots import Piece, Slot, StandIn
     from langchain_tokenbuffer.counters import TokenCounter
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_tokenbuffer._messages.slots import Piece, StandIn
 from langchain_tokenbuffer._messages.violations import Violation
-from langchain_tokenbuffer._window.units import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -98,20 +97,21 @@ class Mending:
         """Return what was done about these units and what left, by index."""
         done = [Violation("orphan_result", index, "Left out: its call is not there.") for index in self.strays]
         if self.moved or self._units or self._pieces:
-            done += [violation for part in parts_of(units) for violation in _done(part)]
+            done += [violation for unit in units for violation in _done(unit)]
         return tuple(sorted(done, key=lambda violation: violation.index))
 
 
-def _done(part: Part) -> Iterator[Violation]:
-    slot = part.slot
-    if isinstance(slot, StandIn):
-        yield Violation("missing_result", slot.index, f"Added a result for its call number {slot.call + 1}.")
-    elif part.is_moved:
-        yield Violation("orphan_result", part.index, "Moved behind its call.")
-    if isinstance(slot, Piece) and slot.rest:
-        if slot.results is not None:
+def _done(unit: Unit) -> Iterator[Violation]:
+    for call in unit.open_calls:
+        if call.stand_in is not None:
+            yield Violation("missing_result", call.index, f"Added a result for the call {call.id!r}.")
+    for part in unit.parts:
+        slot = part.slot
+        if part.is_moved:
+            yield Violation("orphan_result", part.index, "Moved behind its call.")
+        if isinstance(slot, Piece) and slot.rest and slot.results is not None:
             yield Violation("orphan_result", slot.index, "Results without an open call left out.")
-        if slot.nameless:
+        if isinstance(slot, Piece) and slot.nameless:
             yield Violation("missing_result", slot.index, "Left out: a call without an id cannot be answered.")
 
 

@@ -23,7 +23,6 @@ from langchain_tokenbuffer.errors import NothingLeftError, TokenBudgetError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from langchain_tokenbuffer._messages.kinds import Kind
     from langchain_tokenbuffer._messages.violations import Violation
     from langchain_tokenbuffer._window.budget import Budget, MessageSource
     from langchain_tokenbuffer._window.mending import Answer
@@ -247,25 +246,27 @@ class Replay:
         if self._is_left_out(message):
             left.append(index)
             return
-        step = self._tail[-1] if self._tail else None
-        answers = self._mending.answers(message.results, step)
-        own: list[Answer] = []
+        own, others = self._answers(message)
+        if message.kind in ("ai", "human"):
+            self._close([answer.call for answer in own], index, source)
+        self._place_results(index, message, others, source)
         if message.kind != "tool":
-            own = [answer for answer in answers if answer.unit is step and answer.call.stand_in is None]
-            answers = [answer for answer in answers if answer not in own]
-        if step is not None and message.kind in ("ai", "human"):
-            self._close(step, [answer.call for answer in own], index, source)
-        self._place_results(index, message, answers, source)
-        if message.kind != "tool":
-            places = tuple(answer.result for answer in own)
-            slot = index if len(places) == len(message.results) else Piece(index, places)
-            self._place_rest(_part_of(slot, index, message, source), message, own)
-        elif not answers:
+            self._place_rest(index, message, own, source)
+        elif not others:
             left.append(index)
             if not self._dropping:
                 self._mending.strays.append(index)
         if message.compacts:
             self._begin_at_newest(left)
+
+    def _answers(self, message: MessageTokens) -> tuple[list[Answer], list[Answer]]:
+        """Return which calls a message answers: those of the step it becomes a part of, and others."""
+        step = self._tail[-1] if self._tail else None
+        answers = self._mending.answers(message.results, step)
+        if message.kind == "tool":
+            return [], answers
+        own = [answer for answer in answers if answer.unit is step and answer.call.stand_in is None]
+        return own, [answer for answer in answers if answer not in own]
 
     def _is_left_out(self, message: MessageTokens) -> bool:
         """Tell whether a message belongs to what `oversize="drop"` left out. Results may belong to another step."""
@@ -285,13 +286,16 @@ class Replay:
             those = [answer for answer in answers if answer.unit is unit]
             is_whole = message.kind == "tool" and len(those) == len(message.results)
             slot = index if is_whole else Piece(index, tuple(answer.result for answer in those), rest=False)
-            part = _part_of(slot, index, message, source, "tool")
+            part = Part.of(slot, index, message, source, "tool")
             self._add_tokens(unit, unit.answer(part, [answer.call for answer in those]))
             unit.pinned |= message.pinned
             self._note(unit, part)
 
-    def _place_rest(self, part: Part, message: MessageTokens, own: Sequence[Answer]) -> None:
+    def _place_rest(self, index: int, message: MessageTokens, own: Sequence[Answer], source: MessageSource) -> None:
         """Place what is no result: in a unit of its own, or in the step that its results belong to."""
+        places = tuple(answer.result for answer in own)
+        slot = index if len(places) == len(message.results) else Piece(index, places)
+        part = Part.of(slot, index, message, source)
         begins_turn = self._begins_turn(message)
         if own:
             unit = own[0].unit
@@ -326,8 +330,11 @@ class Replay:
         else:
             self._tail_tokens += tokens
 
-    def _close(self, step: Unit, answered: Sequence[OpenCall], index: int, source: MessageSource) -> None:
-        """Let stand-ins answer the calls of a step that is over, since the message at an index comes behind it."""
+    def _close(self, answered: Sequence[OpenCall], index: int, source: MessageSource) -> None:
+        """Let stand-ins answer the calls of the step that is over, since the message at an index comes behind it."""
+        if not self._tail:
+            return
+        step = self._tail[-1]
         step.open_calls = [call for call in step.open_calls if call.place >= 0 or call in answered]
         for call in step.unanswered:
             if call in answered:
@@ -442,7 +449,7 @@ class Replay:
         stays = budget.fixed + self._head_tokens
         low = stays + int(budget.trim_to * (most - stays))
         parts = [part for part in self._parts() if part.kind != "system"]
-        floors = [_least(part, source) for part in parts]
+        floors = [part.min_tokens(source) for part in parts]
         for target in (min(low, most), most, most + budget.slack):
             clamped = shrink_parts(parts, floors, self.tokens - target)
             if clamped is not None:
@@ -466,7 +473,7 @@ class Replay:
         clamps = budget.oversize == "clamp"
 
         def least(part: Part) -> int:
-            return _least(part, source) if clamps and part.kind != "system" else part.tokens
+            return part.min_tokens(source) if clamps and part.kind != "system" else part.tokens
 
         pinned, newest = "what is pinned", "the question"
         if not any(unit.begins_turn for unit in self._tail):
@@ -478,20 +485,3 @@ class Replay:
             FIXED_PART: budget.fixed - budget.slack,
         }
         return TokenBudgetError.of(made_of, budget.max_tokens, clamped=clamps)
-
-
-def _part_of(
-    slot: Slot, index: int, message: MessageTokens, source: MessageSource, kind: Kind | None = None
-) -> Part:
-    """Return a message, or a piece of it, as a part where it comes."""
-    full = clamped = 0
-    if isinstance(slot, int):
-        full, clamped = message.tokens, message.clamped_tokens
-    else:
-        full = clamped = source.mended_tokens(slot) or 0
-    return Part(slot, kind or message.kind, full, clamped, index, index)
-
-
-def _least(part: Part, source: MessageSource) -> int:
-    """Return the fewest tokens a part can be charged; what mending made stays as it is."""
-    return min(part.tokens, source.min_tokens(part.slot)) if isinstance(part.slot, int) else part.tokens

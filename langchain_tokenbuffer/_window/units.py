@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from langchain_tokenbuffer._messages.kinds import Kind
-    from langchain_tokenbuffer._window.budget import MessageTokens
+    from langchain_tokenbuffer._window.budget import MessageSource, MessageTokens
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +24,19 @@ class Part:
     tokens: int  # what it is charged: fewer once it is clamped
     index: int  # of the message it came with
     at: int  # where it stands: `index`, or less where mending put it behind its call
+
+    @classmethod
+    def of(
+        cls, slot: Slot, index: int, message: MessageTokens, source: MessageSource, kind: Kind | None = None
+    ) -> Part:
+        """Return the message at an index, or a piece of it, where it comes."""
+        full = message.tokens if isinstance(slot, int) else source.mended_tokens(slot) or 0
+        tokens = message.clamped_tokens if isinstance(slot, int) else full
+        return cls(slot, kind or message.kind, full, tokens, index, index)
+
+    def min_tokens(self, source: MessageSource) -> int:
+        """Return the fewest tokens it can be charged; what mending made stays as it is."""
+        return min(self.tokens, source.min_tokens(self.slot)) if isinstance(self.slot, int) else self.tokens
 
     @property
     def is_moved(self) -> bool:

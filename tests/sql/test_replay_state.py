@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_tokenbuffer._window.budget import Budget, MessageTokens
+from langchain_tokenbuffer._window.budget import Budget, MessageTokens, Oversize
 from langchain_tokenbuffer._window.mending import calls_left_open
 from langchain_tokenbuffer._window.replay import Replay
 from langchain_tokenbuffer.errors import TokenBufferError
@@ -62,7 +62,7 @@ def test_while_calls_are_answered_in_order_a_message_that_fits_changes_nothing_b
 
 
 @pytest.mark.parametrize("oversize", ["clamp", "drop", "raise"])
-def test_the_state_of_a_replay_that_saw_nothing_is_that_of_a_new_one(oversize: str) -> None:
+def test_the_state_of_a_replay_that_saw_nothing_is_that_of_a_new_one(oversize: Oversize) -> None:
     budget = Budget(10, oversize=oversize)
     assert form_of(Replay.from_state(budget, Replay(budget).state())) == form_of(Replay(budget))
 
@@ -103,7 +103,14 @@ def test_the_state_keeps_the_form_of_what_is_mended() -> None:
     replay = replay_of(
         [M("human", 1), M("ai", 1, ("a", "b")), M("human", 1), M("tool", 1, results=("b",)), M("tool", 1)], Budget(40)
     )
-    step = [0, 0, False, False, [[1, 0, "a", 1]], [[1, "ai", 1, 1], [[1, 0], "tool", 2, 2, 2, 2], [3, "tool", 1, 1, 3, 2]]]
+    step = [
+        0,
+        0,
+        False,
+        False,
+        [[1, 0, "a", 1]],
+        [[1, "ai", 1, 1], [[1, 0], "tool", 2, 2, 2, 2], [3, "tool", 1, 1, 3, 2]],
+    ]
     assert replay.state()[6:] == [
         [4],
         [[0, 2, False, False, [], [[0, "human", 1, 1]]], step, [2, 2, False, False, [], [[2, "human", 1, 1]]]],

@@ -177,7 +177,9 @@ def test_law_2_a_conversation_without_a_human_message_is_kept_as_it_is() -> None
 
 
 @given(st.one_of(conversations(), disordered()), settings_drawn(ANY, ("clamp", "raise")))
-def test_law_3_the_newest_message_of_the_mended_conversation_is_last(messages: list[BaseMessage], setting: Settings) -> None:
+def test_law_3_the_newest_message_of_the_mended_conversation_is_last(
+    messages: list[BaseMessage], setting: Settings
+) -> None:
     assume(messages)
     buffer = setting.buffer()
     window = looked(buffer, messages)

@@ -134,8 +134,10 @@ def test_a_window_costs_what_its_messages_cost_with_their_clamps_and_the_fixed_p
         return
     tokens = budget.fixed
     for slot in replay.slots():
-        is_message = isinstance(slot, int)
-        tokens += replay.clamped.get(slot, messages[slot].cost) if is_message else source.mended_tokens(slot)
+        if isinstance(slot, int):
+            tokens += replay.clamped.get(slot, messages[slot].cost)
+        else:
+            tokens += source.mended_tokens(slot)
     assert replay.window().tokens == tokens
 
 
@@ -234,8 +236,8 @@ def test_a_replay_holds_the_window_and_not_the_conversation(oversize: Oversize) 
 
 def test_a_message_with_an_index_of_its_own_leaves_a_gap_before_it() -> None:
     replay = Replay(Budget(20))
-    for index, kind in ((3, "human"), (7, "ai")):
-        replay.push(MessageTokens(kind, 5), SourceOf([]), at=index)
+    for index, message in ((3, MessageTokens("human", 5)), (7, MessageTokens("ai", 5))):
+        replay.push(message, SourceOf([]), at=index)
     assert (replay.slots(), replay.cut, replay.count) == ([3, 7], 3, 8)
 
 
@@ -338,8 +340,8 @@ def test_a_late_system_message_behind_the_question_does_not_hold() -> None:
 # --- mending ------------------------------------------------------------------------------------
 
 
-def slots(text: str, max_tokens: int = 100, **changes: object) -> list[Slot]:
-    return replay_of(conversation(text), replace(Budget(max_tokens), **changes)).slots()
+def slots(text: str, max_tokens: int = 100) -> list[Slot]:
+    return replay_of(conversation(text), Budget(max_tokens, trim_to=1.0)).slots()
 
 
 def told(text: str) -> list[tuple[str, int]]:
@@ -372,19 +374,19 @@ def test_a_result_without_a_call_leaves_at_once() -> None:
 
 
 def test_a_late_result_moves_the_cut_only_when_the_budget_is_passed() -> None:
-    assert slots("H1 A1:1 H1 A1 T9", 13, trim_to=1.0) == [0, 1, 4, 2, 3]
+    assert slots("H1 A1:1 H1 A1 T9", 13) == [0, 1, 4, 2, 3]
 
 
 def test_a_late_result_moves_the_cut_when_the_budget_is_passed() -> None:
-    assert slots("H1 A1:1 H1 A1 T9", 12, trim_to=1.0) == [2, 3]
+    assert slots("H1 A1:1 H1 A1 T9", 12) == [2, 3]
 
 
 def test_a_late_result_leaves_where_its_step_has_left() -> None:
-    assert slots("H5 A5:1 H5 A9 T1", 16, trim_to=1.0) == [2, 3]
+    assert slots("H5 A5:1 H5 A9 T1", 16) == [2, 3]
 
 
 def test_a_pinned_late_result_holds_its_step() -> None:
-    assert slots("H1 A1:1 H1 T1! A9 H5", 12, trim_to=1.0) == [0, 1, 3, 5]
+    assert slots("H1 A1:1 H1 T1! A9 H5", 12) == [0, 1, 3, 5]
 
 
 def test_a_late_result_is_told() -> None:
