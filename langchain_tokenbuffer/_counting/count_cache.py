@@ -121,9 +121,7 @@ def key_of(message: BaseMessage) -> int:
         if extra and not _COUNTED_EXTRAS.isdisjoint(extra):
             return _any_key_of(message)
         if content.__class__ is not str:
-            content = _frozen_blocks(content)
-            if fields.get("usage_metadata"):
-                content = (content, reported_reasoning(fields))
+            content = _frozen_blocks(content, fields)
         if kind is ToolMessage:
             return hash((kind, content, fields["name"], fields["tool_call_id"]))
         if kind is AIMessage and not fields["invalid_tool_calls"]:
@@ -154,8 +152,10 @@ _COUNTED_EXTRAS = frozenset({"name", "tool_calls", "function_call", "type", "__o
 _unfrozen = itertools.count()
 
 
-def _frozen_blocks(blocks: Iterable[dict[Any, Any]]) -> tuple[object, ...]:
+def _frozen_blocks(blocks: Iterable[dict[Any, Any]], fields: dict[str, Any]) -> tuple[object, ...]:
     parts: list[object] = []
+    if fields.get("usage_metadata"):
+        parts.append((reported_reasoning(fields),))
     for block in blocks:
         _add_items(block, parts)
     return tuple(parts)
