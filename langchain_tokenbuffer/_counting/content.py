@@ -11,9 +11,9 @@ How each type of block is billed says the table in `_messages.blocks`:
 | json | its JSON text; the blocks in it, data and sealed texts as such |
 
 A text that is sealed, so that only its provider can read it, counts one for each 4 bytes: what English takes that is
-not sealed (OpenAI billed one for each 5.6 to 9 bytes of its reasoning, 3 recorded requests). Sealed thinking counts what
-the message reports of its reasoning; a signature of thinking that is readable is not billed. Where a provider bills
-less the count is high, so that a budget holds.
+not sealed (OpenAI billed one for each 5.6 to 9 bytes of its reasoning, 3 recorded requests). Sealed thinking counts
+what the message reports of its reasoning; a signature of thinking that is readable is not billed. Where a provider
+bills less the count is high, so that a budget holds.
 """
 
 from __future__ import annotations
