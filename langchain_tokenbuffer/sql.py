@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from typing_extensions import override
@@ -13,7 +13,7 @@ from langchain_tokenbuffer._handlers import async_handler, sync_handler
 from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer._sql import evictions, importing, migrations
 from langchain_tokenbuffer._sql import schema as sql_schema
-from langchain_tokenbuffer._sql.engines import A, Database, Operation, R
+from langchain_tokenbuffer._sql.database import A, Database, Operation, R
 from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
 from langchain_tokenbuffer._sql.window import PAGE, Settings
 from langchain_tokenbuffer.buffer import TokenBuffer
@@ -52,9 +52,12 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     What purging deletes is as if it had never been; a window that is computed anew later sees what is left.
 
     One object serves sync and async, threads and event loops. From a path, a URL or an `Engine` async calls run in
-    threads, no more than its pool has connections; from an `AsyncEngine` in the loop it is first used in, and elsewhere
-    in threads over an engine of its URL. Engines made of a URL are shared per process; after a fork they connect anew.
-    A cancelled append may still be stored, never half. On SQLite connections wait 30 s for each other and use WAL.
+    threads, no more than its pool has connections. An `AsyncEngine` connects as it was told to, or not at all: in the
+    loop of its first async use, to which calls from other threads and loops turn. There a sync call is refused. While
+    that loop does not run, calls run in a loop of the process's own and connect each time. Engines made of a URL are
+    shared per process, at most 32 at once, until `close()`; after a fork they connect anew. Appends to one session wait
+    for each other, first come first served, at most 30 s. A cancelled append may still be stored, never half. On SQLite
+    connections wait 30 s for each other, unless told otherwise, and use WAL.
 
     The tables are described in `langchain_tokenbuffer._sql.schema`. They have a version: at first use an older
     release's are brought up, or refused with `create_tables=False`, and a newer one's are refused with what to install.
@@ -123,9 +126,9 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         if (fixed := self._view.fixed()) is not None:
             return fixed
         session = self._session
-        window = self._database.run(session.read_window)
+        window = self._database.read(session.read_window)
         if window is not None and session.is_outdated(window.settings):
-            window = self._database.run(session.refresh_window)
+            window = self._write(session.refresh_window)
         return self._view.fix(session.show(window))
 
     @override
@@ -134,17 +137,30 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         if (fixed := self._view.fixed()) is not None:
             return fixed
         session = self._session
-        window = await self._arun(session.read_window)
+        window = await self._aread(session.read_window)
         if window is not None and session.is_outdated(window.settings):
-            window = await self._arun(session.refresh_window)
+            window = await self._awrite(session.refresh_window)
         return self._view.fix(await self._database.in_thread(session.show, window))
 
-    async def _arun(self, operation: Operation[*A, R], *args: *A) -> R:
-        """Run an operation without blocking the event loop, nor by counting for the settings."""
+    def _write(self, operation: Operation[*A, R], *args: *A) -> R:
+        """Run what writes to the session."""
+        return self._database.write(self._session.key, operation, *args)
+
+    async def _awrite(self, operation: Operation[*A, R], *args: *A) -> R:
+        """`_write`, without blocking the event loop."""
+        await self._digest()
+        return await self._database.awrite(self._session.key, operation, *args)
+
+    async def _aread(self, operation: Operation[*A, R], *args: *A) -> R:
+        """Run what only reads, without blocking the event loop."""
+        await self._digest()
+        return await self._database.aread(operation, *args)
+
+    async def _digest(self) -> None:
+        """See that nothing is counted for the settings in the event loop."""
         settings = self._session.settings
         if not settings.are_digested:
             await self._database.in_thread(lambda: settings.digest)
-        return await self._database.arun(operation, *args)
 
     # --- writing ---
 
@@ -160,7 +176,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         try:
             with self._session.logging_loss(messages):
                 new = self._session.new_messages(messages)
-                self._database.run(self._session.append, new, uuid.uuid4().hex)
+                self._write(self._session.append, new, uuid.uuid4().hex)
         finally:
             self._view.release()
 
@@ -171,20 +187,20 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         try:
             with self._session.logging_loss(messages):
                 new = await self._database.in_thread(self._session.new_messages, messages)
-                await self._arun(self._session.append, new, uuid.uuid4().hex)
+                await self._awrite(self._session.append, new, uuid.uuid4().hex)
         finally:
             self._view.release()
 
     @override
     def clear(self) -> None:
         """Delete the session's messages. The session stays, and its sequence goes on."""
-        self._database.run(self._session.clear)
+        self._write(self._session.clear)
         self._view.release()
 
     @override
     async def aclear(self) -> None:
         """`clear`, without blocking the event loop."""
-        await self._arun(self._session.clear)
+        await self._awrite(self._session.clear)
         self._view.release()
 
     def all_messages(self) -> list[BaseMessage]:
@@ -198,14 +214,14 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     def iter_messages(self, page_size: int = PAGE) -> Iterator[BaseMessage]:
         """Yield everything that is stored of the session, oldest first, a page at a time."""
         after = -1
-        while rows := self._database.run(self._session.read_page, after, page_size):
+        while rows := self._database.read(self._session.read_page, after, page_size):
             after = rows[-1].seq
             yield from self._session.messages_of(rows)
 
     async def aiter_messages(self, page_size: int = PAGE) -> AsyncIterator[BaseMessage]:
         """`iter_messages`, without blocking the event loop."""
         after = -1
-        while rows := await self._arun(self._session.read_page, after, page_size):
+        while rows := await self._aread(self._session.read_page, after, page_size):
             after = rows[-1].seq
             for message in await self._database.in_thread(self._session.messages_of, rows):
                 yield message
@@ -231,20 +247,20 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
             TypeError: If the handler is a coroutine function; nothing is acknowledged.
         """
         deliver, count = sync_handler(handler, _ASYNC_HANDLER), 0
-        while batch := self._database.run(evictions.pending, self._session, batch_size):
+        while batch := self._write(evictions.pending, self._session, batch_size):
             messages = self._session.messages_of(batch.rows)
             deliver(messages)
-            self._database.run(evictions.acknowledge, self._session, batch)
+            self._write(evictions.acknowledge, self._session, batch)
             count += len(messages)
         return count
 
     async def aevicted(self, handler: OnEvict, *, batch_size: int = PAGE) -> int:
         """`evicted`, without blocking the event loop; awaits the handler if need be."""
         deliver, count = async_handler(handler), 0
-        while batch := await self._arun(evictions.pending, self._session, batch_size):
+        while batch := await self._awrite(evictions.pending, self._session, batch_size):
             messages = await self._database.in_thread(self._session.messages_of, batch.rows)
             await deliver(messages)
-            await self._arun(evictions.acknowledge, self._session, batch)
+            await self._awrite(evictions.acknowledge, self._session, batch)
             count += len(messages)
         return count
 
@@ -266,7 +282,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """
         bound, deleted = evictions.checked_bound(before), 0
         while size := max(0, min(PAGE, limit - deleted)):
-            count = self._database.run(evictions.purge, self._session, bound, size)
+            count = self._write(evictions.purge, self._session, bound, size)
             deleted += count
             if count < size:
                 break
@@ -276,7 +292,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """`delete_before`, without blocking the event loop."""
         bound, deleted = evictions.checked_bound(before), 0
         while size := max(0, min(PAGE, limit - deleted)):
-            count = await self._arun(evictions.purge, self._session, bound, size)
+            count = await self._awrite(evictions.purge, self._session, bound, size)
             deleted += count
             if count < size:
                 break
@@ -284,23 +300,23 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     def delete_session(self) -> None:
         """Delete the session with its messages and metadata."""
-        self._database.run(self._session.delete)
+        self._write(self._session.delete)
         self._view.release()
 
     async def adelete_session(self) -> None:
         """`delete_session`, without blocking the event loop."""
-        await self._arun(self._session.delete)
+        await self._awrite(self._session.delete)
         self._view.release()
 
     # --- about sessions ---
 
     def get_metadata(self) -> dict[str, Any]:
         """Return what was kept with the session."""
-        return self._database.run(self._session.metadata)
+        return self._database.read(self._session.metadata)
 
     async def aget_metadata(self) -> dict[str, Any]:
         """`get_metadata`, without blocking the event loop."""
-        return await self._arun(self._session.metadata)
+        return await self._aread(self._session.metadata)
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Keep this with the session instead of what was kept before.
@@ -308,11 +324,11 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         Raises:
             TypeError: If JSON cannot hold it.
         """
-        self._database.run(self._session.set_metadata, json.dumps(dict(metadata)))
+        self._write(self._session.set_metadata, json.dumps(dict(metadata)))
 
     async def aset_metadata(self, metadata: Mapping[str, Any]) -> None:
         """`set_metadata`, without blocking the event loop."""
-        await self._arun(self._session.set_metadata, json.dumps(dict(metadata)))
+        await self._awrite(self._session.set_metadata, json.dumps(dict(metadata)))
 
     @staticmethod
     def sessions(
@@ -321,7 +337,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """Yield all sessions, in the order they were made, a page at a time."""
         tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
-        while page := database.run(list_sessions, tables, after):
+        while page := database.read(list_sessions, tables, after):
             after = max(page)
             yield from page.values()
 
@@ -332,7 +348,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """`sessions`, without blocking the event loop."""
         tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
-        while page := await database.arun(list_sessions, tables, after):
+        while page := await database.aread(list_sessions, tables, after):
             after = max(page)
             for info in page.values():
                 yield info
@@ -346,11 +362,11 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         Raises:
             TokenBufferError: If a newer release made them; it says what to install.
         """
-        self._database.without_tables().run(migrations.create, self._session.tables)
+        self._database.without_tables().write("", migrations.create, self._session.tables)
 
     async def acreate_tables(self) -> None:
         """`create_tables`, without blocking the event loop."""
-        await self._database.without_tables().arun(migrations.create, self._session.tables)
+        await self._database.without_tables().awrite("", migrations.create, self._session.tables)
 
     def import_messages(
         self,
@@ -430,9 +446,39 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     def imported(self, source: str) -> int | None:
         """Return how far the import from a source came: a count of messages, or a row's id."""
-        return self._database.run(self._session.imported, source)
+        return self._database.read(self._session.imported, source)
+
+    # --- the end ---
+
+    def close(self) -> None:
+        """Close the connections that this process has to the history's path or URL, as soon as nobody uses them.
+
+        A closed history, and others over the same database, connect again when they are used. An `Engine` or
+        `AsyncEngine` belongs to whoever made it and stays open.
+        """
+        self._database.close()
+
+    async def aclose(self) -> None:
+        """`close`, without blocking the event loop."""
+        await self._database.aclose()
+
+    def __enter__(self) -> Self:
+        """Return the history, to be closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the history, to be closed at the end of the block."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        await self.aclose()
 
     def __repr__(self) -> str:
         """Show the session and the settings: no address, no messages."""
-        dialect = self._database.given.dialect.name
+        dialect = self._database.dialect.name
         return f"SQLTokenBufferHistory({self.session_id!r}, {dialect}, {self.buffer!r})"

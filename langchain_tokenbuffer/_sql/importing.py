@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._sql.engines import Database
+    from langchain_tokenbuffer._sql.database import Database
 
     Progress: TypeAlias = bool | Callable[[int, int], None]
     Numbered: TypeAlias = Sequence[tuple[int, BaseMessage]]
@@ -33,7 +33,7 @@ class OldTable:
     """A table of langchain-community's `SQLChatMessageHistory`: many sessions, in turns."""
 
     def __init__(self, database: Database, table: str, session_column: str) -> None:
-        self.name = f"{database.engine.url.database or ''}/{table}"
+        self.name = f"{database.url.database or ''}/{table}"
         self._database = database
         self._table = sa.table(
             checked_name(table, "table"),
@@ -44,13 +44,13 @@ class OldTable:
 
     def count(self) -> int:
         rows = sa.select(sa.func.count()).select_from(self._table)
-        return int(self._database.run(_fetch, rows)[0][0])
+        return int(self._database.read(_fetch, rows)[0][0])
 
     def pages(self) -> Iterator[Page]:
         """Yield the rows in the order of their ids, which are their numbers."""
         number, after = self._table.c.id, -1
         page: sa.Select[Any] = sa.select(self._table).order_by(number).limit(PAGE)
-        while rows := self._database.run(_fetch, page.where(number > after)):
+        while rows := self._database.read(_fetch, page.where(number > after)):
             found: dict[str, list[StoredRow]] = defaultdict(list)
             for row_id, session_id, text in map(tuple, rows):
                 found[session_id].append(StoredRow(row_id, text))
@@ -82,7 +82,7 @@ def import_pages(
         for session_id, portion in found.items():
             session = Session(like.tables, session_id, like.settings)
             if session_id not in reached:
-                begun = database.run(session.imported, name)
+                begun = database.read(session.imported, name)
                 reached[session_id] = -1 if begun is None else begun
             reached[session_id], count = _append_new(database, session, portion, name, reached[session_id])
             imported += count
@@ -102,7 +102,7 @@ def _append_new(database: Database, session: Session, portion: Numbered, source:
         try:
             with session.logging_loss(messages):
                 ready = session.new_messages(messages)
-                database.run(session.append, ready, uuid.uuid4().hex, imported)
+                database.write(session.key, session.append, ready, uuid.uuid4().hex, imported)
         except AlreadyImportedError as error:
             reached = error.args[0]
         else:

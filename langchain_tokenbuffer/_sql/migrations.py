@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from langchain_tokenbuffer._sql.schema import schema_of
 from langchain_tokenbuffer.errors import TokenBufferError
 
 if TYPE_CHECKING:
@@ -43,11 +44,14 @@ VERSION = 1 + len(_STEPS)  # of the tables that this release knows
 
 def _rename(connection: sa.Connection, table: sa.Table, old: str, new: str) -> None:
     """Rename a column where there is one of the old name. Needs SQLite 3.25, MariaDB 10.5.2."""
-    inspector = sa.inspect(connection)
-    if not inspector.has_table(table.name, table.schema):
+    inspector, schema = sa.inspect(connection), schema_of(connection)
+    if not inspector.has_table(table.name, schema):
         return
-    if old in (column["name"] for column in inspector.get_columns(table.name, table.schema)):
-        name = connection.dialect.identifier_preparer.format_table(table)
+    if old in (column["name"] for column in inspector.get_columns(table.name, schema)):
+        quoted = connection.dialect.identifier_preparer
+        name = (
+            quoted.quote(table.name) if schema is None else f"{quoted.quote_schema(schema)}.{quoted.quote(table.name)}"
+        )
         connection.execute(sa.text(f"ALTER TABLE {name} RENAME COLUMN {old} TO {new}"))
 
 
@@ -72,7 +76,8 @@ def create(connection: sa.Connection, tables: Tables) -> None:
 def _refuse_others(version: int | None, tables: Tables) -> None:
     if version == VERSION:
         return
-    what = f"The tables of {tables.messages.fullname!r}"
+    name = tables.messages.name if tables.schema is None else f"{tables.schema}.{tables.messages.name}"
+    what = f"The tables of {name!r}"
     if version is not None and version > VERSION:
         msg = (
             f"{what} have version {version}, of a newer release of langchain-tokenbuffer; this one knows version "
@@ -86,7 +91,7 @@ def _refuse_others(version: int | None, tables: Tables) -> None:
 
 def _version(connection: sa.Connection, versions: sa.Table, *, for_update: bool = False) -> int | None:
     """Return the version, which is written last; `None` if there is none."""
-    if not sa.inspect(connection).has_table(versions.name, versions.schema):
+    if not sa.inspect(connection).has_table(versions.name, schema_of(connection)):
         return None
     select = sa.select(versions.c.version)
     # Without, an isolated transaction would see the version as it was when it began.
@@ -110,7 +115,7 @@ def _bring_up(connection: sa.Connection, tables: Tables) -> int:
 
 def _create(connection: sa.Connection, table: sa.Table) -> None:
     connection.execute(CreateTable(table, if_not_exists=True))
-    there = {each["name"] for each in sa.inspect(connection).get_indexes(table.name, table.schema)}
+    there = {each["name"] for each in sa.inspect(connection).get_indexes(table.name, schema_of(connection))}
     for index in table.indexes:
         if index.name not in there:  # MySQL has no IF NOT EXISTS for an index
             may = connection.dialect.name in ("sqlite", "postgresql")

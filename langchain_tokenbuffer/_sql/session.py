@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from langchain_core.messages import BaseMessage
 from sqlalchemy import exc
 
-from langchain_tokenbuffer._sql.engines import IN_DOUBT, ConcurrentCreateError
+from langchain_tokenbuffer._sql.database import IN_DOUBT, ConcurrentCreateError
 from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows, encode, key_of
 from langchain_tokenbuffer._sql.schema import Mark, Tables
 from langchain_tokenbuffer._sql.window import PAGE, Settings, WindowUpdate, display_of

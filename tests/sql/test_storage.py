@@ -27,7 +27,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_tokenbuffer._sql import evictions
+from langchain_tokenbuffer._sql import database, evictions
 from langchain_tokenbuffer._sql import window as sql_window
 from langchain_tokenbuffer._sql.rows import decode, encode
 from langchain_tokenbuffer._window.replay import RULE
@@ -224,9 +224,7 @@ def failing(engine: sa.Engine, what: str) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    from langchain_tokenbuffer._sql import engines  # noqa: PLC0415
-
-    monkeypatch.setitem(engines._RETRIES, "wait", tenacity.wait_none())
+    monkeypatch.setattr(database, "BETWEEN_TRIES", tenacity.wait_none())
 
 
 @pytest.mark.usefixtures("impatient")
@@ -512,10 +510,10 @@ def test_an_acknowledgement_that_comes_after_the_window_was_computed_anew_counts
 ) -> None:
     history = lite.history("s")
     history.add_messages(LONG_TURN)
-    batch = history._database.run(evictions.pending, history._session, 100)
+    batch = history._write(evictions.pending, history._session, 100)
     assert batch is not None
     _ = lite.history("s", max_tokens=400).messages
-    history._database.run(evictions.acknowledge, history._session, batch)
+    history._write(evictions.acknowledge, history._session, batch)
     handed: list[BaseMessage] = []
     for n in range(60):
         lite.history("s", max_tokens=400).add_messages(turn(n))
@@ -721,8 +719,13 @@ def test_no_session_id_reaches_the_rows_of_another_session(place: Place, victim:
     place.history(mine).delete_session()
 
 
-@pytest.mark.parametrize("name", ["x;y", "a b", "", "1a", 'a"b', "é", "a" * 41, "a-b", "a.b"])
-@pytest.mark.parametrize("argument", ["prefix", "schema"])
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        *(("prefix", name) for name in ("x;y", "a b", "", "1a", 'a"b', "é", "a" * 41, "a-b", "a.b")),
+        *(("schema", name) for name in ("x;y", "a b", "", 'a"b', "é", "a" * 64, "a.b", "a`b")),
+    ],
+)
 def test_a_name_that_is_not_plain_is_refused(lite: Place, argument: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"{argument} must be"):
         lite.history("s", **{argument: name})
