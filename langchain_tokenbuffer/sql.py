@@ -10,6 +10,7 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from typing_extensions import override
 
 from langchain_tokenbuffer._handlers import async_handler, sync_handler
+from langchain_tokenbuffer._messages.convert import as_messages
 from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer._sql import evictions, importing, migrations
 from langchain_tokenbuffer._sql import schema as sql_schema
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import sqlalchemy as sa
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import BaseMessage, MessageLikeRepresentation
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from langchain_tokenbuffer._handlers import OnEvict
+    from langchain_tokenbuffer._messages.convert import MessagesLike
     from langchain_tokenbuffer._window.budget import Oversize
     from langchain_tokenbuffer.counters import CountedBy
 
@@ -370,7 +372,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     def import_messages(
         self,
-        source: BaseChatMessageHistory | Iterable[BaseMessage],
+        source: BaseChatMessageHistory | MessagesLike | Iterable[MessageLikeRepresentation],
         *,
         name: str | None = None,
         progress: bool | Callable[[int, int], None] = True,
@@ -378,20 +380,25 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """Append what another history holds; a second call goes on where the first one stopped.
 
         How far it came is stored with each portion, in its transaction, under `name`. So an import that was
-        interrupted, or that runs twice at once, stores nothing twice.
+        interrupted, or that runs twice at once, stores nothing twice. With it goes a fingerprint of what was imported:
+        a source that is another one, was filled anew or has lost messages is refused.
 
         Args:
-            source: Any history, or messages. Of a view of ours only its window is imported: pass the history it wraps.
-            name: What to call the source; by default its class.
+            source: Any history, or messages: of a LangGraph thread `graph.get_state(config).values["messages"]`. Of a
+                view of ours only its window is imported: pass the history it wraps.
+            name: What to call the source, for example a thread's id; by default its class.
             progress: Show a bar on a terminal, or call this with done and total.
 
         Returns:
             How many messages were imported now.
+
+        Raises:
+            ValueError: If what was imported under that name is not what the source begins with.
         """
         name = name or type(source).__name__
         if isinstance(source, SQLTokenBufferHistory):
             source = source.all_messages()
-        messages = list(source.messages if isinstance(source, BaseChatMessageHistory) else source)
+        messages = as_messages(source.messages if isinstance(source, BaseChatMessageHistory) else source)
         pages = importing.list_pages(messages, self.session_id)
         show = importing.progress_shower(len(messages), progress)
         return importing.import_pages(pages, self._database, self._session, name, show)
@@ -413,13 +420,15 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         name: str | None = None,
         progress: bool | Callable[[int, int], None] = True,
     ) -> int:
-        """Import all sessions of a table of langchain-community's `SQLChatMessageHistory`.
+        """Import all sessions of a table of langchain-community's or langchain-postgres' message history.
 
         Resumable and repeatable as `import_messages` is, also while the old table still grows: a second call brings
-        what came since. A row that cannot be read is logged at ERROR with its id and session, and left out.
+        what came since. A row that cannot be read is logged at ERROR with its id and session, and left out. Sessions
+        are called by their id as a string, also where the table has it as a UUID.
 
         Args:
-            source: Where the old table is: a path, URL or engine. It is only read.
+            source: Where the old table is: a path, URL or engine. It is only read. While it is imported from, the rows
+                of a session must stay as they are, or all go.
             connection: Where the messages go, as for the constructor.
             max_tokens: As for the constructor, and so are the following up to `schema`.
             token_counter: See there.
@@ -435,6 +444,9 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
         Returns:
             How many messages were imported now.
+
+        Raises:
+            ValueError: If of a session rows that were imported have changed or are not there any more.
         """
         old = importing.OldTable(Database(source, None, creates=False), table, session_column)
         tables = sql_schema.tables(prefix, schema)
@@ -446,7 +458,8 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     def imported(self, source: str) -> int | None:
         """Return how far the import from a source came: a count of messages, or a row's id."""
-        return self._database.read(self._session.imported, source)
+        position = self._database.read(self._session.imported, source)
+        return None if position is None else position.number
 
     # --- the end ---
 

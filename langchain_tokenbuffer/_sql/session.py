@@ -39,12 +39,19 @@ class StoredWindow(NamedTuple):
     display: dict[str, Any]  # what is clamped, and what to raise instead; see `display_of`
 
 
+class Position(NamedTuple):
+    """A place in a source of messages."""
+
+    number: int
+    fingerprint: str | None  # of what the source holds up to there; None: release 0.1.0 kept none
+
+
 class Imported(NamedTuple):
     """How far the import from a source comes with an append, and how far it had to be before."""
 
     source: str
-    after: int
-    upto: int
+    after: Position | None
+    upto: Position
 
 
 class AlreadyStoredError(Exception):
@@ -131,9 +138,9 @@ class Session:
         """Read what the session carries beside its messages."""
         return self._read_json(connection, self._s.metadata)
 
-    def imported(self, connection: sa.Connection, source: str) -> int | None:
+    def imported(self, connection: sa.Connection, source: str) -> Position | None:
         """Read how far the import from a source came."""
-        return self._read_json(connection, self._s.imported).get(source)
+        return _position(self._read_json(connection, self._s.imported).get(source))
 
     def _read_json(self, connection: sa.Connection, column: sa.Column[Any]) -> dict[str, Any]:
         text = connection.scalar(sa.select(column).where(self._s.key == self.key))
@@ -201,8 +208,9 @@ class Session:
 
     def _advance_import(self, connection: sa.Connection, row: sa.Row[Any], imported: Imported) -> None:
         positions = json.loads(row.imported) if row.imported else {}
-        if positions.get(imported.source, -1) > imported.after:
-            raise AlreadyImportedError(positions[imported.source])
+        reached = _position(positions.get(imported.source))
+        if reached is not None and (imported.after is None or reached.number > imported.after.number):
+            raise AlreadyImportedError(reached)
         positions[imported.source] = imported.upto
         self.update(connection, row.id, imported=json.dumps(positions))
 
@@ -310,6 +318,13 @@ def list_sessions(connection: sa.Connection, tables: Tables, after: int) -> dict
         metadata = json.loads(row.metadata) if row.metadata else {}
         infos[row.id] = SessionInfo(json.loads(row.name), row.next_seq, row.tokens, created_at, updated_at, metadata)
     return infos
+
+
+def _position(stored: Any) -> Position | None:
+    """Return a position as it is stored: two values in a list, or the number alone."""
+    if stored is None or isinstance(stored, list):
+        return None if stored is None else Position(*stored)
+    return Position(stored, None)
 
 
 def _now() -> datetime:
