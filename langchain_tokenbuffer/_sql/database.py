@@ -201,6 +201,19 @@ class Database:
         await asyncio.to_thread(self.close)
 
 
+def lock_limit(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Return what bounds, as a part of the statement that locks a row, how long that may wait.
+
+    PostgreSQL waits for ever unless it is told. Its planner takes this out of the row's condition, so it is computed
+    before the row is looked for; it holds until the transaction ends, and a limit that is set already stays.
+    """
+    if connection.dialect.name != "postgresql":
+        return sa.true()
+    present = sa.func.current_setting("lock_timeout")
+    limit = sa.case((present == "0", f"{engines.WAIT * 1000:.0f}"), else_=present)
+    return sa.select(sa.func.set_config("lock_timeout", limit, True)).scalar_subquery().is_not(None)  # noqa: FBT003
+
+
 class _Tries:
     """The tries of one operation: how many there may be, and what is to be said of an error.
 

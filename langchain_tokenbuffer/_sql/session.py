@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from langchain_core.messages import BaseMessage
 from sqlalchemy import exc
 
-from langchain_tokenbuffer._sql.database import IN_DOUBT, ConcurrentCreateError
+from langchain_tokenbuffer._sql.database import IN_DOUBT, ConcurrentCreateError, lock_limit
 from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows, encode, key_of
 from langchain_tokenbuffer._sql.schema import Mark, Tables
 from langchain_tokenbuffer._sql.window import PAGE, Settings, WindowUpdate, display_of
@@ -227,7 +227,8 @@ class Session:
         s = self._s
         mine = s.key == self.key
         values = values or {"next_seq": s.next_seq}
-        update = sa.update(self.tables.sessions).where(mine).values(updated_at=_now(), **values)
+        update = sa.update(self.tables.sessions).where(mine, lock_limit(connection))
+        update = update.values(updated_at=_now(), **values)
         if not connection.execute(update).rowcount:
             return None
         row = (s.id, s.next_seq, s.cut, s.tokens, s.append_only, s.settings_digest)
