@@ -37,6 +37,7 @@ ONLY_FOR: dict[str, set[str]] = {
 """What is there for a few alone."""
 
 HOSTS: dict[str, set[str]] = {
+    "ctok": {"_counting.extras"},
     "langchain": {"middleware", "_agents"},
     "langchain_classic": {"memory"},
     "langgraph": {"middleware", "_agents", "_replay.files"},
