@@ -1,14 +1,20 @@
 """The block types of a message's content: one table, and nothing else lists their names.
 
-A new block type is a new row. What no row knows is opaque: it counts as its JSON text and stays as it is.
+A new block type is a new row. What no row knows is opaque: it counts as its JSON text and stays as it is. Blocks
+without a type (Bedrock's, Gemini's) are known by their one key, in snake case: `{"toolUse": {...}}` is `tool_use`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-Role: TypeAlias = Literal["call", "result", "text", "media", "thinking", "compaction", "opaque"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Role: TypeAlias = Literal["call", "server_call", "result", "text", "media", "thinking", "compaction", "mark", "opaque"]
 Billing: TypeAlias = Literal["text", "image", "audio", "video", "pages", "listed", "json"]
 
 
@@ -16,14 +22,17 @@ Billing: TypeAlias = Literal["text", "image", "audio", "video", "pages", "listed
 class BlockType:
     """What is known of one type of block."""
 
-    role: Role  # what the block is to a conversation
+    # What the block is to a conversation. A `"server_call"` is run by the provider: nobody else answers it. A `"mark"`
+    # says something about the blocks around it.
+    role: Role
     # How it is billed: as its texts; by its provider's formula for an image; by the bytes of its audio or video; by its
     # pages, or the text a file holds; `"listed"`: not at all where the message lists the same call as a tool call, else
     # as JSON; as its JSON text without data.
     billing: Billing = "json"
-    id_key: str | None = None  # the key of the id that pairs a call with its result
+    id_keys: tuple[str, ...] = ()  # under which, the first first, the id stands that pairs a call with its result
     text_keys: tuple[str, ...] = ("content",)  # under which texts stand, or lists of blocks
     data_keys: tuple[str, ...] = ()  # under which data or its address stands, where it is not in the block itself
+    answer: str | None = None  # the type of block that answers a call; `None` is a plain tool message
     can_shorten: bool = False  # whether clamping may shorten its first text
     needs_text: bool = False  # whether some providers refuse the block when its first text is blank
 
@@ -32,9 +41,24 @@ OPAQUE = BlockType("opaque")
 _TEXT = BlockType("text", "text", text_keys=("text",))
 _IMAGE = BlockType("media", "image", data_keys=("image_url", "source"))
 _AUDIO = BlockType("media", "audio", data_keys=("input_audio", "source"))
+_VIDEO = BlockType("media", "video", data_keys=("source",))
 _FILE = BlockType("media", "pages", data_keys=("file", "source"))
+_CALL = BlockType("call", "listed", id_keys=("call_id", "id", "tool_use_id", "toolUseId"))
+_SERVER_CALL = BlockType("server_call", id_keys=("id",))
+_OWN_RESULT = BlockType("server_call")  # its result stands in the block itself
+_RESULT = BlockType("result", id_keys=("tool_use_id", "toolUseId", "tool_call_id", "call_id"))
+
+
+def _call(answer: str) -> BlockType:
+    return BlockType("call", id_keys=("call_id", "id"), answer=answer)
+
+
+def _answer(*id_keys: str) -> BlockType:
+    return BlockType("result", id_keys=id_keys or ("call_id", "id"), text_keys=("output",))
+
 
 BLOCK_TYPES: dict[str, BlockType] = {
+    # LangChain's own, and what several APIs share
     "text": BlockType("text", "text", text_keys=("text",), can_shorten=True, needs_text=True),
     "input_text": _TEXT,
     "output_text": _TEXT,
@@ -44,23 +68,114 @@ BLOCK_TYPES: dict[str, BlockType] = {
     "thinking": BlockType("thinking", "text", text_keys=("thinking",)),
     "redacted_thinking": BlockType("thinking", data_keys=("data",)),
     "reasoning_content": BlockType("thinking"),
-    "tool_use": BlockType("call", "listed", id_key="id"),
-    "tool_call": BlockType("call", "listed", id_key="id"),
-    "function_call": BlockType("call", "listed", id_key="call_id"),
-    "tool_result": BlockType("result", id_key="tool_use_id"),
     "image": _IMAGE,
     "image_url": _IMAGE,
     "input_image": _IMAGE,
     "audio": _AUDIO,
     "input_audio": _AUDIO,
-    "video": BlockType("media", "video", data_keys=("source",)),
+    "video": _VIDEO,
     "file": _FILE,
     "document": _FILE,
     "input_file": _FILE,
+    "compaction": BlockType("compaction"),
+    "cache_point": BlockType("mark"),
+    "tool_call": _CALL,
+    "tool_call_chunk": _CALL,
+    "invalid_tool_call": _CALL,
+    "server_tool_call": _SERVER_CALL,
+    "server_tool_result": _RESULT,
+    # Anthropic, Bedrock
+    "tool_use": _CALL,
+    "tool_result": _RESULT,
+    "server_tool_use": _SERVER_CALL,
+    "mcp_tool_use": _SERVER_CALL,
+    "advisor_tool_result": _RESULT,
+    "bash_code_execution_tool_result": _RESULT,
+    "code_execution_tool_result": _RESULT,
+    "mcp_tool_result": _RESULT,
+    "text_editor_code_execution_tool_result": _RESULT,
+    "tool_search_tool_result": _RESULT,
+    "web_fetch_tool_result": _RESULT,
+    "web_search_tool_result": _RESULT,
+    # OpenAI's Responses
+    "function_call": _CALL,
+    "function_call_output": _answer(),
+    "computer_call": _call("computer_call_output"),
+    "computer_call_output": _answer(),
+    "custom_tool_call": BlockType("call", "listed", id_keys=("call_id",), answer="custom_tool_call_output"),
+    "custom_tool_call_output": _answer(),
+    "local_shell_call": _call("local_shell_call_output"),
+    "local_shell_call_output": _answer(),
+    "shell_call": _call("shell_call_output"),
+    "shell_call_output": _answer(),
+    "apply_patch_call": _call("apply_patch_call_output"),
+    "apply_patch_call_output": _answer(),
+    "mcp_approval_request": BlockType("call", id_keys=("id",), answer="mcp_approval_response"),
+    "mcp_approval_response": _answer("approval_request_id"),
+    "program": BlockType("server_call", id_keys=("call_id",)),
+    "program_output": BlockType("result", id_keys=("call_id",), text_keys=("result",)),
+    "tool_search_call": BlockType("server_call", id_keys=("call_id",), answer="tool_search_output"),
+    "tool_search_output": BlockType("result", id_keys=("call_id",)),
+    "web_search_call": _OWN_RESULT,
+    "file_search_call": _OWN_RESULT,
+    "code_interpreter_call": _OWN_RESULT,
+    "image_generation_call": _OWN_RESULT,
+    "mcp_call": _OWN_RESULT,
+    "mcp_list_tools": _OWN_RESULT,
+    # Gemini
+    "function_response": BlockType("result", id_keys=("id",)),
 }
+
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+@lru_cache(maxsize=1024)
+def _snake(key: str) -> str:
+    return _WORD.sub("_", key).lower()
+
+
+class Block(NamedTuple):
+    """One block, as the table reads it."""
+
+    kind: str  # its type, or the key it is known by; empty if there is neither
+    row: BlockType
+    body: Mapping[str, Any]  # where its id, its texts and its data stand
+
+    @property
+    def id(self) -> str | None:
+        """The id that pairs a call with its result."""
+        return next((value for key in self.row.id_keys if isinstance(value := self.body.get(key), str) and value), None)
+
+
+def read_block(block: object) -> Block:
+    """Return a block with its row; of what is no dict, or not known, the opaque one.
+
+    What LangChain wraps as `non_standard` is read as what it wraps.
+    """
+    block = _unwrapped(block)
+    if not isinstance(block, dict):
+        return Block("", OPAQUE, {})
+    kind = block.get("type")
+    if isinstance(kind, str):
+        return Block(kind, BLOCK_TYPES.get(kind, OPAQUE), block)
+    for key, value in block.items():
+        row = BLOCK_TYPES.get(_snake(str(key)))
+        if row is not None:
+            return Block(_snake(str(key)), row, value if isinstance(value, dict) else block)
+    return Block("", OPAQUE, block)
+
+
+_MAX_WRAPS = 8
+
+
+def _unwrapped(block: object) -> object:
+    for _ in range(_MAX_WRAPS):
+        if not (isinstance(block, dict) and block.get("type") == "non_standard"):
+            break
+        block = block.get("value")
+    return block
 
 
 def block_type(block: object) -> BlockType:
-    """Return the row of a block; of what is no dict, or not known, the opaque one."""
-    kind = block.get("type") if isinstance(block, dict) else None
-    return BLOCK_TYPES.get(kind, OPAQUE) if isinstance(kind, str) else OPAQUE
+    """Return the row of a block."""
+    return read_block(block).row

@@ -75,7 +75,7 @@ def _dumped(raw: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
 def _of_role(raw: dict[str, Any]) -> list[BaseMessage]:
     blocks = raw["content"] if isinstance(raw.get("content"), list) else []
     results = [block for block in blocks if block_type(block).role == "result"]
-    if not results:
+    if not results or raw["role"] in ("assistant", "ai"):  # what a provider's own tools found stays
         return _plain(raw, blocks)
     others = [block for block in blocks if block_type(block).role != "result"]
     messages = [ToolMessage(_content(each), tool_call_id=each.get("tool_use_id") or "") for each in results]
