@@ -14,12 +14,15 @@ from langchain.agents.middleware.types import (
     PrivateStateAttr,
 )
 from langchain_core.runnables.config import run_in_executor
+from langgraph.errors import GraphBubbleUp
 from typing_extensions import override
 
 from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Request, RequestReader
 from langchain_tokenbuffer._agents.fixed_part import FixedPartCounter
+from langchain_tokenbuffer._agents.limits import UnsavedLimits
+from langchain_tokenbuffer._agents.model_run import ModelRun, watched_model_run
 from langchain_tokenbuffer._agents.models import ModelReader
-from langchain_tokenbuffer._agents.plan import learn_limit, plan_call
+from langchain_tokenbuffer._agents.plan import MAX_TRIES, learn_limit, plan_call
 from langchain_tokenbuffer._agents.rendering import RenderedCall, render
 from langchain_tokenbuffer._agents.state import Overflowed, ThreadState
 from langchain_tokenbuffer._handlers import OnEvict, async_handler, is_async, sync_handler
@@ -51,11 +54,11 @@ Reason: TypeAlias = Literal["fits", "held", "moved", "clamped", "overflow"]
 class TokenBufferState(AgentState[Any]):
     """The agent's state plus this middleware's private key, which must survive the process. Plain JSON types only.
 
-    `limits`: model name to the `max_tokens` an overflow taught; `thinned`: ids of messages whose thinking is left out
-    for good. Where reported usage is used, `anchored`: [id of the last message before reports count, anchor, id of the
-    first message it does not cover], for requests with the settings `basis`. With `evict_from_state` also what a replay
-    can no longer find out without the deleted messages: more `thinned` ids, and `sizes`: id of a clamped message to its
-    tokens and a fingerprint of the conversation up to it, for the same `basis`.
+    `limits`: model name to what refusals taught, which are `Limits` as JSON; `thinned`: ids of messages whose thinking
+    is left out for good. Where reported usage is used, `anchored`: [id of the last message before reports count,
+    anchor, id of the first message it does not cover], for requests with the settings `basis`. With `evict_from_state`
+    also what a replay can no longer find out without the deleted messages: more `thinned` ids, and `sizes`: id of a
+    clamped message to its tokens and a fingerprint of the conversation up to it, for the same `basis`.
     """
 
     token_buffer: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
@@ -112,8 +115,12 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
     but not their private state cannot tell each other's reports from their own. A `token_counter` that is no estimate
     is taken as it is; reports never correct it.
 
-    Edges: a request that the provider calls too long is retried once with at most 80 % of its tokens; that limit is
-    then stored in the agent's private state and binds later calls of this thread. For Claude models thinking blocks of
+    Edges: a request that the provider calls too long is tried again, up to four times, each time smaller: under the
+    limit that it named, else with 80 % of what was refused, then a half, a half and a fourth of it; never after a part
+    of a reply was streamed. What that taught is kept in the agent's private state for later calls of this thread, also
+    when the last try fails. A limit that no provider named is a guess: it is logged at WARNING, and grows back in steps
+    while calls succeed, within 24 calls after the first refusal. Each message is replayed under the limit of its time,
+    so the cut never moves back. For Claude models thinking blocks of
     steps before the running one are left out as soon as the cut moves, since newer ones are bound to the messages they
     were produced under. It counts the request as earlier middlewares changed it, so it goes last in `middleware=`.
 
@@ -181,6 +188,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         """Begin with nothing read and followed."""
         self._reader = RequestReader(ModelReader(), FixedPartCounter())
         self._drivers = DriverCache()
+        self._unsaved = UnsavedLimits()
 
     @override
     def wrap_model_call(
@@ -195,13 +203,17 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         """
         deliver = sync_handler(self.on_evict, _NEEDS_ASYNC)
         call = self._prepare(request)
-        try:
-            response = handler(call.request)
-        except Exception as error:  # noqa: BLE001  # raised again unless it is an overflow
-            call = self._retry(call, error)
-            response = handler(call.request)
+        while True:
+            with watched_model_run() as run:
+                try:
+                    response = handler(call.request)
+                    break
+                except GraphBubbleUp:
+                    raise
+                except Exception as error:  # noqa: BLE001  # raised again unless it is an overflow
+                    call = self._retry(call, error, run)
         deliver(call.evicted)
-        return call.with_updates(response)
+        return self._with_updates(call, response)
 
     @override
     async def awrap_model_call(
@@ -210,37 +222,53 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         """`wrap_model_call`, counting off the event loop."""
         deliver = async_handler(self.on_evict)
         call = await run_in_executor(None, self._prepare, request)
-        try:
-            response = await handler(call.request)
-        except Exception as error:  # noqa: BLE001
-            call = await run_in_executor(None, self._retry, call, error)
-            response = await handler(call.request)
+        while True:
+            with watched_model_run() as run:
+                try:
+                    response = await handler(call.request)
+                    break
+                except GraphBubbleUp:
+                    raise
+                except Exception as error:  # noqa: BLE001
+                    call = await run_in_executor(None, self._retry, call, error, run)
         await deliver(call.evicted)
-        return call.with_updates(response)
+        return self._with_updates(call, response)
 
     def _prepare(self, request: Request, overflowed: Overflowed | None = None) -> RenderedCall:
-        """Return the request with the window for its messages; `overflowed` is what a refusal of it taught."""
+        """Return the request with the window for its messages; `overflowed` is what refusals of it taught."""
         facts = self._reader.facts(request, self._settings)
-        state = ThreadState.load(request.state, facts, overflowed)
         conversation = facts.read_messages(request.messages)
+        state = ThreadState.load(request.state, facts, conversation.ids, self._unsaved, overflowed)
         plan = plan_call(facts, state, conversation, self._drivers.follow)
         call = render(plan, request)
         self._emit_event(call)
         return call
 
-    def _retry(self, refused: RenderedCall, error: Exception) -> RenderedCall:
+    def _retry(self, refused: RenderedCall, error: Exception, run: ModelRun) -> RenderedCall:
         """Return the call to try instead of one the provider found too long.
 
-        Raises the error itself if it is no overflow, or no smaller request is possible.
+        Raises the error itself if it is no overflow, no smaller request is possible, enough were tried, or somebody may
+        have seen a part of the reply. What it taught is kept.
         """
         overflowed = learn_limit(refused.plan, refused.tokens, error)
+        self._unsaved.keep(refused.plan.facts.model, refused.plan.conversation.ids, overflowed.limits)
+        if overflowed.refusals > MAX_TRIES or run.has_streamed:
+            raise error
         try:
             smaller = self._prepare(refused.original, overflowed)
         except TokenBudgetError:
             raise error from None
         if smaller.tokens >= refused.tokens:
             raise error
+        _log_limit(refused, smaller)
         return smaller
+
+    def _with_updates(
+        self, call: RenderedCall, response: ModelResponse[Any]
+    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+        """Return the response with what the state is to hold from now on."""
+        self._unsaved.forget(call.plan.facts.model, call.plan.conversation.ids)
+        return call.with_updates(response)
 
     @property
     def _settings(self) -> AgentSettings:
@@ -283,7 +311,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         self._reset_caches()
 
 
-_CACHES = {"_reader", "_drivers"}
+_CACHES = {"_reader", "_drivers", "_unsaved"}
 
 
 def _event_of(rendered: RenderedCall) -> TrimEvent:
@@ -308,6 +336,27 @@ def _event_of(rendered: RenderedCall) -> TrimEvent:
             thinned=plan.thinned,
         ),
     )
+
+
+def _log_limit(refused: RenderedCall, smaller: RenderedCall) -> None:
+    plan = smaller.plan
+    if plan.state.limits.refused is None:
+        logger.info(
+            "%s refused a request of %d tokens; by the limit it named, requests have at most %d of max_tokens %d now",
+            plan.facts.model,
+            refused.tokens,
+            plan.state.max_tokens,
+            plan.facts.max_tokens,
+        )
+    else:
+        logger.warning(
+            "%s refused a request of %d tokens and named no limit: requests have at most %d of max_tokens %d now. This "
+            "is a guess and grows back while calls succeed; if refusals keep coming, set max_tokens to what it takes.",
+            plan.facts.model,
+            refused.tokens,
+            plan.state.max_tokens,
+            plan.facts.max_tokens,
+        )
 
 
 _NEEDS_ASYNC = "on_evict is a coroutine function, which async runs await and sync runs cannot."

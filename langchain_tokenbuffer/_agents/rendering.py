@@ -53,7 +53,7 @@ class RenderedCall:
         if self.evicted:
             update["messages"] = [RemoveMessage(id=str(each.id)) for each in self.evicted]
         plan = self.plan
-        private = plan.state.save(plan.conversation, plan.call, plan.thinned, self.evicted)
+        private = plan.state.save(plan.conversation, plan.call, plan.thinned, self.evicted, self.tokens)
         if private is not None:
             update["token_buffer"] = private
         if not update:

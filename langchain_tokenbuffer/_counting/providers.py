@@ -56,9 +56,6 @@ class Provider:
     families: tuple[tuple[str, ChatFormat], ...] = ()
     estimate: float = 1.5  # the tokens of its other models, as a multiple of `cl100k_base`'s
     chat_format: ChatFormat = ChatFormat()
-    too_long: str | None = None  # what its error contains, in any case, when a request is too long
-    counted: str | None = None  # what stands in it around the tokens that were counted
-    allowed: str | None = None  # ... and that are allowed
     # What a token costs that the prompt cache serves, and one that goes into it, as shares of the input's price.
     cache_prices: tuple[float, float] | None = None
     profile: tuple[str, str] | None = None  # the package and class that know how many tokens its models take
@@ -100,10 +97,6 @@ OPENAI = Provider(
         (r"gpt-5", replace(_REASONING, images=Tiles(70, 140))),
         (r"gpt-oss|codex-mini|(?:^|[/:.])o[1-9](?![a-z0-9])", _REASONING),
     ),
-    too_long="context_length_exceeded|maximum context length|exceeds the context window"
-    "|input tokens exceed|ContextWindowExceededError",  # also Azure's, vLLM's and LiteLLM's
-    counted=r"(?:resulted in|requested) (\d+) tokens",
-    allowed=r"maximum context length is (\d+)",
     cache_prices=(0.1, 1.0),
     profile=("langchain_openai", "ChatOpenAI"),
 )
@@ -112,9 +105,6 @@ OPENAI = Provider(
 OPEN_MODELS = Provider(
     name="open models",
     chat_format=replace(_UNKNOWN, constant=5, per_message=4),
-    too_long="exceed_context_size_error|exceeds the available context size",  # llama.cpp's
-    counted=r"n_prompt_tokens\W+(\d+)|request \((\d+) tokens\) exceeds",
-    allowed=r"n_ctx\W+(\d+)|context size \((\d+) tokens",
 )
 """A tokenizer object without a chat template. The format is the dearest of ChatML (Qwen, SmolLM), Llama 3's and
 Gemma's: all put four tokens beside the role around a message, and open a conversation with at most five."""
@@ -132,9 +122,6 @@ PROVIDERS = (
         chat_format=replace(
             _UNKNOWN, constant=32, call=12, result=24, tools=540, merged=0, response_format=140, images=Area(2576, 4784)
         ),
-        too_long="prompt is too long",
-        counted=r"too long: (\d+) tokens",
-        allowed=r"tokens > (\d+)",
         cache_prices=(0.1, 1.25),
         profile=("langchain_anthropic", "ChatAnthropic"),
         binds_thinking=True,
@@ -144,11 +131,8 @@ PROVIDERS = (
         pattern=r"google|gemini",
         remote_package="langchain_google",
         chat_format=ChatFormat(typescript=False, images=Squares()),
-        too_long="exceeds the maximum number of tokens",
-        counted=r"token count \((\d+)\)",
-        allowed=r"tokens allowed \((\d+)",
     ),
-    Provider(name="bedrock", pattern="langchain_aws", remote_package="langchain_aws", too_long="input is too long for"),
+    Provider(name="bedrock", pattern="langchain_aws", remote_package="langchain_aws"),
     Provider(name="cohere", pattern="langchain_cohere", remote_package="langchain_cohere"),
     OPENAI,
     OPEN_MODELS,
