@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_tokenbuffer._counting.providers import PROVIDERS, provider_named
+from langchain_tokenbuffer._counting.providers import PROVIDERS, provider_of
 from langchain_tokenbuffer._replay.advice import SPEND, TRIM_TOS, advise
 from langchain_tokenbuffer._replay.files import read
 from langchain_tokenbuffer._replay.model_names import context_of, counter_of
@@ -158,7 +158,7 @@ _PICTURE = _value(Path, "OUT", "end in .png or .html", lambda found: found.suffi
 
 def _prices(options: argparse.Namespace) -> Prices:
     full = 1.0 if options.price_input is None else options.price_input
-    provider = options.prices or provider_named(options.model).name
+    provider = options.prices or provider_of(options.model).name
     cached, write = _CACHE_PRICES.get(provider, _CACHE_PRICES["openai"])
     return Prices(
         input=full,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, fields, replace
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+logger = logging.getLogger(__name__)
 
 _STEPS = 8
 """In so many steps, each by the same factor, a guess grows back."""
@@ -108,6 +111,22 @@ class Limits:
                 steps.pop()
             steps.append((kept, limit))
         return replace(self, steps=tuple(steps))
+
+
+def log_limit(model: str, refused: int, limits: Limits, max_tokens: int) -> None:
+    """Log which limit holds after a request of so many tokens was refused; a guess is a warning."""
+    now = limits.under(max_tokens)
+    if limits.refused is None:
+        text = (
+            "%s refused a request of %d tokens; by the limit it named, requests have at most %d of max_tokens %d now."
+        )
+        logger.info(text, model, refused, now, max_tokens)
+        return
+    text = (
+        "%s refused a request of %d tokens and named no limit: requests have at most %d of max_tokens %d now. This is "
+        "a guess and grows back while calls succeed; if refusals keep coming, set max_tokens to what it takes."
+    )
+    logger.warning(text, model, refused, now, max_tokens)
 
 
 _MAX_UNSAVED = 1000

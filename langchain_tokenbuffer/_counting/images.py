@@ -91,6 +91,14 @@ class Squares:
         return 258 * min(8, math.ceil(size[0] / 768) * math.ceil(size[1] / 768))
 
 
+@dataclass(frozen=True)
+class Media:
+    """What a provider bills for what is no text, in tokens."""
+
+    images: Images = Tiles(85, 170)
+    page: int = 3000  # for each page of a PDF, its text included
+
+
 def image_tokens(block: dict[str, Any], images: Images) -> int:
     """Return what an image block costs, whoever's shape it has."""
     image = block.get("image_url")

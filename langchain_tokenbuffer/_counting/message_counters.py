@@ -13,10 +13,12 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_tokenbuffer._counting.content import content_tokens
 from langchain_tokenbuffer._counting.count_cache import CountCache, frozen, key_of, whole_key_of
 from langchain_tokenbuffer._counting.tokenizers import checked
-from langchain_tokenbuffer._counting.tools import as_format, as_json, as_parallel, as_schema, as_text, as_typescript
+from langchain_tokenbuffer._counting.tools import as_format, as_json, as_parallel, as_schema, as_text
+from langchain_tokenbuffer._messages.kinds import kind_of
 
 if TYPE_CHECKING:
-    from langchain_tokenbuffer._counting.providers import ChatFormat
+    from langchain_tokenbuffer._counting.families import ChatFormat
+    from langchain_tokenbuffer._counting.images import Media
     from langchain_tokenbuffer._counting.tokenizers import CountText, TiktokenText
 
 CountMessages: TypeAlias = Callable[[list[BaseMessage]], int]
@@ -64,11 +66,20 @@ class ChatCounter(MessageCounter):
     """
 
     def __init__(
-        self, text: CountText, cache: CountCache, what: str, form: ChatFormat, *, exact: bool, borrowed: bool = False
+        self,
+        text: CountText,
+        cache: CountCache,
+        what: str,
+        form: ChatFormat,
+        media: Media,
+        *,
+        exact: bool,
+        borrowed: bool = False,
     ) -> None:
         super().__init__(cache, what)
         self._count = text
         self._format = form
+        self._media = media
         self.tokenizer = text.tokenizer
         self.constant = form.constant
         self.exact = exact
@@ -77,19 +88,21 @@ class ChatCounter(MessageCounter):
     def tokens(self, message: BaseMessage) -> int:
         count, chat_format = self._count, self._format
         fields = message.__dict__
-        total = chat_format.per_message + self._tokens_of_name(_role(message))
+        total = chat_format.per_message + (self._tokens_of_name(_role(message)) if chat_format.role else 0)
         content = fields["content"]
         calls = _calls(message, as_written=False)
         if content.__class__ is str:
             total += count(content)
         else:
-            total += content_tokens(content, count, chat_format.images, has_calls=bool(calls))
+            total += content_tokens(content, count, self._media, has_calls=bool(calls))
         if fields.get("tool_call_id") is not None:
             total += chat_format.result  # the id's own text is not billed, nor a result's name sent
         elif name := fields.get("name") or _extra(message).get("name"):
             total += self._tokens_of_name(as_text(name)) + chat_format.per_name
         if calls:
             total += self._tokens_of_calls(calls)
+        elif chat_format.reply and kind_of(message) == "ai":
+            total += chat_format.reply
         return total
 
     def _tokens_of_name(self, name: str) -> int:
@@ -108,19 +121,25 @@ class ChatCounter(MessageCounter):
         )
 
     def overhead(self, tools: Sequence[Any], response_format: Any, messages: Messages) -> int:
-        count, chat_format = self._count, self._format
-        total = chat_format.billed + (self._as_written(messages) if self.exact else 0)
+        chat_format = self._format
         merged = chat_format.merged if messages and messages[0].type == "system" else 0
+        total = chat_format.added + (self._as_written(messages) if self.exact else 0)
         if tools:
-            schemas = [as_schema(tool) for tool in tools]
-            shown = as_typescript(schemas) if chat_format.typescript else as_json(schemas)
-            total += chat_format.tools + count(shown) - merged
-        text = None if response_format is None else as_format(response_format)
-        if text is not None:
+            total += self._tokens_of_tools([as_schema(tool) for tool in tools]) - merged
+        if response_format is not None:
             # The first of tools and format opens the system message that is not there.
-            opening = 0 if tools else chat_format.merged - merged
-            total += chat_format.response_format + count(text) + opening
+            total += self._tokens_of_format(response_format, 0 if tools else chat_format.opening - merged)
         return total
+
+    def _tokens_of_tools(self, schemas: list[dict[str, Any]]) -> int:
+        around = self._format.tools + self._format.per_tool * len(schemas)
+        return around + self._count(self._format.tools_text(schemas))
+
+    def _tokens_of_format(self, response_format: Any, opening: int) -> int:
+        around = self._format.response_format
+        if around is None or (text := as_format(response_format)) is None:
+            return 0
+        return around + self._count(text) + opening
 
     def _as_written(self, messages: Messages) -> int:
         """What tool calls cost less as models write them than as LangChain sends them again.

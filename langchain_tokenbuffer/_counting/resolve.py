@@ -21,6 +21,8 @@ from langchain_core.runnables.configurable import DynamicRunnable
 from langchain_tokenbuffer import vocabularies
 from langchain_tokenbuffer._counting import providers
 from langchain_tokenbuffer._counting.count_cache import cache_named, cache_of, cache_of_callable
+from langchain_tokenbuffer._counting.extras import EXTRAS, OwnText, is_installed
+from langchain_tokenbuffer._counting.families import Vocabulary
 from langchain_tokenbuffer._counting.message_counters import CallableCounter, ChatCounter, RemoteCounter, TextCounter
 from langchain_tokenbuffer._counting.tokenizers import EncoderText, FunctionText, ScaledText, TiktokenText
 from langchain_tokenbuffer.errors import TokenBufferError
@@ -28,7 +30,9 @@ from langchain_tokenbuffer.errors import TokenBufferError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from langchain_tokenbuffer._counting.families import ChatFormat, Family
     from langchain_tokenbuffer._counting.message_counters import MessageCounter
+    from langchain_tokenbuffer._counting.tokenizers import CountText
 
 Exact: TypeAlias = Literal["local", "remote"]
 
@@ -71,7 +75,7 @@ def model_name(model: object) -> str | None:
     names = providers.names_of(unwrapped(model))
     if "tiktoken_model_name" in names:
         return names["tiktoken_model_name"]
-    known = (name for name in names.values() if providers.encoding_of(name) is not None)
+    known = filter(providers.provider_named, names.values())
     return next(known, next(iter(names.values()), None))
 
 
@@ -87,7 +91,7 @@ def message_counter_of(counter: object, exact: Exact) -> MessageCounter:
     if isinstance(counter, os.PathLike) or (isinstance(counter, str) and counter.endswith(".json")):
         counter = _encoder_in(Path(counter))
     if isinstance(counter, str):
-        return _of_encoding(counter)
+        return _of_text(counter)
     if isinstance(counter, ModelName):
         return _of_name(counter.name)
     if isinstance(counter, BaseLanguageModel):
@@ -122,14 +126,19 @@ def _shown(counter: object) -> str:
     return name or type(counter).__name__
 
 
-def _of_encoding(name: str) -> MessageCounter:
+def _of_text(name: str) -> MessageCounter:
+    """An encoding of tiktoken, or a model by its name."""
     known = vocabularies.names()
-    if name not in known:
-        msg = f"token_counter {name!r} is not an encoding of tiktoken; known are {', '.join(known)}"
-        if (suggestion := providers.encoding_of(name)) is not None:
-            msg += f". The model of that name uses {suggestion!r}"
-        raise ValueError(msg)
-    return _chat(name, f"{name}, in OpenAI's chat format", providers.OPENAI.chat_format)
+    if name in known:
+        family = providers.OPENAI.family_of("gpt-4o")
+        return _of_family(replace(family, vocabulary=Vocabulary(name)), f"{name}, in OpenAI's chat format")
+    if providers.provider_named(name) is not None:
+        return _of_name(name)
+    msg = (
+        f"token_counter {name!r} is neither an encoding of tiktoken nor the name of a model that is known; known are "
+        f"{', '.join(known)}, and names such as 'gpt-4o' or 'claude-sonnet-4-5'"
+    )
+    raise ValueError(msg)
 
 
 def _encoder_in(path: Path) -> object:
@@ -159,16 +168,16 @@ def _loaded_encoder(path: str, *_: int) -> object:
 def _of_encoder(encoder: Any) -> MessageCounter:
     """A tokenizer object, in its chat template's format where it has one."""
     text = EncoderText(encoder)
-    chat_format, whose = _measured(encoder, text), "its chat template"
-    if chat_format is None:
-        is_openais = hasattr(encoder, "encode_ordinary")
-        chat_format = (providers.OPENAI if is_openais else providers.OPEN_MODELS).chat_format
-        whose = "OpenAI's chat format" if is_openais else "the format of open models"
+    is_openais = hasattr(encoder, "encode_ordinary")
+    family = providers.OPENAI.family_of("gpt-4o") if is_openais else providers.OPEN_MODELS.family_of("")
+    whose = "OpenAI's chat format" if is_openais else "the format of open models"
+    if (measured := _measured(encoder, text, family.chat)) is not None:
+        family, whose = replace(family, chat=measured), "its chat template"
     what = f"{type(encoder).__name__}, in {whose}"
-    return ChatCounter(text, cache_of(encoder, "chat"), what, chat_format, exact=False)
+    return ChatCounter(text, cache_of(encoder, "chat"), what, family.chat, family.media, exact=False)
 
 
-def _measured(encoder: Any, text: EncoderText) -> providers.ChatFormat | None:
+def _measured(encoder: Any, text: EncoderText, chat_format: ChatFormat) -> ChatFormat | None:
     """Measure a chat template: what it puts around a message and around all of them.
 
     Templates differ between roles; the dearer of a question and a reply stands for every message.
@@ -186,20 +195,35 @@ def _measured(encoder: Any, text: EncoderText) -> providers.ChatFormat | None:
     user, assistant = text("user") + text("x"), text("assistant") + text("x")
     around = max(sizes[1] - sizes[0] - assistant, sizes[2] - sizes[1] - user, 0)
     constant = max(0, sizes[0] - around - user)
-    return replace(providers.OPEN_MODELS.chat_format, constant=constant, per_message=around, merged=0)
+    return replace(chat_format, constant=constant, per_message=around, merged=0)
 
 
-def _chat(encoding: str, what: str, chat_format: providers.ChatFormat, *, borrowed: bool = False) -> MessageCounter:
-    cache = cache_named("chat", encoding, chat_format)
-    return ChatCounter(TiktokenText(encoding), cache, what, chat_format, exact=not borrowed, borrowed=borrowed)
+def _of_family(family: Family, what: str, chat_format: ChatFormat | None = None) -> MessageCounter:
+    """A row, with the model's own vocabulary where it is installed."""
+    vocabulary, chat_format = family.vocabulary, chat_format or family.chat
+    encoding, estimate, own = vocabulary.encoding, vocabulary.estimate, vocabulary.own
+    text: CountText = TiktokenText(encoding)
+    if estimate is not None:
+        text = ScaledText(TiktokenText(encoding), estimate)
+        own = own if own and is_installed(own.extra) else None
+        text = OwnText(own, text) if own else text
+    cache = cache_named("chat", encoding, estimate, own, chat_format, family.media)
+    exact, borrowed = estimate is None, estimate is not None and own is None
+    return ChatCounter(text, cache, what, chat_format, family.media, exact=exact, borrowed=borrowed)
 
 
-def _estimated(shown: str, provider: providers.Provider) -> MessageCounter:
-    """A model that cannot be asked here: its provider's format over a borrowed encoding."""
-    text = ScaledText(TiktokenText(vocabularies.FALLBACK), provider.estimate)
-    what = f"{shown}: estimated as {provider.estimate} x {vocabularies.FALLBACK}"
-    cache = cache_named("estimate", provider.estimate, provider.chat_format)
-    return ChatCounter(text, cache, what, provider.chat_format, exact=False, borrowed=True)
+def _described(shown: str, vocabulary: Vocabulary, whose: str) -> str:
+    """Say what counts, how exact that is, and what to install for more."""
+    encoding, estimate, own = vocabulary.encoding, vocabulary.estimate, vocabulary.own
+    if estimate is None:
+        return f"{shown}: {encoding}, in {whose} (exact)"
+    if own is None:
+        return f"{shown}: estimated as {estimate.describe(encoding)}, in {whose}"
+    extra = EXTRAS[own.extra]
+    if is_installed(own.extra):
+        return f"{shown}: {extra.package} {own.edition}, in {whose}"
+    more = f'pip install "langchain-tokenbuffer[{own.extra}]"' + (f" ({extra.needs})" if extra.needs else "")
+    return f"{shown}: estimated as {estimate.describe(encoding)}, in {whose}; nearer with {more}"
 
 
 def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> MessageCounter:
@@ -208,7 +232,7 @@ def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> MessageCounter:
     if model.custom_get_token_ids is not None:
         return _custom(model, model.custom_get_token_ids, as_chat=messages_by.startswith(_OPENAI))
     if messages_by.startswith(_OPENAI):
-        return _of_openai(model, as_chat=True)
+        return _of_row(model, as_chat=True)
     kind = type(model).__name__
     if _may_ask(messages_by, exact):
         counter = RemoteCounter if messages_by.startswith(providers.REMOTE_PACKAGES) else CallableCounter
@@ -217,11 +241,7 @@ def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> MessageCounter:
     text_by = _definer(model, "get_num_tokens", "get_token_ids")
     if _may_ask(text_by, exact):
         return _of_own_texts(model, text_by)
-    modules = providers.modules_of(model)
-    if not any(module.startswith(providers.REMOTE_PACKAGES) for module in modules):
-        # LangChain would load a GPT-2 tokenizer from a hub.
-        _warn_once(f"{kind} has no tokenizer of its own")
-    return _estimated(kind, providers.provider_named(*modules, model_name(model) or ""))
+    return _of_row(model, as_chat=True)
 
 
 def _definer(model: object, *methods: str) -> str:
@@ -240,38 +260,69 @@ def _custom(model: object, ids: Callable[[str], list[int]], *, as_chat: bool) ->
     what = f"custom_get_token_ids of {type(model).__name__}"
     text = FunctionText(lambda text: len(ids(text)), what)
     if as_chat:
-        return ChatCounter(text, cache_of(ids, "chat"), what, providers.OPENAI.chat_format, exact=True)
+        family, chat_format = _row_of(model)
+        return ChatCounter(text, cache_of(ids, "chat"), what, chat_format, family.media, exact=True)
     return TextCounter(text, cache_of(ids, "text"), what)
 
 
-def _of_openai(model: BaseLanguageModel[Any], *, as_chat: bool) -> MessageCounter:
-    """A model of langchain-openai: by its name's encoding, in chat format or as plain text."""
-    name, kind = model_name(model), type(model).__name__
-    known = providers.encoding_of(name) if name else None
-    encoding = known or vocabularies.FALLBACK
-    if not known:
-        _warn_once(f"The model name {name!r} of {kind} is not known")
-    what = f"{kind} {name}: {'' if known else 'estimated as '}{encoding}, "
-    what += ("in OpenAI's chat format" if as_chat else "as text") + (" (exact)" if known else "")
-    if not as_chat:
-        return TextCounter(TiktokenText(encoding), cache_named("text", encoding), what)
-    chat_format = providers.OPENAI.format_of(str(name)) if known else providers.OPENAI.chat_format
-    return _chat(encoding, what, chat_format, borrowed=not known)
+def _row_of(model: object) -> tuple[Family, ChatFormat]:
+    """Return what is known of a model, and the format in which it is asked."""
+    family = providers.provider_of(model).family_of(model_name(model) or "", providers.place_of(model))
+    chat_format = family.responses if family.responses and _uses_responses(model) else family.chat
+    if _thinks(model):
+        chat_format = replace(chat_format, added=chat_format.added + chat_format.thinking)
+    return family, chat_format
+
+
+def _uses_responses(model: Any) -> bool:
+    """Tell whether langchain-openai asks OpenAI's Responses API for a model, by what is set on it."""
+    try:
+        return bool(model._use_responses_api({}))  # noqa: SLF001  # where it is decided
+    except Exception:  # noqa: BLE001  # another class, another release, a name that is none
+        return False
+
+
+def _thinks(model: object) -> bool:
+    """Tell whether a model is set to think: Claude's, by itself or among what Bedrock passes on."""
+    passed_on = (getattr(model, field, None) for field in ("additional_model_request_fields", "model_kwargs"))
+    settings = [
+        getattr(model, "thinking", None),
+        *(each.get("thinking") for each in passed_on if isinstance(each, dict)),
+    ]
+    return any(isinstance(each, dict) and each.get("type") in ("enabled", "adaptive") for each in settings)
+
+
+def _of_row(model: BaseLanguageModel[Any], *, as_chat: bool) -> MessageCounter:
+    """A model by its row, in chat format or as plain text."""
+    name, kind, provider = model_name(model), type(model).__name__, providers.provider_of(model)
+    family, chat_format = _row_of(model)
+    vocabulary = family.vocabulary
+    if provider.families[-1][1] is family and provider in (providers.OPENAI, providers.OPEN_MODELS):
+        is_openais = _OPENAI in providers.place_of(model)
+        unknown = f"The model name {name!r} of {kind} is not known"
+        _warn_once(unknown if is_openais else f"{kind} has no tokenizer of its own")
+    shown = f"{kind} {name}" if name else kind
+    if as_chat:
+        return _of_family(family, _described(shown, vocabulary, _whose(provider)), chat_format)
+    what = _described(shown, vocabulary, "plain text")
+    return TextCounter(TiktokenText(vocabulary.encoding), cache_named("text", vocabulary.encoding), what)
+
+
+def _whose(provider: providers.Provider) -> str:
+    return "OpenAI's chat format" if provider is providers.OPENAI else f"the format of {provider.name}"
 
 
 def _of_name(name: str) -> MessageCounter:
     """A chat model by its name alone: as its provider's would be counted."""
-    encoding = providers.encoding_of(name)
-    if encoding is None:
-        return _estimated(name, providers.provider_named(name))
-    what = f"{name}: {encoding}, in OpenAI's chat format (exact)"
-    return _chat(encoding, what, providers.OPENAI.format_of(name))
+    provider = providers.provider_of(name)
+    family = provider.family_of(name)
+    return _of_family(family, _described(name, family.vocabulary, _whose(provider)))
 
 
 def _of_own_texts(model: BaseLanguageModel[Any], text_by: str) -> MessageCounter:
     """Count as LangChain's base class does: the text of each message, role first, summed."""
     if text_by.startswith(_OPENAI):
-        return _of_openai(model, as_chat=False)
+        return _of_row(model, as_chat=False)
     what = f"{type(model).__name__}.get_num_tokens"
     text = FunctionText(model.get_num_tokens, what)
     return TextCounter(text, cache_of(model, "get_num_tokens"), what)

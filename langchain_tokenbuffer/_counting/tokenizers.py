@@ -7,6 +7,7 @@ import itertools
 import math
 import re
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_tokenbuffer import vocabularies
@@ -74,15 +75,25 @@ class TiktokenText:
         return self._counted.counted(hash(text), lambda: _bounded(text, lambda piece: len(self.encode(piece))))
 
 
-class ScaledText:
-    """Counts with an encoding that is borrowed for one that cannot be had, times a factor."""
+@dataclass(frozen=True)
+class Estimate:
+    """What a vocabulary that cannot be had makes of a text, by what a borrowed encoding makes of it."""
 
-    def __init__(self, text: TiktokenText, factor: float) -> None:
+    factor: float = 1.5
+
+    def describe(self, encoding: str) -> str:
+        return encoding if self.factor == 1 else f"{self.factor} x {encoding}"
+
+
+class ScaledText:
+    """Counts with an encoding that is borrowed for one that cannot be had, by an estimate."""
+
+    def __init__(self, text: TiktokenText, estimate: Estimate) -> None:
         self.tokenizer = text
-        self._factor = factor
+        self._estimate = estimate
 
     def __call__(self, text: str) -> int:
-        return math.ceil(self.tokenizer(text) * self._factor)
+        return math.ceil(self.tokenizer(text) * self._estimate.factor)
 
 
 class EncoderText:

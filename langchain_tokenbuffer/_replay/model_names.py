@@ -6,7 +6,7 @@ import importlib
 import warnings
 
 from langchain_tokenbuffer import vocabularies
-from langchain_tokenbuffer._counting.providers import provider_named
+from langchain_tokenbuffer._counting.providers import provider_of
 from langchain_tokenbuffer._counting.resolve import ModelName
 from langchain_tokenbuffer.counters import TokenCounter
 
@@ -20,7 +20,7 @@ def counter_of(model: str) -> TokenCounter:
 def context_of(model: str) -> int | None:
     """Return how many tokens a model takes, where its installed provider package says so."""
     try:
-        package, kind = provider_named(model).profile or ("", "")
+        package, kind = provider_of(model).profile or ("", "")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it is made to be asked, not to be called
             made = getattr(importlib.import_module(package), kind)(model=model, api_key="unused")

@@ -325,9 +325,10 @@ def test_an_unknown_encoding_name_is_an_error_that_lists_the_known() -> None:
         TokenCounter("o2000k_base")
 
 
-def test_a_models_name_is_an_error_that_names_its_encoding() -> None:
-    with pytest.raises(ValueError, match="'o200k_base'"):
-        TokenCounter("gpt-4o")
+def test_a_models_name_counts_as_the_model_does() -> None:
+    said = [HumanMessage("Hi", name="Ann"), AIMessage("Hello.")]
+    tool = {"name": "look_up", "description": "Look something up."}
+    assert TokenCounter("gpt-4o").count(said, tools=[tool]) == TokenCounter(CHAT).count(said, tools=[tool])
 
 
 def test_an_unknown_exactness_is_an_error() -> None:

@@ -33,6 +33,7 @@ ONLY_FOR: dict[str, set[str]] = {"_run_view": {"chat_history", "sql"}, "replay":
 """What is there for a few alone."""
 
 HOSTS: dict[str, set[str]] = {
+    "ctok": {"_counting.extras"},
     "langchain": {"middleware", "_agents"},
     "langchain_classic": {"memory"},
     "langgraph": {"middleware", "_agents", "_replay.files"},

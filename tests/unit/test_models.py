@@ -74,7 +74,7 @@ KNOWN = {
     "OpenAI/GPT-4": "cl100k_base",
     "my-gpt-4o-deployment": "o200k_base",
 }
-UNKNOWN = ["deepseek-chat", "qwen2.5-72b", "marco-o1", "minigpt-4", "o1x", "gpt-j-6b", "", None, 5]
+UNKNOWN = ["marco-o1", "minigpt-4", "o1x", "gpt-j-6b", "", None, 5]
 
 
 @pytest.mark.parametrize(("name", "encoding"), KNOWN.items())
@@ -96,15 +96,33 @@ def test_an_unknown_name_counts_with_the_fallback(name: Any) -> None:
 
 
 def test_an_unknown_name_warns_once() -> None:
-    model = openai_model("deepseek-chat")
-    with pytest.warns(UserWarning, match="deepseek-chat") as warned:
+    model = openai_model("my-llm")
+    with pytest.warns(UserWarning, match="my-llm") as warned:
         [TokenCounter(model) for _ in range(3)]
     assert len(warned) == 1
 
 
+@pytest.mark.parametrize("name", ["claude-sonnet-4-5", "gemini-2.5-pro", "gpt-4o", "deepseek-chat", "qwen3"])
+def test_a_row_serves_the_bare_name_and_any_class(name: str) -> None:
+    bare, served = TokenCounter(name), TokenCounter(ChatOpenAI(model=name, api_key=KEY, base_url="http://localhost"))
+    said = [HumanMessage(TEXT), AIMessage("", tool_calls=[{"name": "f", "args": {"n": 1}, "id": "1"}])]
+    tools = [{"name": "f", "description": "Anything."}]
+    assert bare.count(said, tools=tools) == served.count(said, tools=tools)
+
+
+def test_a_count_without_the_models_vocabulary_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_resolve, "is_installed", lambda _: False)
+    assert 'pip install "langchain-tokenbuffer[claude]"' in TokenCounter("claude-sonnet-4-5").describe()
+
+
+def test_an_unknown_name_is_no_counter() -> None:
+    with pytest.raises(ValueError, match="neither an encoding of tiktoken nor the name of a model"):
+        TokenCounter("my-llm")
+
+
 def test_another_unknown_name_warns_again() -> None:
-    models = [openai_model("deepseek-chat"), openai_model("deepseek-reasoner")]
-    with pytest.warns(UserWarning, match="deepseek") as warned:
+    models = [openai_model("my-llm"), openai_model("my-other-llm")]
+    with pytest.warns(UserWarning, match="my-") as warned:
         [TokenCounter(model) for model in models]
     assert len(warned) == 2
 
@@ -352,8 +370,8 @@ def test_an_exact_count_says_that_it_is_one() -> None:
 
 
 def test_a_count_under_an_unknown_name_says_that_it_is_an_estimate() -> None:
-    model = openai_model("deepseek-chat")
-    with pytest.warns(UserWarning, match="deepseek-chat"):
+    model = openai_model("my-llm")
+    with pytest.warns(UserWarning, match="my-llm"):
         counter = TokenCounter(model)
     assert "estimated" in counter.describe()
 
@@ -399,7 +417,8 @@ OF = {
     "us.anthropic.claude-3-7-sonnet-v1:0": "anthropic",
     "gemini-2.5-pro": "google",
     "gpt-4o": "openai",
-    "qwen3": "openai",  # whose format most servers speak
+    "qwen3": "qwen",
+    "my-llm": "open models",
 }
 
 

@@ -201,6 +201,7 @@ TOO_LONG: dict[str, tuple[int | None, ...]] = {  # what is counted, allowed, by 
     ): (None, 131072),
     "Invalid 'messages[17].content': string too long. Expected a string with maximum length 1048576.": (),
     'ValidationError: {"code": "1261", "message": "Prompt too long"}': (),
+    '413 {"error":{"type":"request_too_large","message":"Request exceeds the maximum size"}}': (),
 }
 OTHER = [
     "token limit reached",

@@ -49,8 +49,8 @@ class Exact:
     """The exact count, taken anew each time."""
 
     def __init__(self) -> None:
-        text = _PlainText()
-        self._pricing = ChatCounter(text, _NoCache(), ENCODING, OPENAI.chat_format, exact=True)
+        text, family = _PlainText(), OPENAI.family_of("gpt-4o")
+        self._pricing = ChatCounter(text, _NoCache(), ENCODING, family.chat, family.media, exact=True)
         self.encode = text.encode
 
     def messages(self, messages: Any) -> int:

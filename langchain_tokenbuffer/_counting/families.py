@@ -1,0 +1,80 @@
+"""What can be known of models that count alike: the fields of a row in `providers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from langchain_tokenbuffer import vocabularies
+from langchain_tokenbuffer._counting.images import Media
+from langchain_tokenbuffer._counting.tokenizers import Estimate
+from langchain_tokenbuffer._counting.tools import as_typescript
+
+ToolsText: TypeAlias = Callable[[Sequence[dict[str, Any]]], str]
+"""Tools, as OpenAI's dicts, to the text in which a model sees them."""
+
+
+class Own(NamedTuple):
+    """A vocabulary that a package of its own brings, see `extras`."""
+
+    extra: str  # of this package
+    edition: str  # which of its vocabularies
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What splits a model's texts into tokens."""
+
+    encoding: str = vocabularies.FALLBACK  # of tiktoken: the model's own, or the one that is borrowed for it
+    estimate: Estimate | None = None  # what its own makes of a text, by what `encoding` makes; `None`: `encoding` is it
+    own: Own | None = None  # where the model's own can be had for it; counts instead of the estimate once installed
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """What a request costs beside its texts, in tokens. The defaults are GPT-4's and GPT-4o's.
+
+    Published are `constant`, `per_message` and `per_name` (OpenAI cookbook), and `result` is what langchain-openai
+    takes. The others are fitted on recorded requests, those of gpt-4o and gpt-4.1 here; another row says what its
+    numbers rest on. "Residual" is bill less count.
+    """
+
+    constant: int = 3  # once, for the reply's beginning
+    per_message: int = 3  # for each message, beside role and content
+    role: bool = True  # whether a message's role is counted as text, beside `per_message`
+    reply: int = 0  # for an AI message that calls no tool, beside `per_message`
+    per_name: int = 1  # for a message's name, beside its text
+    result: int = 3  # for a tool result's call id
+    call: int = 1  # for a tool call beside its name, said twice, and its arguments. 11 calls in 8 requests, residual 0.
+    # Whether several calls of one message are sent as one. 1 request, residual -1. Else each is charged as a message of
+    # its own, which rounds up.
+    parallel: bool = True
+    # What the provider adds to a request by itself, beside the constant: its own prompt. Counted with whole requests
+    # alone, so that a window of messages does not pay for it. 12 requests, residual 0.
+    added: int = 0
+    thinking: int = 0  # the same where the model object is set to think
+    # For binding tools, beside what `tools_text` shows. The cookbook's example, 14 validated cases and 19 requests,
+    # residual 0.
+    tools: int = 3
+    per_tool: int = 0  # for each tool, beside that
+    # What tools cost less when a system message comes first, which they share. Of these, the 20 with a system message.
+    merged: int = 4
+    tools_text: ToolsText = as_typescript
+    # For a response format beside what `as_format` shows; `None`: it is not billed. 2 requests, residual 0.
+    response_format: int | None = 1
+    # For one without tools. It rounds up: such a format opens the system message that is not there.
+    opening: int = 4
+
+
+_MEDIA = Media()
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models of one provider that count alike."""
+
+    vocabulary: Vocabulary = Vocabulary(estimate=Estimate())
+    chat: ChatFormat = ChatFormat()
+    responses: ChatFormat | None = None  # in OpenAI's Responses API, where that is another
+    media: Media = _MEDIA
