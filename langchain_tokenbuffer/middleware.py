@@ -21,12 +21,11 @@ from typing_extensions import override
 
 from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Request, RequestReader
 from langchain_tokenbuffer._agents.fixed_part import FixedPartCounter
-from langchain_tokenbuffer._agents.limits import UnsavedLimits, log_limit
 from langchain_tokenbuffer._agents.model_run import ModelRun, watched_model_run
 from langchain_tokenbuffer._agents.models import ModelReader
 from langchain_tokenbuffer._agents.plan import MAX_TRIES, learn_limit, plan_call
 from langchain_tokenbuffer._agents.rendering import HandedOver, RenderedCall, render
-from langchain_tokenbuffer._agents.state import Overflowed, ThreadState
+from langchain_tokenbuffer._agents.state import Overflowed, ThreadState, UnsavedLimits
 from langchain_tokenbuffer._handlers import OnEvict, async_handler, is_async, logged_failure, sync_handler
 from langchain_tokenbuffer._window.budget import Window
 from langchain_tokenbuffer._window.drivers import DriverCache
@@ -233,7 +232,6 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
                     raise
                 except Exception as error:  # noqa: BLE001  # raised again unless it is an overflow
                     call = self._retry(call, error, run)
-        self._unsaved.forget(call.plan.facts.model, call.plan.conversation.ids)
         with self._handing_over(call) as evicted:
             hand_over(evicted)
         return call.with_updates(response, self._handed_over.among(call.evicted))
@@ -254,7 +252,6 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
                     raise
                 except Exception as error:  # noqa: BLE001
                     call = await run_in_executor(None, self._retry, call, error, run)
-        self._unsaved.forget(call.plan.facts.model, call.plan.conversation.ids)
         with self._handing_over(call) as evicted:
             await hand_over(evicted)
         return call.with_updates(response, self._handed_over.among(call.evicted))
@@ -263,7 +260,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         """Return the request with the window for its messages; `overflowed` is what refusals of it taught."""
         facts = self._reader.facts(request, self._settings)
         conversation = facts.read_messages(request.messages)
-        state = ThreadState.load(request.state, facts, conversation.ids, self._unsaved, overflowed)
+        state = ThreadState.load(request.state, facts, conversation, self._unsaved, overflowed)
         plan = plan_call(facts, state, conversation, self._drivers.follow)
         call = render(plan, request, self._handed_over)
         self._emit_event(call)
@@ -275,9 +272,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         Raises the error itself if it is no overflow, no smaller request is possible, enough were tried, or somebody may
         have seen a part of the reply. What it taught is kept.
         """
-        facts = refused.plan.facts
         overflowed = learn_limit(refused.plan, refused.tokens, error)
-        self._unsaved.keep(facts.model, refused.plan.conversation.ids, overflowed.limits)
         if overflowed.refusals > MAX_TRIES or run.has_streamed:
             raise error
         try:
@@ -286,7 +281,6 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
             raise error from None
         if smaller.tokens >= refused.tokens:
             raise error
-        log_limit(facts.model, refused.tokens, smaller.plan.state.limits, facts.max_tokens)
         return smaller
 
     @contextmanager
