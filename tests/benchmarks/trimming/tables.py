@@ -16,9 +16,10 @@ def tables(results: dict[str, Section]) -> str:
     """Return the README's tables; the generated conversations' fold."""
     return "\n\n".join(
         _folded(_section(TITLES[name], section))
-        if name == "generated" and len(results) > 1
+        if name == "generated" and "recorded" in results
         else _section(TITLES[name], section)
         for name, section in results.items()
+        if name in TITLES
     )
 
 
