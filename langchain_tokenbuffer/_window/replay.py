@@ -85,7 +85,8 @@ class Replay:
         """
         if self._question is None or self._dropping:
             return None
-        return [call.id for call in self._tail[-1].unanswered]
+        calls = self._tail[-1].unanswered
+        return None if any(call.is_server_side for call in calls) else [call.id for call in calls]
 
     @property
     def strays(self) -> Sequence[int]:
@@ -262,7 +263,7 @@ class Replay:
     def _answers(self, message: MessageTokens) -> tuple[list[Answer], list[Answer]]:
         """Return which calls a message answers: those of the step it becomes a part of, and others."""
         step = self._tail[-1] if self._tail else None
-        answers = self._mending.answers(message.results, step)
+        answers = self._mending.answers(message, step)
         if message.kind == "tool":
             return [], answers
         own = [answer for answer in answers if answer.unit is step and answer.call.stand_in is None]
@@ -335,7 +336,7 @@ class Replay:
         if not self._tail:
             return
         step = self._tail[-1]
-        step.open_calls = [call for call in step.open_calls if call.place >= 0 or call in answered]
+        step.open_calls = [call for call in step.open_calls if not call.is_server_side or call in answered]
         for call in step.unanswered:
             if call in answered:
                 continue

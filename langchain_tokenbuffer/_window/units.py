@@ -62,6 +62,10 @@ class OpenCall:
     id: str | None
     stand_in: Part | None = None  # what stands in its result's place, once the step is over
 
+    @property
+    def is_server_side(self) -> bool:
+        return self.place < 0
+
 
 class Unit:
     """A question, or one AI message with its results.
