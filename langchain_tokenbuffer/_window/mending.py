@@ -57,6 +57,10 @@ class Mending:
 
     def answers(self, message: MessageTokens, step: Unit | None) -> list[Answer]:
         """Return which calls a message answers: of each id the nearest, in one unit the first."""
+        if step is not None and len(step.open_calls) == len(message.results) == 1:  # most results
+            call = step.open_calls[0]
+            if call.id == message.results[0] and call.stand_in is None and not call.is_server_side:
+                return [Answer(0, step, call)]
         found: list[Answer] = []
         for result, each in enumerate(message.results):
             taken = [answer.call for answer in found]
@@ -75,8 +79,13 @@ class Mending:
         """Yield the calls that an AI message may have the results of: those of the step it goes on with."""
         return ((step, call) for call in step.unanswered) if step is not None else iter(())
 
-    def leave(self, parts: Iterable[Part]) -> Iterator[int]:
-        """Yield the indices of messages of which nothing is left when these parts leave."""
+    def leave(self, parts: Iterable[Part]) -> list[int]:
+        """Return the indices of messages of which nothing is left when these parts leave."""
+        if not (self._units or self.moved or self._pieces):
+            return [part.index for part in parts]  # all stand where they came
+        return list(self._leave_one_by_one(parts))
+
+    def _leave_one_by_one(self, parts: Iterable[Part]) -> Iterator[int]:
         for part in parts:
             slot = part.slot
             if part.is_moved:
