@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor, Report
 from langchain_tokenbuffer._window.billing import Billing
-from langchain_tokenbuffer._window.replay import FIXED_PART, Replay
+from langchain_tokenbuffer._window.replay import Replay
+from langchain_tokenbuffer._window.shortage import FIXED_PART
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
@@ -256,7 +257,7 @@ class WindowDriver:
         return self._replay.mended()
 
     def clamped(self) -> dict[int, int]:
-        """Return index and tokens of what is clamped, as a new dict."""
+        """Return index and tokens of what is shortened, clamped or cleared, as a new dict."""
         return dict(self._replay.clamped)
 
     def window(self) -> Window:
