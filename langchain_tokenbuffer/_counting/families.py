@@ -50,6 +50,8 @@ class ChatFormat:
     # Whether several calls of one message are sent as one. 1 request, residual -1. Else each is charged as a message of
     # its own, which rounds up.
     parallel: bool = True
+    further: int = 0  # for each further call of a message, where each is a message of its own, beside that
+    text: int = 0  # for text of a message that also calls tools
     # What the provider adds to a request by itself, beside the constant: its own prompt. Counted with whole requests
     # alone, so that a window of messages does not pay for it. 12 requests, residual 0.
     added: int = 0
@@ -64,7 +66,7 @@ class ChatFormat:
     # For a response format beside what `as_format` shows; `None`: it is not billed. 2 requests, residual 0.
     response_format: int | None = 1
     # For one without tools. It rounds up: such a format opens the system message that is not there.
-    opening: int = 4
+    opening: int = 7
 
 
 _MEDIA = Media()

@@ -100,7 +100,7 @@ class ChatCounter(MessageCounter):
         elif name := fields.get("name") or _extra(message).get("name"):
             total += self._tokens_of_name(as_text(name)) + chat_format.per_name
         if calls:
-            total += self._tokens_of_calls(calls)
+            total += self._tokens_of_calls(calls) + (chat_format.text if content else 0)
         elif chat_format.reply and kind_of(message) == "ai":
             total += chat_format.reply
         return total
@@ -114,7 +114,7 @@ class ChatCounter(MessageCounter):
         if chat_format.parallel and len(calls) > 1:
             opening = chat_format.call + _PARALLEL + name_tokens("multi_tool_use.parallel")
             return opening + count(as_parallel(calls))
-        apart = chat_format.per_message + 1  # each further call is a message of its own
+        apart = chat_format.per_message + 1 + chat_format.further  # each further call is a message of its own
         return (len(calls) - 1) * apart + sum(
             chat_format.call + name_tokens(name) + name_tokens(f"functions.{name}") + count(args)
             for name, args in calls

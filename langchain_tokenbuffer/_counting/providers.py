@@ -45,16 +45,19 @@ _UNKNOWN = ChatFormat(parallel=False, tools_text=as_json)
 """Each call as a message of its own, tools as JSON: what rounds up."""
 
 
-_GPT_4 = Family(Vocabulary("cl100k_base"))
-_GPT_4O = Family(Vocabulary("o200k_base"))
+_GPT_4_RESPONSES = ChatFormat(tools=-3, merged=0, opening=0, parallel=False)
+_GPT_4 = Family(Vocabulary("cl100k_base"), responses=_GPT_4_RESPONSES)
+_GPT_4O = Family(Vocabulary("o200k_base"), responses=_GPT_4_RESPONSES)
 # Fitted on 8 requests of gpt-5 and gpt-5.4-mini with tools, 4 of them with calls, and 4 plain ones of o3-mini, gpt-5
 # and gpt-5.6, residual 0. Whether a system message shares its place with the tools is not known, so nothing is taken
 # off.
-_REASONING = replace(
-    _GPT_4O,
-    chat=ChatFormat(call=7, tools=85, merged=0, opening=0, added=-1, parallel=False),
-    media=Media(Tiles(75, 150)),
+_REASONING_CHAT = ChatFormat(
+    call=7, tools=85, merged=0, opening=3, added=-1, parallel=False, further=7, text=7
 )
+_REASONING_RESPONSES = replace(_REASONING_CHAT, call=8, tools=3, opening=-1, further=10)
+_REASONING = replace(_GPT_4O, chat=_REASONING_CHAT, responses=_REASONING_RESPONSES, media=Media(Tiles(75, 150)))
+_GPT_5_RESPONSES = replace(_REASONING_RESPONSES, reply=2)
+_GPT_5 = replace(_REASONING, chat=replace(_REASONING_CHAT, reply=2), responses=_GPT_5_RESPONSES)
 
 
 def _seeing(family: Family, images: Images) -> Family:
@@ -75,12 +78,12 @@ OPENAI = Provider(
         (r"gpt-4\.1-mini", _seeing(_GPT_4O, Patches(1.62))),
         (r"gpt-4\.1-nano", _seeing(_GPT_4O, Patches(2.46))),
         (r"gpt-(?:4o|4\.[15])|chatgpt", _GPT_4O),
-        (r"gpt-5-nano", _seeing(_REASONING, Patches(2.46))),
-        (r"gpt-5-mini", _seeing(_REASONING, Patches(1.62))),
+        (r"gpt-5-nano", _seeing(_GPT_5, Patches(1.5))),
+        (r"gpt-5-mini", _seeing(_GPT_5, Patches(1.2))),
         (r"o4-mini", _seeing(_REASONING, Patches(1.72))),
         # Not published when this was written: the dearest factor over the largest limit.
-        (r"gpt-(?:5\.|[6-9])", _seeing(_REASONING, Patches(2.46, 2500))),
-        (r"gpt-5", _seeing(_REASONING, Tiles(70, 140))),
+        (r"gpt-(?:5\.|[6-9])", _seeing(_GPT_5, Patches(1.2, 2500))),
+        (r"gpt-5", _seeing(_GPT_5, Tiles(70, 140))),
         (r"codex-mini|" + _O, _REASONING),
         (r"(?<![a-z])gpt-(?:4|3\.?5)|(?:davinci|babbage)-002", _GPT_4),
         # A deployment or a fine-tuned model whose name says nothing, most often OpenAI's own.

@@ -44,6 +44,8 @@ def as_schema(tool: Any) -> dict[str, Any]:
 
     Law: it raises on nothing. What cannot be converted keeps its text.
     """
+    if isinstance(tool, dict) and tool.get("type") == "custom" and "input_schema" not in tool:
+        return tool  # OpenAI's, which takes a text; converting would lose its grammar
     try:
         return convert_to_openai_tool(tool)
     except Exception:  # noqa: BLE001  # a tool that a model would refuse still costs something
@@ -91,15 +93,42 @@ def _object(schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
         name: f"{name}{'' if name in needed else '?'}: {_type(value, root, depth + 1)}" + _default(value)
         for name, value in properties.items()
     }
-    if not any(value.get("description") for value in properties.values()):
-        return "{ " + ", ".join(shown.values()) + " }"
-    lines = (f"{_comment(properties[name])}{text},\n" for name, text in shown.items())
-    return "{\n" + "".join(lines) + "}"
+    title, described = _titled(schema), "" if depth else _comment(schema)  # a property's stands above its name
+    comments = {name: _titled(value) + _comment(value) + _bounds(value) for name, value in properties.items()}
+    if not title and not any(comments.values()):
+        return described + "{ " + ", ".join(shown.values()) + " }"
+    lines = (f"{comments[name]}{text},\n" for name, text in shown.items())
+    return described + "{\n" + title + "".join(lines) + "}"
+
+
+_BOUNDS = (
+    "format",
+    "pattern",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+)
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    """What a value must be, a line each, also where it is one of several."""
+    options = [option for key in ("anyOf", "oneOf") for option in schema.get(key) or () if isinstance(option, dict)]
+    return "".join(f"// {key}: {as_text(each[key])}\n" for each in (schema, *options) for key in _BOUNDS if key in each)
+
+
+def _titled(schema: dict[str, Any]) -> str:
+    return f"// {schema['title']}\n" if isinstance(schema.get("title"), str) else ""
 
 
 def _default(schema: dict[str, Any]) -> str:
     """Whether models see a default is not known, so it counts."""
-    return "" if schema.get("default") is None else f" // default: {as_json(schema['default'])}"
+    return f" // default: {as_json(schema['default'])}" if "default" in schema else ""
 
 
 def _type(schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
