@@ -44,6 +44,7 @@ class AgentSettings:
     pin: Callable[[BaseMessage], bool] | None
     oversize: Oversize
     evict_from_state: bool
+    clear_results: bool
 
 
 class FixedTokens(NamedTuple):
@@ -75,7 +76,14 @@ class RequestFacts:
         """Return the budget of a window; the fixed part is rounded up."""
         slack = slack_of(max_tokens, self.fixed)
         settings = self.settings
-        return Budget(max_tokens, settings.trim_to, self.fixed + slack, slack=slack, oversize=settings.oversize)
+        return Budget(
+            max_tokens,
+            settings.trim_to,
+            self.fixed + slack,
+            slack=slack,
+            oversize=settings.oversize,
+            clear_results=settings.clear_results,
+        )
 
 
 class RequestReader:

@@ -296,7 +296,7 @@ class Replay:
             part = Part.of(slot, index, message, source, "tool")
             self._add_tokens(unit, unit.answer(part, [answer.call for answer in those]))
             unit.pinned |= message.pinned
-            self._note(unit, part)
+            self._note(unit, part, source)
 
     def _place_rest(self, index: int, message: MessageTokens, own: Sequence[Answer], source: MessageSource) -> None:
         """Place what is no result: in a unit of its own, or in the step that its results belong to."""
@@ -318,15 +318,17 @@ class Replay:
             unit = self._tail[-1]
             unit.add(part, message)
         self._tail_tokens += part.tokens
-        self._note(unit, part)
+        self._note(unit, part, source)
         if begins_turn:
             self._question = unit
             self._user_wrote |= not message.is_notification
 
-    def _note(self, unit: Unit, part: Part) -> None:
+    def _note(self, unit: Unit, part: Part, source: MessageSource) -> None:
         slot = part.slot
         if part.tokens < part.full and isinstance(slot, int):
             self.clamped = {**self.clamped, slot: part.tokens}
+            if self.budget.clear_results and part.kind == "tool" and part.tokens <= part.min_tokens(source):
+                self.cleared |= {slot}
         if slot != part.at:  # few stand elsewhere than they came
             self._mending.note(unit, [part])
             self.changed = min(self.changed, part.at)
