@@ -16,7 +16,6 @@ from langchain_tokenbuffer import vocabularies
 from tests.benchmarks.evidence.running import measured, players
 from tests.benchmarks.evidence.sets import sources
 from tests.benchmarks.evidence.tables import pasted, tables
-from tests.benchmarks.evidence.targets import verdicts
 from tests.benchmarks.trimming.picture import EVIDENCE, draw
 from tests.benchmarks.trimming.running import missing
 
@@ -31,16 +30,13 @@ PAGE = BENCHMARKS.parents[1] / "docs" / "evidence.md"
 
 
 def main() -> None:
-    """Play everything that is there, print tables and verdicts, and write them down."""
+    """Play everything that is there, print the tables, and write down what was found."""
     for encoding in ("o200k_base", "cl100k_base"):  # tokentrim counts with the latter
         vocabularies.load(encoding)
     began = time.process_time()
     found = {name: _section(name) for name in sources()}
     print("## Evidence\n")
     print(tables(found))
-    for name, section in found.items():
-        print(f"\n{name.capitalize()} conversations.")
-        print("\n".join(verdicts(section)))
     print(f"\n{time.process_time() - began:.0f} s of processor time.")
     if missing():
         print(f"\nNot installed: {', '.join(missing())}; `make bench` installs them.")

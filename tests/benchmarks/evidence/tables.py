@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tests.benchmarks.evidence.targets import verdicts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -15,7 +17,8 @@ WHOLE = """\
 some windows at fault. The last column counts their faults, over all sets."""
 GAIN = """\
 **What a setting gains**: calls whole, in points, against the same `trim_to` without it; what it costs more, at
-Anthropic-like prices; and what it gains over the line that `trim_to` draws without it, at equal cost."""
+Anthropic-like prices; and what it gains over the line that `trim_to` draws without it, at equal cost. Where the figures
+are the same, there is no row."""
 TITLES = {"recorded": "Real transcripts", "generated": "Conversations that a seeded script writes"}
 
 
@@ -44,15 +47,18 @@ def _section(title: str, section: Section) -> str:
         _by_set(section, agents, _facts),
         "**Chats: questions whose evidence is in the window**, in %, with cost and faults as above.",
         _by_set(section, chats, _whole, with_faults=True),
-        "**Ours at other budgets**: facts held / calls whole / cost at Anthropic-like prices.",
-        _by_set({"policies": ours}, [e for e in section["sets"] if not e["is_chat"]], _all),
     ]
+    if len(shared) < len(section["sets"]):
+        parts += [
+            "**Ours at every budget**: facts held / calls whole / cost at Anthropic-like prices.",
+            _by_set({"policies": ours}, [e for e in section["sets"] if not e["is_chat"]], _all),
+        ]
     if any(each["base"] for each in ours):
         parts += [
             GAIN,
             _table("row", ["set", "gain", "more cost", "at equal cost"], _gains(section)),
         ]
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, "\n".join(f"- {line}" for line in verdicts(section))])
 
 
 def _sets(section: Section) -> list[list[str]]:
@@ -101,10 +107,13 @@ def _gains(section: Section) -> Iterator[list[str]]:
             continue
         for name, row in policy["sets"].items():
             base = policies[policy["base"]]["sets"][name]
+            if all(row[key] == base[key] for key in ("facts", "whole", "anthropic")):
+                continue
             value, low, high = (100 * each for each in row["gain"])
             more = 100 * (row["anthropic"] - base["anthropic"])
             equal = 100 * (row["whole"][0] - at_cost(plain_points(section, name), row["anthropic"]))
-            yield [policy["name"], name, f"{value:+.1f} ({low:+.1f} to {high:+.1f})", f"{more:+.1f}", f"{equal:+.1f}"]
+            gain = f"{value:+z.1f} ({low:+z.1f} to {high:+z.1f})"
+            yield [policy["name"], name, gain, f"{more:+z.1f}", f"{equal:+z.1f}"]
 
 
 def plain_points(section: Section, name: str) -> list[tuple[float, float]]:

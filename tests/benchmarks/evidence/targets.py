@@ -11,10 +11,10 @@ Section = dict[str, Any]
 
 
 def verdicts(section: Section) -> Iterator[str]:
-    """Yield a line for each target: met, or MISSED and by what."""
+    """Yield a line for each target: met, or missed and by what."""
     yield _line("no window of ours is at fault", faults(section))
-    yield _line("no policy without a fault holds more than our best that costs no more", ahead(section))
-    yield _line("no setting holds less than the same `trim_to` without it", behind(section))
+    yield _line("no policy without a fault holds more than our best that costs no more, beyond chance", ahead(section))
+    yield _line("no setting of ours holds less than the same `trim_to` without it", behind(section))
 
 
 def faults(section: Section) -> Iterator[str]:
@@ -43,9 +43,9 @@ def behind(section: Section) -> Iterator[str]:
 
 def _gain(policy: dict[str, Any], name: str, row: dict[str, Any]) -> str:
     value, low, high = (100 * each for each in row["gain"])
-    return f"{policy['name']} on {name}: {value:+.1f} ({low:+.1f} to {high:+.1f}) against {row['against']}"
+    return f"{policy['name']} on {name}: {value:+z.1f} ({low:+z.1f} to {high:+z.1f}) against {row['against']}"
 
 
 def _line(target: str, misses: Iterator[str]) -> str:
     missed = list(misses)
-    return f"Target: {target}: {'MISSED by ' + '; '.join(missed) if missed else 'met'}."
+    return f"Target: {target}: {'**missed** by ' + '; '.join(missed) if missed else 'met'}."

@@ -24,7 +24,7 @@ from tests.benchmarks.trimming.conversations import Conversation
 from tests.benchmarks.trimming.peers import version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable
 
 SYSTEM = "You sell shoes. Say 'free-2026' when shipping is free."
 QUESTION = HumanMessage("Send order W-1234 to Elm Street 17.")
@@ -257,13 +257,24 @@ def test_the_committed_figures_are_of_the_sets_as_they_are_now(
     assert sections["generated"]["sets"] == [describe(each) for each in made]
 
 
-@pytest.mark.parametrize("target", [targets.faults, targets.ahead, targets.behind])
-def test_the_committed_figures_meet_a_target(target: Any, sections: dict[str, Any]) -> None:
-    assert [found for each in sections.values() for found in misses(target, each)] == []
+def test_no_committed_window_of_the_package_was_at_fault(sections: dict[str, Any]) -> None:
+    assert [found for each in sections.values() for found in targets.faults(each)] == []
 
 
-def misses(target: Any, section: dict[str, Any]) -> Iterator[str]:
-    yield from target(section)
+def rows(gain: list[float], **policy: Any) -> dict[str, Any]:
+    """A section with one row."""
+    row = {"faults": {"invalid": 0}, "gain": gain, "against": "`TokenBuffer`"}
+    return {"policies": [{"name": "it", "ours": False, "base": None, "sets": {"Shoes": row}, **policy}]}
+
+
+@pytest.mark.parametrize(("gain", "is_ahead"), [([0.02, 0.01, 0.03], True), ([0.02, 0.0, 0.05], False)])
+def test_another_policy_is_ahead_where_chance_is_not_enough(gain: list[float], is_ahead: bool) -> None:  # noqa: FBT001
+    assert bool(list(targets.ahead(rows(gain)))) is is_ahead
+
+
+@pytest.mark.parametrize(("gain", "is_behind"), [([-0.01, -0.02, 0.01], True), ([0.0, -0.02, 0.01], False)])
+def test_a_setting_is_behind_where_it_holds_less(gain: list[float], is_behind: bool) -> None:  # noqa: FBT001
+    assert bool(list(targets.behind(rows(gain, ours=True, base="`TokenBuffer`")))) is is_behind
 
 
 def test_every_package_was_there_when_the_figures_were_taken(sections: dict[str, Any]) -> None:

@@ -19,8 +19,6 @@ TICKS = [5, 10, 25, 50, 100, 200, 400]
 CELL = 4.3, 4.2  # inches
 NEAR = 0.045
 """Points nearer than this share of a panel have one label."""
-RIGHT = 106
-"""Where a panel ends, in percent."""
 COLORS = 64  # of the file, which keeps it small
 
 Point = tuple[float, float]
@@ -102,11 +100,12 @@ def _panel(panel: Any, data_set: dict[str, Any], section: dict[str, Any], number
     faulty = {number for number, row in theirs.items() if any(row["faults"].values())}
     shares, costs = zip(*map(view.point, rows.values()), strict=True)
     low, high = 0.8 * min(costs), 1.4 * max(costs)
-    left = 1.05 * min(shares) - 8 if view.is_near else -3
-    width = RIGHT - left
+    left, right = (1.06 * min(shares) - 9, 100 + (100 - min(shares)) / 16) if view.is_near else (-3, 106)
+    width = right - left
     panel.set_yscale("log")
     panel.set_ylim(low, high)
-    panel.set_xlim(left, RIGHT)
+    panel.set_xlim(left, right)
+    panel.set_xticks([tick for tick in panel.get_xticks() if left < tick <= 100])
     ticks = [tick for tick in TICKS if low < tick < high]
     panel.set_yticks(ticks, map(str, ticks))
     panel.minorticks_off()
@@ -121,9 +120,9 @@ def _panel(panel: Any, data_set: dict[str, Any], section: dict[str, Any], number
         for group in _groups(chosen, width, math.log(high / low)):
             label = " ".join(map(str, sorted(group)))
             _write(panel, outermost(group.values()), label, color, offset=offset)
-    for _, color, belongs in view.lines:
+    for place, (_, color, belongs) in enumerate(view.lines):
         marks = {each["trim_to"]: view.point(each["sets"][name]) for each in section["policies"] if belongs(each)}
-        _line(panel, marks, color)
+        _line(panel, marks, color, 2 + 2 * (len(view.lines) - 1 - place))
     budget = f", {data_set['max_tokens']:,}"
     panel.set_title(f"{name.removesuffix(budget)}{budget} tokens", fontsize=12, loc="left")
     panel.set_xlabel(view.across, fontsize=9)
@@ -148,13 +147,14 @@ def _distance(one: Point, other: Point, width: float, height: float) -> float:
     return math.hypot(across, up)
 
 
-def _line(panel: Any, by_mark: dict[float, Point], color: str) -> None:
+def _line(panel: Any, by_mark: dict[float, Point], color: str, width: int) -> None:
+    """Draw a line of ours; one that a later one may lie upon is wider."""
     marks = sorted(by_mark)
     if not marks:
         return
-    panel.plot(*zip(*(by_mark[mark] for mark in marks), strict=True), "-", color=color, lw=2, zorder=5)
+    panel.plot(*zip(*(by_mark[mark] for mark in marks), strict=True), "-", color=color, lw=width, zorder=5)
     for mark in marks:
-        panel.plot(*by_mark[mark], "o", ms=8, color=color, mec="white", zorder=6)
+        panel.plot(*by_mark[mark], "o", ms=6 + width, color=color, mec="white", zorder=6)
     for mark in (0.6, 1.0):
         _write(panel, by_mark[mark], f"{mark}", color, offset=(8, -11), weight="bold")
 
