@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._window.conversation import MessageMeter
 
 
+def mark_of(message: BaseMessage, tokens: int | None = None) -> bytes:
+    """Return what a message says, shortened to so many tokens, for a digest: the same in every process."""
+    parts = (kind_of(message), message.content, getattr(message, "tool_calls", None), tokens)
+    return repr(parts).encode(errors="backslashreplace")
+
+
 class AgentConversation(ConversationTokens):
     """The messages of one request, or of the agent's state.
 
@@ -84,11 +90,10 @@ class AgentConversation(ConversationTokens):
             return {}
         marks: dict[str, str] = {}
         digest = blake2b(digest_size=12)
-        for message, kind in zip(self.messages, self.kinds, strict=True):
+        for message in self.messages:
             if message.id in without:
                 continue
-            parts = (kind, message.content, getattr(message, "tool_calls", None))
-            digest.update(repr(parts).encode(errors="backslashreplace"))
+            digest.update(mark_of(message))
             if message.id is not None and message.id in ids:
                 marks[message.id] = digest.hexdigest()
         return marks

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
-
 from langchain_core.language_models import BaseLanguageModel
 
 from langchain_tokenbuffer._agents.keyed import Keyed
-from langchain_tokenbuffer._counting.providers import provider_of
+from langchain_tokenbuffer._counting.providers import checks_thinking, provider_of
 from langchain_tokenbuffer._counting.resolve import fallback_models, served_name, unwrapped
-from langchain_tokenbuffer._messages.thinking import without_thinking
 from langchain_tokenbuffer.counters import TokenCounter
-
-if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
-
 
 class ModelFacts:
     """What is known of a model: bound tools, fallbacks and configurable fields are seen through."""
@@ -25,7 +18,8 @@ class ModelFacts:
         self._model = unwrapped(model)
         self.kind = type(self._model).__name__
         self.name = served_name(self._model)  # by which its replies' reports go, if it has one
-        self._binds_thinking = provider_of(self._model).binds_thinking
+        self.binds_thinking = provider_of(self._model).binds_thinking
+        self.checks_thinking = checks_thinking(self._model)
         self.max_input_tokens = _max_input_tokens(model)
         self.output_limit = int(getattr(self._model, "max_tokens", None) or 0)  # as set on the model; 0: nothing is
 
@@ -40,10 +34,6 @@ class ModelFacts:
             )
             raise TypeError(msg)
         return TokenCounter(self._model)
-
-    def strip_thinking(self, message: BaseMessage) -> BaseMessage | None:
-        """Return a copy without its thinking; `None` if it has none, or keeps it behind any messages."""
-        return without_thinking(message) if self._binds_thinking else None
 
 
 def _max_input_tokens(model: object) -> int | None:

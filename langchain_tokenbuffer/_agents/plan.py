@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from langchain_tokenbuffer._agents.state import Overflowed
+from langchain_tokenbuffer._agents.thinking import StaleThinking, find_stale
 from langchain_tokenbuffer._counting.overflow import overflow_of
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR
 from langchain_tokenbuffer.errors import TokenBudgetError
@@ -38,9 +39,14 @@ class CallPlan:
     state: ThreadState
     conversation: AgentConversation  # all messages of the request
     kept: Sequence[int]  # indices of the messages that are sent, in order
-    thinned: tuple[int, ...]  # of these, the AI messages whose thinking is left out
+    stale: StaleThinking  # what of these is left out
     call: CallWindow
     tokens: int  # estimated bill, with clamped messages at their clamp target
+
+    @property
+    def thinned(self) -> tuple[int, ...]:
+        """Indices of the AI messages that are sent without their thinking."""
+        return self.stale.left_out
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -65,11 +71,10 @@ def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConver
     messages = conversation.messages
     with follow(conversation, state.billing(conversation), facts.model) as (driver, whole_tokens):
         kept = driver.kept()
-        # A new limit is another budget: all earlier thinking belongs to the old budget's windows.
-        stale_before = driver.running_from if state.overflowed else driver.stale_before
-        stale = (i for i in kept if i < stale_before or messages[i].id in state.thinned)
-        thinned = tuple(i for i in stale if facts.strip_thinking(messages[i]) is not None)
-        call = driver.call(thinned)
+        stale = StaleThinking()
+        if facts.thinking is not None:
+            stale = find_stale(facts.thinking, state.shown, messages, kept, driver.clamped())
+        call = driver.call(first_thinned=stale.first_new, is_thinned=bool(stale.left_out))
     if messages and not kept:
         # Only `oversize="drop"` gets here; no provider takes a request without messages.
         msg = (
@@ -78,7 +83,7 @@ def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConver
         )
         raise TokenBudgetError(msg, tokens=call.total_tokens, max_tokens=state.max_tokens)
     tokens = call.tokens if whole_tokens is None else whole_tokens
-    return CallPlan(facts, state, conversation, kept, thinned, call, tokens)
+    return CallPlan(facts, state, conversation, kept, stale, call, tokens)
 
 
 def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:

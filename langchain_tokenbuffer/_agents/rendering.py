@@ -12,6 +12,8 @@ from langchain.agents.middleware.types import ExtendedModelResponse, ModelRespon
 from langchain_core.messages import RemoveMessage
 from langgraph.types import Command
 
+from langchain_tokenbuffer._messages.thinking import without_thinking
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -53,7 +55,7 @@ class RenderedCall:
         if self.evicted:
             update["messages"] = [RemoveMessage(id=str(each.id)) for each in self.evicted]
         plan = self.plan
-        private = plan.state.save(plan.conversation, plan.call, plan.thinned, self.evicted)
+        private = plan.state.save(plan.conversation, plan.call, plan.stale.record, self.evicted)
         if private is not None:
             update["token_buffer"] = private
         if not update:
@@ -81,7 +83,7 @@ def render(plan: CallPlan, request: Request) -> RenderedCall:
 def _shown(plan: CallPlan) -> list[BaseMessage]:
     """Return the kept messages, without stale thinking and shortened where the plan says so."""
     conversation = plan.conversation
-    thinned = {index: plan.facts.strip_thinking(conversation.messages[index]) for index in plan.thinned}
+    thinned = {index: without_thinking(conversation.messages[index]) for index in plan.thinned}
     messages = {index: thinned.get(index) or conversation.messages[index] for index in plan.kept}
     return conversation.meter.show(messages, plan.kept, plan.call.clamped)
 

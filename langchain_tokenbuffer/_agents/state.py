@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from langchain_tokenbuffer._agents.thinking import ShownRecord
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import RULE
@@ -43,7 +44,10 @@ class ThreadState:
         # The budget in force: no more than any refusal allowed.
         self.max_tokens = min(facts.max_tokens, self._limits.get(facts.model, facts.max_tokens))
         self.budget = facts.budget(self.max_tokens)
-        self.thinned: set[str] = set(raw.get("thinned", ()))  # ids of messages whose thinking is left out for good
+        shown = raw.get("shown")
+        if shown is None and raw.get("thinned"):
+            shown = [0, 0, ""]  # release 0.1.0 left thinking out, and did not say behind what: all is stale
+        self.shown = None if shown is None else ShownRecord(*shown)  # what the last call showed
 
     @classmethod
     def load(cls, state: Mapping[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None) -> ThreadState:
@@ -108,11 +112,11 @@ class ThreadState:
     # --- saving ---
 
     def save(
-        self, conversation: AgentConversation, call: CallWindow, thinned: Sequence[int], evicted: Sequence[BaseMessage]
+        self, conversation: AgentConversation, call: CallWindow, shown: ShownRecord | None, evicted: Sequence[BaseMessage]
     ) -> dict[str, Any] | None:
         """Return the private state after a call; `None` if it stays as it is.
 
-        `thinned` are the indices whose thinking was left out, `evicted` the messages that later calls do not see.
+        `shown` is what it showed, `evicted` the messages that later calls do not see.
         """
         evicts = self._facts.settings.evict_from_state
         # Later replays cannot find this out: messages are deleted, or windows so far were under another limit.
@@ -122,8 +126,8 @@ class ThreadState:
         saved |= self._saved_anchor(conversation.messages, call, left, must_store=must_store)
         if evicts:
             saved |= self._saved_clamped(conversation, call, left)
-        if must_store or self.thinned:
-            saved["thinned"] = [conversation.ids[index] for index in thinned]
+        if shown := shown or self.shown:
+            saved["shown"] = list(shown)
         saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
 
