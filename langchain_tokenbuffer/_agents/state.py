@@ -112,7 +112,11 @@ class ThreadState:
     # --- saving ---
 
     def save(
-        self, conversation: AgentConversation, call: CallWindow, shown: ShownRecord | None, evicted: Sequence[BaseMessage]
+        self,
+        conversation: AgentConversation,
+        call: CallWindow,
+        shown: ShownRecord | None,
+        evicted: Sequence[BaseMessage],
     ) -> dict[str, Any] | None:
         """Return the private state after a call; `None` if it stays as it is.
 

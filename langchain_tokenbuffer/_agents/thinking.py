@@ -31,7 +31,7 @@ class ThinkingRule(NamedTuple):
 class ShownRecord(NamedTuple):
     """What a call showed; a list in JSON."""
 
-    count: int  # how many messages
+    length: int  # how many messages
     stale_before: int  # before so many of them all thinking was left out
     digest: str  # of these messages
 
@@ -59,15 +59,15 @@ def find_stale(
     stays left out. Of what no record tells, it was thought behind all messages. O(window).
     """
     digest = blake2b(rule.request.encode(errors="backslashreplace"), digest_size=12)
-    count = 0 if last is None else last.count
+    length = 0 if last is None else last.length
     marks = [mark_of(messages[index], clamped.get(index)) for index in kept]
-    for mark in marks[:count]:
+    for mark in marks[:length]:
         digest.update(mark)
     extends = last is None or last.digest == digest.hexdigest()
-    for mark in marks[count:]:
+    for mark in marks[length:]:
         digest.update(mark)
     thoughts = [place for place, index in enumerate(kept) if has_thinking(messages[index])]
-    answered = -1 if last is None else count  # the place of the last call's reply; what came behind it, no record tells
+    answered = -1 if last is None else length  # the place of the last call's reply; what came behind it, no record tells
     is_whole = len(kept) == len(messages) and not clamped
     before = stale_before = 0 if last is None else last.stale_before
     if not (extends and (is_whole or all(place <= answered for place in thoughts))):
