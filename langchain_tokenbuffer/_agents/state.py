@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_tokenbuffer._agents.thinking import ShownRecord
+from langchain_tokenbuffer._agents.thinking import NO_RECORD, ShownRecord
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import RULE
@@ -44,10 +44,10 @@ class ThreadState:
         # The budget in force: no more than any refusal allowed.
         self.max_tokens = min(facts.max_tokens, self._limits.get(facts.model, facts.max_tokens))
         self.budget = facts.budget(self.max_tokens)
-        shown = raw.get("shown")
-        if shown is None and raw.get("thinned"):
-            shown = [0, 0, ""]  # release 0.1.0 left thinking out, and did not say behind what: all is stale
-        self.shown = None if shown is None else ShownRecord(*shown)  # what the last call showed
+        # What the last call showed. Release 0.1.0 kept ids of what it left out, and not behind what: all is stale.
+        self.shown = ShownRecord(0, 0, "") if "thinned" in raw else NO_RECORD
+        if "shown" in raw:
+            self.shown = ShownRecord(*raw["shown"])
 
     @classmethod
     def load(cls, state: Mapping[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None) -> ThreadState:
@@ -115,7 +115,7 @@ class ThreadState:
         self,
         conversation: AgentConversation,
         call: CallWindow,
-        shown: ShownRecord | None,
+        shown: ShownRecord,
         evicted: Sequence[BaseMessage],
     ) -> dict[str, Any] | None:
         """Return the private state after a call; `None` if it stays as it is.
@@ -130,8 +130,7 @@ class ThreadState:
         saved |= self._saved_anchor(conversation.messages, call, left, must_store=must_store)
         if evicts:
             saved |= self._saved_clamped(conversation, call, left)
-        if shown := shown or self.shown:
-            saved["shown"] = list(shown)
+        saved["shown"] = self.raw.get("shown") if shown is NO_RECORD else list(shown)
         saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
 

@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,50 +37,58 @@ class ShownRecord(NamedTuple):
     digest: str  # of these messages
 
 
+NO_RECORD = ShownRecord(-1, 0, "")
+
+
 class StaleThinking(NamedTuple):
     """The thinking that a call leaves out."""
 
     left_out: tuple[int, ...] = ()  # indices of the messages
     # Index of the first whose thinking is left out for the first time; None if there is none.
     first_new: int | None = None
-    record: ShownRecord | None = None  # for the next call; None: the model's thinking is valid behind any messages
+    record: ShownRecord = NO_RECORD  # for the next call
 
 
 def find_stale(
     rule: ThinkingRule,
-    last: ShownRecord | None,
+    last: ShownRecord,
     messages: Sequence[BaseMessage],
     kept: Sequence[int],
     clamped: Mapping[int, int],
 ) -> StaleThinking:
     """Return the thinking to leave out of what is shown: the kept messages, clamped to so many tokens.
 
-    Law: thinking is shown while all before it is what it was when it was thought, as far as the last call tells: it
-    showed what is shown now up to the newest reply. Otherwise all finished steps lose theirs, and what is left out
-    stays left out. Of what no record tells, it was thought behind all messages. O(window).
+    Law: thinking is shown while all before it is as it was when it was thought. The last call's record tells that of
+    what it showed and of its reply; of other replies it is taken that they were thought behind the whole conversation.
+    Where it is not so, all finished steps lose their thinking, and what is left out stays left out. O(window).
     """
-    digest = blake2b(rule.request.encode(errors="backslashreplace"), digest_size=12)
-    length = 0 if last is None else last.length
     marks = [mark_of(messages[index], clamped.get(index)) for index in kept]
+    thoughts = [place for place, index in enumerate(kept) if has_thinking(messages[index])]
+    shown_before, digest = _digests(rule.request, marks, max(0, last.length))
+    extends = last is NO_RECORD or shown_before == last.digest
+    is_told = max(thoughts, default=-1) <= last.length or (len(kept) == len(messages) and not clamped)
+    stale_before = last.stale_before if extends and is_told else _finished_before(rule, messages, kept)
+    stale = thoughts[: bisect_left(thoughts, stale_before)]
+    new = stale[bisect_left(stale, last.stale_before) :]
+    left_out = tuple(kept[place] for place in stale)
+    record = ShownRecord(len(kept), stale_before, digest)
+    return StaleThinking(left_out, kept[new[0]] if new else None, record)
+
+
+def _digests(request: str, marks: Sequence[bytes], length: int) -> tuple[str, str]:
+    """Return the digest of the first so many messages, and of all."""
+    digest = blake2b(request.encode(errors="backslashreplace"), digest_size=12)
     for mark in marks[:length]:
         digest.update(mark)
-    extends = last is None or last.digest == digest.hexdigest()
+    first = digest.hexdigest()
     for mark in marks[length:]:
         digest.update(mark)
-    thoughts = [place for place, index in enumerate(kept) if has_thinking(messages[index])]
-    answered = -1 if last is None else length  # the place of the last call's reply; what came behind it, no record tells
-    is_whole = len(kept) == len(messages) and not clamped
-    before = stale_before = 0 if last is None else last.stale_before
-    if not (extends and (is_whole or all(place <= answered for place in thoughts))):
-        stale_before = len(kept) if rule.is_checked else _running_place(messages, kept)
-    left_out = tuple(kept[place] for place in thoughts if place < stale_before)
-    first_new = next((kept[place] for place in thoughts if before <= place < stale_before), None)
-    return StaleThinking(left_out, first_new, ShownRecord(len(kept), stale_before, digest.hexdigest()))
+    return first, digest.hexdigest()
 
 
-def _running_place(messages: Sequence[BaseMessage], kept: Sequence[int]) -> int:
-    """Return where the running step begins; the end if none is running."""
-    for place in reversed(range(len(kept))):
+def _finished_before(rule: ThinkingRule, messages: Sequence[BaseMessage], kept: Sequence[int]) -> int:
+    """Return where the running step begins, if one may keep its thinking; else the end."""
+    for place in () if rule.is_checked else reversed(range(len(kept))):
         message = messages[kept[place]]
         kind = kind_of(message)
         if kind == "human" or (kind == "ai" and not call_ids(message)):
