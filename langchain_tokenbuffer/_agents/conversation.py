@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._window.conversation import MessageMeter
 
 
-def mark_of(message: BaseMessage, tokens: int | None = None) -> bytes:
-    """Return what a message says, shortened to so many tokens, for a digest: the same in every process."""
-    parts = (kind_of(message), message.content, getattr(message, "tool_calls", None), tokens)
+def mark_of(message: BaseMessage, changes: object = None) -> bytes:
+    """Return what a message says, and how it is changed, for a digest: the same in every process."""
+    parts = (kind_of(message), message.content, getattr(message, "tool_calls", None), changes)
     return repr(parts).encode(errors="backslashreplace")
 
 

@@ -9,6 +9,7 @@ from langchain_tokenbuffer._agents.state import Overflowed
 from langchain_tokenbuffer._agents.thinking import StaleThinking, find_stale
 from langchain_tokenbuffer._counting.overflow import overflow_of
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR
+from langchain_tokenbuffer._messages.slots import messages_of
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
     from langchain_tokenbuffer._agents.state import ThreadState
+    from langchain_tokenbuffer._messages.slots import Slot
+    from langchain_tokenbuffer._messages.violations import Violation
     from langchain_tokenbuffer._window.billing import Billing
     from langchain_tokenbuffer._window.conversation import ConversationTokens
     from langchain_tokenbuffer._window.driver import CallWindow, WindowDriver
@@ -38,10 +41,16 @@ class CallPlan:
     facts: RequestFacts
     state: ThreadState
     conversation: AgentConversation  # all messages of the request
-    kept: Sequence[int]  # indices of the messages that are sent, in order
-    stale: StaleThinking  # what of these is left out
+    slots: Sequence[Slot]  # what is sent, in order
+    mended: tuple[Violation, ...]  # what of it was out of order, and what was done
+    stale: StaleThinking  # what of it is left out
     call: CallWindow
     tokens: int  # estimated bill, with clamped messages at their clamp target
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Indices of the messages that are sent, in the order of the request."""
+        return messages_of(self.slots)
 
     @property
     def thinned(self) -> tuple[int, ...]:
@@ -70,12 +79,13 @@ def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConver
     state.apply_to(conversation)
     messages = conversation.messages
     with follow(conversation, state.billing(conversation), facts.model) as (driver, whole_tokens):
-        kept = driver.kept()
+        slots = driver.slots()
         stale = StaleThinking()
         if facts.thinking is not None:
-            stale = find_stale(facts.thinking, state.shown, messages, kept, driver.clamped())
+            stale = find_stale(facts.thinking, state.shown, messages, slots, driver.clamped())
         call = driver.call(first_thinned=stale.first_new, is_thinned=bool(stale.left_out))
-    if messages and not kept:
+        mended = driver.mended()
+    if messages and not slots:
         # Only `oversize="drop"` gets here; no provider takes a request without messages.
         msg = (
             f"Nothing of the conversation fits {state.max_tokens} tokens beside {facts.fixed} tokens for tools and "
@@ -83,7 +93,7 @@ def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConver
         )
         raise TokenBudgetError(msg, tokens=call.total_tokens, max_tokens=state.max_tokens)
     tokens = call.tokens if whole_tokens is None else whole_tokens
-    return CallPlan(facts, state, conversation, kept, stale, call, tokens)
+    return CallPlan(facts, state, conversation, slots, mended, stale, call, tokens)
 
 
 def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:

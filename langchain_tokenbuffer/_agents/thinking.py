@@ -7,17 +7,21 @@ it.
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import astuple
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_tokenbuffer._agents.conversation import mark_of
 from langchain_tokenbuffer._messages.kinds import call_ids, kind_of
+from langchain_tokenbuffer._messages.slots import StandIn, index_of
 from langchain_tokenbuffer._messages.thinking import has_thinking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
+
+    from langchain_tokenbuffer._messages.slots import Slot
 
 
 class ThinkingRule(NamedTuple):
@@ -53,26 +57,35 @@ def find_stale(
     rule: ThinkingRule,
     last: ShownRecord,
     messages: Sequence[BaseMessage],
-    kept: Sequence[int],
+    slots: Sequence[Slot],
     clamped: Mapping[int, int],
 ) -> StaleThinking:
-    """Return the thinking to leave out of what is shown: the kept messages, clamped to so many tokens.
+    """Return the thinking to leave out of what is shown, clamped to so many tokens.
 
     Law: thinking is shown while all before it is as it was when it was thought. The last call's record tells that of
     what it showed and of its reply; of other replies it is taken that they were thought behind the whole conversation.
     Where it is not so, all finished steps lose their thinking, and what is left out stays left out. O(window).
     """
-    marks = [mark_of(messages[index], clamped.get(index)) for index in kept]
-    thoughts = [place for place, index in enumerate(kept) if has_thinking(messages[index])]
+    marks = [mark_of(messages[index_of(slot)], _changes(slot, clamped)) for slot in slots]
+    thoughts = [place for place, slot in enumerate(slots) if _has_thinking(messages, slot)]
     shown_before, digest = _digests(rule.request, marks, max(0, last.length))
     extends = last is NO_RECORD or shown_before == last.digest
-    is_told = max(thoughts, default=-1) <= last.length or (len(kept) == len(messages) and not clamped)
-    stale_before = last.stale_before if extends and is_told else _finished_before(rule, messages, kept)
+    is_whole = not clamped and list(slots) == list(range(len(messages)))
+    is_told = is_whole or max(thoughts, default=-1) <= last.length
+    stale_before = last.stale_before if extends and is_told else _finished_before(rule, messages, slots)
     stale = thoughts[: bisect_left(thoughts, stale_before)]
-    new = stale[bisect_left(stale, last.stale_before) :]
-    left_out = tuple(kept[place] for place in stale)
-    record = ShownRecord(len(kept), stale_before, digest)
-    return StaleThinking(left_out, kept[new[0]] if new else None, record)
+    left_out = tuple(index_of(slots[place]) for place in stale)
+    new = left_out[bisect_left(stale, last.stale_before) :]
+    return StaleThinking(left_out, min(new, default=None), ShownRecord(len(slots), stale_before, digest))
+
+
+def _has_thinking(messages: Sequence[BaseMessage], slot: Slot) -> bool:
+    return not isinstance(slot, StandIn) and has_thinking(messages[index_of(slot)])
+
+
+def _changes(slot: Slot, clamped: Mapping[int, int]) -> object:
+    """Return how what is shown at a place differs from its message."""
+    return clamped.get(slot) if isinstance(slot, int) else astuple(slot)[1:]
 
 
 def _digests(request: str, marks: Sequence[bytes], length: int) -> tuple[str, str]:
@@ -86,13 +99,14 @@ def _digests(request: str, marks: Sequence[bytes], length: int) -> tuple[str, st
     return first, digest.hexdigest()
 
 
-def _finished_before(rule: ThinkingRule, messages: Sequence[BaseMessage], kept: Sequence[int]) -> int:
+def _finished_before(rule: ThinkingRule, messages: Sequence[BaseMessage], slots: Sequence[Slot]) -> int:
     """Return where the running step begins, if one may keep its thinking; else the end."""
-    for place in () if rule.is_checked else reversed(range(len(kept))):
-        message = messages[kept[place]]
-        kind = kind_of(message)
+    for place in () if rule.is_checked else reversed(range(len(slots))):
+        slot = slots[place]
+        message = messages[index_of(slot)]
+        kind = "tool" if isinstance(slot, StandIn) else kind_of(message)
         if kind == "human" or (kind == "ai" and not call_ids(message)):
             break
         if kind == "ai":
             return place
-    return len(kept)
+    return len(slots)
