@@ -55,11 +55,12 @@ Reason: TypeAlias = Literal["fits", "held", "moved", "clamped", "overflow"]
 class TokenBufferState(AgentState[Any]):
     """The agent's state plus this middleware's private key, which must survive the process. Plain JSON types only.
 
-    `limits`: model name to the `max_tokens` an overflow taught; `thinned`: ids of messages whose thinking is left out
-    for good. Where reported usage is used, `anchored`: [id of the last message before reports count, anchor, id of the
+    `limits`: model name to the `max_tokens` an overflow taught. For models whose thinking is bound to the messages
+    before it, `shown`: [how many messages the last call showed, before so many of them thinking was left out, a digest
+    of them]. Where reported usage is used, `anchored`: [id of the last message before reports count, anchor, id of the
     first message it does not cover], for requests with the settings `basis`. With `evict_from_state` also what a replay
-    can no longer find out without the deleted messages: more `thinned` ids, and `sizes`: id of a clamped message to its
-    tokens and a fingerprint of the conversation up to it, for the same `basis`.
+    can no longer find out without the deleted messages, `sizes`: id of a clamped message to its tokens and a
+    fingerprint of the conversation up to it, for the same `basis`.
     """
 
     token_buffer: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
@@ -127,9 +128,11 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     is taken as it is; reports never correct it.
 
     Edges: a request that the provider calls too long is retried once with at most 80 % of its tokens; that limit is
-    then stored in the agent's private state and binds later calls of this thread. For Claude models thinking blocks of
-    steps before the running one are left out as soon as the cut moves, since newer ones are bound to the messages they
-    were produced under. It counts the request as earlier middlewares changed it, so it goes last in `middleware=`.
+    then stored in the agent's private state and binds later calls of this thread. Claude's thinking is only
+    valid behind what it was thought behind. So where what the model was shown does not begin what it is shown now, the
+    steps before the running one lose theirs for good; from Claude 5.1 on, which refuses such thinking, the running one,
+    too. What was shown is known from the private state: without a checkpointer all older thinking is left out as soon
+    as something left the window. It counts the request as earlier middlewares changed it, so it goes last in `middleware=`.
 
     Args:
         max_tokens: The budget of a request, in tokens; `("fraction", 0.8)` of the model's `max_input_tokens`; or
