@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def mark_of(message: BaseMessage, changes: object = None) -> bytes:
     """Return what a message says, and how it is changed, for a digest: the same in every process."""
-    parts = (kind_of(message), message.content, getattr(message, "tool_calls", None), changes)
+    parts = (message.type, message.content, getattr(message, "tool_calls", None), changes)
     return repr(parts).encode(errors="backslashreplace")
 
 
@@ -75,6 +75,11 @@ class AgentConversation(ConversationTokens):
     @cached_property
     def ids(self) -> list[str | None]:
         return [message.id for message in self.messages]
+
+    @property
+    def id_before_newest(self) -> str | None:
+        """The id of the last message before the newest that has one."""
+        return next((each for each in reversed(self.ids[:-1]) if each is not None), None)
 
     def units(self) -> list[range]:
         """Return the indices of each unit: what leaves the state as a whole."""

@@ -309,7 +309,8 @@ def overflow_of(error: Exception) -> Overflow | None:
         return None
     numbers = _in_row(text)
     if numbers is None:
-        numbers = next(filter(None.__ne__, map(_in_sentence, _SENTENCES.split(text))), None)
+        said = (_in_sentence(sentence) for sentence in _SENTENCES.split(text))
+        numbers = next((each for each in said if each is not None), None)
     if numbers is None:
         return Overflow() if is_named else None
     return _of_input(**numbers)
