@@ -70,8 +70,9 @@ def find_stale(
     thoughts = [place for place, slot in enumerate(slots) if _has_thinking(messages, slot)]
     shown_before, digest = _digests(rule.request, marks, max(0, last.length))
     extends = last is NO_RECORD or shown_before == last.digest
-    is_whole = not clamped and list(slots) == list(range(len(messages)))
-    is_told = is_whole or max(thoughts, default=-1) <= last.length
+    newest = max(thoughts, default=-1)
+    is_whole = list(slots[:newest]) == list(range(newest)) and newest <= min(clamped, default=newest)
+    is_told = is_whole or newest <= last.length
     stale_before = last.stale_before if extends and is_told else _finished_before(rule, messages, slots)
     stale = thoughts[: bisect_left(thoughts, stale_before)]
     left_out = tuple(index_of(slots[place]) for place in stale)
@@ -102,9 +103,8 @@ def _digests(request: str, marks: Sequence[bytes], length: int) -> tuple[str, st
 def _finished_before(rule: ThinkingRule, messages: Sequence[BaseMessage], slots: Sequence[Slot]) -> int:
     """Return where the running step begins, if one may keep its thinking; else the end."""
     for place in () if rule.is_checked else reversed(range(len(slots))):
-        slot = slots[place]
-        message = messages[index_of(slot)]
-        kind = "tool" if isinstance(slot, StandIn) else kind_of(message)
+        message = messages[index_of(slots[place])]
+        kind = kind_of(message)
         if kind == "human" or (kind == "ai" and not call_ids(message)):
             break
         if kind == "ai":

@@ -242,6 +242,22 @@ def test_replies_that_no_call_tells_of_lose_their_thinking_where_something_left(
     assert [m.id for m in shown if has_thinking(m)] == []
 
 
+def test_of_two_replies_in_a_row_only_the_first_answers_the_last_call() -> None:
+    thread = Thread()
+    thread.calls(middleware_within(), [*thinking_chat(10), QUESTION])
+    thread.messages += [thinking_chat(11, 10)[1], thinking_chat(12, 11)[1], HumanMessage("So?", id="so")]
+    assert not any(thoughts(thread.call(middleware_within())))
+
+
+@pytest.mark.parametrize(("where", "kept"), [(0, False), (2, True)], ids=["before it", "behind it"])
+def test_what_is_shortened_makes_the_thinking_behind_it_stale(where: int, kept: bool) -> None:  # noqa: FBT001
+    events: list[TrimEvent] = []
+    messages = thinking_loop(1)
+    messages[where].content = repeat_word(500)
+    shown = Thread(CHECKING_CLAUDE, messages=messages).call(middleware_within(on_trim=events.append))
+    assert (list(events[0].window.clamped), thoughts(shown)) == ([where], [kept])
+
+
 def test_a_message_that_was_changed_makes_the_thinking_behind_it_stale() -> None:
     thread = Thread()
     *_, shown = thread.calls(middleware_within(), [*thinking_chat(3), QUESTION])
