@@ -258,6 +258,16 @@ def test_what_is_shortened_makes_the_thinking_behind_it_stale(where: int, kept: 
     assert (list(events[0].window.clamped), thoughts(shown)) == ([where], [kept])
 
 
+def test_what_is_shortened_later_makes_the_thinking_behind_it_stale() -> None:
+    thread = Thread(CHECKING_CLAUDE)
+    messages = thinking_loop(1)
+    messages[0].content = repeat_word(500)
+    before = thread.calls(middleware_within(2000), messages)[-1]
+    after = thread.call(middleware_within(300))
+    assert (len(before), len(after)) == (3, 3)
+    assert (thoughts(before), thoughts(after)) == ([True], [False])
+
+
 def test_a_message_that_was_changed_makes_the_thinking_behind_it_stale() -> None:
     thread = Thread()
     *_, shown = thread.calls(middleware_within(), [*thinking_chat(3), QUESTION])
