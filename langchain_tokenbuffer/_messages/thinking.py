@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from langchain_tokenbuffer._messages.beside import BESIDE
 from langchain_tokenbuffer._messages.blocks import block_type
 from langchain_tokenbuffer._messages.kinds import call_ids, kind_of
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
-_BESIDE = frozenset({"thinking", "thinking_blocks", "reasoning_content", "reasoning_details"})
-"""Under which keys of `additional_kwargs` integrations keep thinking and send it again: ChatBedrock, ChatLiteLLM,
-ChatOpenRouter and ChatOllama, ChatOpenRouter."""
+_BESIDE = frozenset(name for name, kind in BESIDE.items() if block_type({"type": kind}).role == "thinking")
+"""Under which names of `additional_kwargs` thinking stands."""
 
 
 def has_thinking(message: BaseMessage) -> bool:
