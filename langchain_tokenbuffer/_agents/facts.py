@@ -45,6 +45,7 @@ class AgentSettings:
     pin: Callable[[BaseMessage], bool] | None
     oversize: Oversize
     evict_from_state: bool
+    clear_results: bool
 
 
 class FixedTokens(NamedTuple):
@@ -76,7 +77,14 @@ class RequestFacts:
         """Return the budget of a window; the fixed part is rounded up."""
         slack = slack_of(max_tokens, self.fixed)
         settings = self.settings
-        return Budget(max_tokens, settings.trim_to, self.fixed + slack, slack=slack, oversize=settings.oversize)
+        return Budget(
+            max_tokens,
+            settings.trim_to,
+            self.fixed + slack,
+            slack=slack,
+            oversize=settings.oversize,
+            clear_results=settings.clear_results,
+        )
 
 
 class RequestReader:
@@ -91,7 +99,7 @@ class RequestReader:
     def facts(self, request: Request, settings: AgentSettings) -> RequestFacts:
         """Return what is known of a request; raise as `TokenBufferMiddleware.wrap_model_call` does."""
         model = self._read_model(request.model)
-        counter = settings.token_counter or model.counter
+        counter = settings.token_counter or model.counter_with(request.tools)
         has_tools_or_format = bool(request.tools or request.response_format is not None)
         # The user's own counter is taken as it is. A model that is counted exactly leaves its tools to be reported.
         corrects_tools = settings.token_counter is None and has_tools_or_format

@@ -230,7 +230,7 @@ class ThreadState:
     def basis(self) -> list[Any]:
         """The settings under which anchors and clamped tokens hold, in JSON types."""
         budget = self._budget
-        settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize]
+        settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.clear_results]
         return [RULE, *settings, self._facts.counter.describe()]
 
     def apply_to(self, conversation: AgentConversation) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor, Report
 from langchain_tokenbuffer._window.billing import Billing
-from langchain_tokenbuffer._window.replay import FIXED_PART, Replay
+from langchain_tokenbuffer._window.replay import Replay
+from langchain_tokenbuffer._window.shortage import FIXED_PART
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class CallWindow(NamedTuple):
     """The window of the model call that comes now, compared with the last call's."""
 
     cut: int  # index at which the window's tail begins
-    clamped: Mapping[int, int]  # index to tokens of the kept messages that are shortened
+    clamped: Mapping[int, int]  # index to tokens of the kept messages that are shortened, clamped or cleared
+    cleared: frozenset[int]  # of these, the results that are cleared
     tokens: int  # estimated bill, with clamped messages at their clamp target
     total_tokens: int  # the same with every message of the conversation
     reason: WindowReason
@@ -235,7 +237,7 @@ class WindowDriver:
         return self._replay.mended()
 
     def clamped(self) -> dict[int, int]:
-        """Return index and tokens of what is clamped, as a new dict."""
+        """Return index and tokens of what is shortened, clamped or cleared, as a new dict."""
         return dict(self._replay.clamped)
 
     def window(self) -> Window:
@@ -260,6 +262,7 @@ class WindowDriver:
         return CallWindow(
             cut=replay.cut,
             clamped=replay.clamped,
+            cleared=replay.cleared,
             tokens=bill(self._anchor, replay.message_tokens, unreported),
             total_tokens=bill(self._anchor, self._total_tokens, self._total_unreported_tokens),
             reason=self._reason(first_changed, is_shortened=bool(replay.clamped) or is_thinned),

@@ -541,5 +541,5 @@ def test_a_middleware_shows_its_settings() -> None:
     shown = repr(TokenBufferMiddleware(8000, token_counter=ENCODING, reserve_tokens=500))
     assert shown == (
         "TokenBufferMiddleware(max_tokens=8000, token_counter=TokenCounter(o200k_base, in OpenAI's chat format), "
-        "trim_to=0.6, reserve_tokens=500, oversize='clamp', evict_from_state=False)"
+        "trim_to=0.6, reserve_tokens=500, oversize='clamp', clear_results=False, evict_from_state=False)"
     )

@@ -130,7 +130,12 @@ def refused(shown: list[BaseMessage]) -> list[str | None]:
 settings_of_a_phase = st.one_of(
     st.none(),
     st.fixed_dictionaries(
-        {"max_tokens": st.integers(40, 350), "trim_to": st.sampled_from(TRIM_TO), "evict_from_state": st.booleans()}
+        {
+            "max_tokens": st.integers(40, 350),
+            "trim_to": st.sampled_from(TRIM_TO),
+            "evict_from_state": st.booleans(),
+            "clear_results": st.booleans(),
+        }
     ),
 )
 
