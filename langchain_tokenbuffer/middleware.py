@@ -57,11 +57,12 @@ Reason: TypeAlias = Literal["fits", "held", "moved", "clamped", "overflow"]
 class TokenBufferState(AgentState[Any]):
     """The agent's state plus this middleware's private key, which must survive the process. Plain JSON types only.
 
-    `limits`: model name to what refusals taught, which are `Limits` as JSON; `thinned`: ids of messages whose thinking
-    is left out for good. Where reported usage is used, `anchored`: [id of the last message before reports count,
-    anchor, id of the first message it does not cover], for requests with the settings `basis`. With `evict_from_state`
-    also what a replay can no longer find out without the deleted messages: more `thinned` ids, and `sizes`: id of a
-    clamped message to its tokens and a fingerprint of the conversation up to it, for the same `basis`.
+    `limits`: model name to what refusals taught, which are `Limits` as JSON. For models whose thinking is bound to the
+    messages before it, `shown`: [how many messages the last call showed, before so many of them thinking was left out,
+    a digest of them]. Where reported usage is used, `anchored`: [id of the last message before reports count, anchor,
+    id of the first message it does not cover], for requests with the settings `basis`. With `evict_from_state` also
+    what a replay can no longer find out without the deleted messages, `sizes`: id of a clamped message to its tokens
+    and a fingerprint of the conversation up to it, for the same `basis`.
     """
 
     token_buffer: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
@@ -135,9 +136,11 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     of a reply was streamed. What that taught is kept in the agent's private state for later calls of this thread, also
     when the last try fails. A limit that no provider named is a guess: it is logged at WARNING, and grows back in steps
     while calls succeed, within 24 calls after the first refusal. Each message is replayed under the limit of its time,
-    so the cut never moves back. For Claude models thinking blocks of
-    steps before the running one are left out as soon as the cut moves, since newer ones are bound to the messages they
-    were produced under. It counts the request as earlier middlewares changed it, so it goes last in `middleware=`.
+    so the cut never moves back. Claude's thinking is only valid behind what it was thought behind. So where what the
+    model was shown does not begin what it is shown now, the steps before the running one lose theirs for good; from
+    Claude 5.1 on, which refuses such thinking, the running one, too. What was shown is known from the private state:
+    without a checkpointer, all older thinking is left out as soon as something left the window. It counts the request
+    as earlier middlewares changed it, so it goes last in `middleware=`.
 
     Args:
         max_tokens: The budget of a request, in tokens; `("fraction", 0.8)` of the model's `max_input_tokens`; or
