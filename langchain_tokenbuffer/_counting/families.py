@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer import vocabularies
+from langchain_tokenbuffer._counting.estimates import ANY, Estimate
 from langchain_tokenbuffer._counting.images import Media
-from langchain_tokenbuffer._counting.tokenizers import Estimate
 from langchain_tokenbuffer._counting.tools import as_typescript
 
 ToolsText: TypeAlias = Callable[[Sequence[dict[str, Any]]], str]
@@ -43,10 +43,12 @@ class ChatFormat:
     constant: int = 3  # once, for the reply's beginning
     per_message: int = 3  # for each message, beside role and content
     role: bool = True  # whether a message's role is counted as text, beside `per_message`
+    system: int = 0  # for a system message, beside `per_message`
     reply: int = 0  # for an AI message that calls no tool, beside `per_message`
     per_name: int = 1  # for a message's name, beside its text
     result: int = 3  # for a tool result's call id
-    call: int = 1  # for a tool call beside its name, said twice, and its arguments. 11 calls in 8 requests, residual 0.
+    call: int = 1  # for a tool call beside its name and its arguments. 11 calls in 8 requests, residual 0.
+    twice: bool = True  # whether each call says the name a second time, as a recipient: functions.name
     # Whether several calls of one message are sent as one. 1 request, residual -1. Else each is charged as a message of
     # its own, which rounds up.
     parallel: bool = True
@@ -74,7 +76,7 @@ _MEDIA = Media()
 class Family:
     """Models of one provider that count alike."""
 
-    vocabulary: Vocabulary = Vocabulary(estimate=Estimate())
+    vocabulary: Vocabulary = Vocabulary(estimate=ANY)
     chat: ChatFormat = ChatFormat()
     responses: ChatFormat | None = None  # in OpenAI's Responses API, where that is another
     media: Media = _MEDIA

@@ -103,6 +103,8 @@ class ChatCounter(MessageCounter):
             total += self._tokens_of_calls(calls)
         elif chat_format.reply and kind_of(message) == "ai":
             total += chat_format.reply
+        elif chat_format.system and kind_of(message) == "system":
+            total += chat_format.system
         return total
 
     def _tokens_of_name(self, name: str) -> int:
@@ -114,6 +116,8 @@ class ChatCounter(MessageCounter):
         if chat_format.parallel and len(calls) > 1:
             opening = chat_format.call + _PARALLEL + name_tokens("multi_tool_use.parallel")
             return opening + count(as_parallel(calls))
+        if not chat_format.twice:
+            return sum(chat_format.call + name_tokens(name) + count(args) for name, args in calls)
         apart = chat_format.per_message + 1  # each further call is a message of its own
         return (len(calls) - 1) * apart + sum(
             chat_format.call + name_tokens(name) + name_tokens(f"functions.{name}") + count(args)

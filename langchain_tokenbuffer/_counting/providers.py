@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from langchain_tokenbuffer._counting import open_families as known
+from langchain_tokenbuffer._counting.estimates import CLAUDE, Estimate
 from langchain_tokenbuffer._counting.families import ChatFormat, Family, Own, Vocabulary
-from langchain_tokenbuffer._counting.images import Area, Images, Media, Patches, Squares, Tiles
-from langchain_tokenbuffer._counting.tokenizers import Estimate
+from langchain_tokenbuffer._counting.images import Area, Images, Media, Patches, Tiles
 from langchain_tokenbuffer._counting.tools import as_json
 
 
@@ -69,7 +70,7 @@ OPENAI = Provider(
     models=r"gpt-oss|(?<![a-z])gpt-(?:3\.?5|[4-9])|chatgpt|codex-mini|(?:davinci|babbage)-002|" + _O,
     places=r"^(?:langchain_openai\S* ?)+$|openai\.com|azure",
     families=(
-        (r"gpt-oss", replace(_REASONING, vocabulary=Vocabulary("o200k_harmony"))),
+        (r"gpt-oss", known.GPT_OSS),
         (r"gpt-3\.5-turbo-0301", replace(_GPT_4, chat=ChatFormat(per_message=4, per_name=-1))),
         (r"gpt-4o-mini", _seeing(_GPT_4O, Tiles(2833, 5667))),
         (r"gpt-4\.1-mini", _seeing(_GPT_4O, Patches(1.62))),
@@ -109,11 +110,10 @@ and open a conversation with at most five."""
 # 497, and 90 more where one must be called.
 _CLAUDE = Family(
     # Claude's text in these requests is between 1.0 (Sonnet 4.5) and 1.43 (Opus 4.8) times that of `cl100k_base`.
-    Vocabulary(estimate=Estimate(1.5), own=Own("claude", "3.0")),
+    Vocabulary("o200k_base", CLAUDE, own=Own("claude", "3.0")),
     replace(_UNKNOWN, constant=7, thinking=29, call=12, result=24, tools=540, merged=0, response_format=140, opening=0),
     media=Media(Area(2576, 4784)),
 )
-_GEMINI = Family(chat=ChatFormat(tools_text=as_json), media=Media(Squares()))
 
 PROVIDERS = (
     Provider(
@@ -134,20 +134,58 @@ PROVIDERS = (
         models=r"gemini",
         places=r"langchain_google|googleapis\.com",
         remote_package="langchain_google",
-        families=(("", _GEMINI),),
+        families=((r"gemini-(?:1|2\.0)", known.GEMINI_2), (r"gemini-2", known.GEMINI_2_5), ("", known.GEMINI_3)),
         too_long="exceeds the maximum number of tokens",
         counted=r"token count \((\d+)\)",
         allowed=r"tokens allowed \((\d+)",
     ),
-    Provider(name="mistral", models=r"(?:mi[sn]|code|magi|dev|vox)tral|mixtral|pixtral", places=r"mistral"),
-    Provider(name="deepseek", models=r"deepseek(?!\S*distill)", places=r"deepseek"),
-    Provider(name="xai", models=r"grok", places=r"langchain_xai|api\.x\.ai"),
-    Provider(name="meta", models=r"llama"),
-    Provider(name="qwen", models=r"qwen|qwq", places=r"dashscope|langchain_qwq"),
-    Provider(name="amazon", models=r"nova-|titan-text"),
     Provider(
-        name="cohere", models=r"(?:^|[/.])(?:command|c4ai|aya)", places=r"cohere", remote_package="langchain_cohere"
+        name="mistral",
+        models=r"(?:mi[sn]i?|code|magi|dev|vox)stral|(?:mi[sn]|code|magi|dev|vox)tral|mixtral|pixtral",
+        places=r"mistral",
+        families=(("mistral-small", known.MISTRAL_SMALL), ("", known.MISTRAL_LARGE)),
     ),
+    Provider(
+        name="deepseek",
+        models=r"deepseek(?!\S*distill)",
+        places=r"deepseek",
+        families=(("v4", known.DEEPSEEK_V4), ("", known.DEEPSEEK_V3)),
+    ),
+    Provider(
+        name="xai",
+        models=r"grok",
+        places=r"langchain_xai|api\.x\.ai",
+        families=(("fast", known.GROK_4_FAST), ("", known.GROK_4)),
+    ),
+    Provider(
+        name="meta",
+        models=r"llama",
+        families=(
+            (r"llama-?4", known.LLAMA_4),
+            (r"llama-?3[.-]?[1-9]", known.LLAMA_3_1),
+            ("", known.LLAMA_3),
+        ),
+    ),
+    Provider(
+        name="qwen", models=r"qwen|qwq", places=r"dashscope|langchain_qwq", families=(("", known.QWEN_3),)
+    ),
+    Provider(
+        name="amazon",
+        models=r"nova-|titan-text",
+        families=(("nova-2", known.NOVA_2), ("", known.NOVA_1)),
+    ),
+    Provider(
+        name="cohere",
+        models=r"(?:^|[/.])(?:command|c4ai|aya)",
+        places=r"cohere",
+        remote_package="langchain_cohere",
+        families=(
+            ("reasoning", known.COMMAND_REASONING),
+            (r"command-r(?!7b)|command(?!-)", known.COMMAND_R),
+            ("", known.COMMAND_A),
+        ),
+    ),
+    Provider(name="perplexity", models="sonar", places="perplexity", families=(("", known.SONAR),)),
     OPENAI,
     Provider(name="bedrock", places="langchain_aws", remote_package="langchain_aws", too_long="input is too long for"),
     OPEN_MODELS,

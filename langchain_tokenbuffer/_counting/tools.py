@@ -50,6 +50,11 @@ def as_schema(tool: Any) -> dict[str, Any]:
         return tool if isinstance(tool, dict) else {"name": as_json(tool)}
 
 
+def as_declarations(schemas: Sequence[dict[str, Any]]) -> str:
+    """Return the functions alone, as compact JSON: about what Gemini sees of its tools."""
+    return as_json([schema.get("function", schema) for schema in schemas], compact=True)
+
+
 def as_typescript(schemas: Sequence[dict[str, Any]]) -> str:
     """Return what the model sees of its tools."""
     types = "".join(f"{_function(schema)}\n\n" for schema in schemas)
