@@ -141,7 +141,7 @@ PROVIDERS = (
     ),
     Provider(
         name="mistral",
-        models=r"(?:mi[sn]i?|code|magi|dev|vox)stral|(?:mi[sn]|code|magi|dev|vox)tral|mixtral|pixtral",
+        models=r"(?:mi|mini|code|magi|dev|vox|pix|mix)s?tral",
         places=r"mistral",
         families=(("mistral-small", known.MISTRAL_SMALL), ("", known.MISTRAL_LARGE)),
     ),
@@ -162,7 +162,7 @@ PROVIDERS = (
         models=r"llama",
         families=(
             (r"llama-?4", known.LLAMA_4),
-            (r"llama-?3[.-]?[1-9]", known.LLAMA_3_1),
+            (r"llama-?v?3[.p-][1-9](?!\d*b)", known.LLAMA_3_1),
             ("", known.LLAMA_3),
         ),
     ),

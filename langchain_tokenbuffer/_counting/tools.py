@@ -12,6 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.json_schema import dereference_refs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,8 +52,16 @@ def as_schema(tool: Any) -> dict[str, Any]:
 
 
 def as_declarations(schemas: Sequence[dict[str, Any]]) -> str:
-    """Return the functions alone, as compact JSON: about what Gemini sees of its tools."""
-    return as_json([schema.get("function", schema) for schema in schemas], compact=True)
+    """Return the functions alone, as JSON, each reference as what it refers to: about what Gemini sees of its tools."""
+    return as_json([_inlined(schema.get("function", schema)) for schema in schemas])
+
+
+def _inlined(function: dict[str, Any]) -> dict[str, Any]:
+    try:
+        parameters = dereference_refs(function["parameters"])
+    except Exception:  # noqa: BLE001  # no parameters, or references to nothing
+        return function
+    return {**function, "parameters": {key: value for key, value in parameters.items() if key != "$defs"}}
 
 
 def as_typescript(schemas: Sequence[dict[str, Any]]) -> str:
