@@ -1,7 +1,7 @@
-"""Shortening one message that does not fit: the beginning and the end stay, around a marker.
+"""Shortening one message that does not fit: of its texts the beginning and the end stay, around a marker.
 
-Only texts that the table of block types allows are shortened. Tool-call arguments, thinking, images and files stay:
-their providers check them, or they would mean something else.
+Structure stays, and all that `_messages.texts` does not name. JSON stays JSON: the texts in it are shortened, and where
+that is not enough a value becomes `{"excerpt": ...}`, its own text shortened.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_tokenbuffer._counting.count_cache import Excerpt
-from langchain_tokenbuffer._messages.blocks import block_type
+from langchain_tokenbuffer._counting.tools import as_json, as_text
+from langchain_tokenbuffer._messages.data import around
+from langchain_tokenbuffer._messages.texts import texts_of, with_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._counting.count_cache import CountCache
     from langchain_tokenbuffer._counting.tokenizers import TiktokenText
+    from langchain_tokenbuffer._messages.texts import Path
 
 
 class Counter(Protocol):
@@ -39,8 +42,8 @@ def clamp(message: BaseMessage, tokens: int, counter: Counter) -> BaseMessage:
     """Return a copy of a message whose texts are shortened until it costs at most `tokens`.
 
     Law: it costs at most `tokens`, provided that is at least `min_tokens(message)`. Texts are cut on token boundaries
-    where the counter has an encoding, else between characters, and never between the two halves of a surrogate pair.
-    The biggest texts are shortened first.
+    where the counter has an encoding, else between characters, never between the two halves of a surrogate pair, and
+    never inside an encoded file. The biggest texts are shortened first.
     """
     key = (counter.keys([message])[0], tokens)
     excerpts = counter.count_cache.excerpts.get(key)
@@ -55,8 +58,8 @@ def min_tokens(message: BaseMessage, counter: Counter) -> int:
 
     def least() -> int:
         full = counter.tokens([message])[0]
-        excerpts = _Texts(message, counter).excerpts(0, full)
-        return min(full, counter.tokens([_shortened(message, excerpts)])[0])
+        smallest = (_shortened(message, texts.excerpts(0, full)) for texts in _ways(message, counter))
+        return min(full, *(counter.tokens([each])[0] for each in smallest))
 
     key = hash((counter.keys([message])[0], "min_tokens"))
     return counter.count_cache.counted(key, least)
@@ -67,11 +70,27 @@ _MAX_JOIN_GAIN = 16
 text may be longer than it, so only such are measured; the whole message is, in any case."""
 
 
-def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[int, Excerpt]:
+def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[Path, Excerpt]:
     full = counter.tokens([message])[0]
-    if full <= tokens:
-        return {}
-    texts = _Texts(message, counter)
+    excerpts: dict[Path, Excerpt] = {}
+    for texts in _ways(message, counter) if tokens < full else ():
+        excerpts = _longest(texts, message, tokens, counter)
+        if counter.tokens([_shortened(message, excerpts)])[0] <= tokens:
+            break
+    return excerpts
+
+
+def _ways(message: BaseMessage, counter: Counter) -> Iterator[_Texts]:
+    """Yield what may be shortened: first each text; if there is JSON, then that as one text."""
+    texts, with_json = texts_of(message), texts_of(message, whole_json=True)
+    yield _Texts(texts, counter)
+    if with_json.keys() != texts.keys():
+        yield _Texts({path: as_text(value) for path, value in with_json.items()}, counter)
+
+
+def _longest(texts: _Texts, message: BaseMessage, tokens: int, counter: Counter) -> dict[Path, Excerpt]:
+    """Return the longest excerpts with which a message costs at most `tokens`; the shortest if none are so short."""
+    full = counter.tokens([message])[0]
     # At `low` the message costs at most `tokens`, at `high` more.
     low, high = 0, texts.longest
     if texts.in_tokens:
@@ -91,18 +110,12 @@ def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[int, 
     return texts.excerpts(low, full - tokens)
 
 
-def _shortened(message: BaseMessage, excerpts: dict[int, Excerpt]) -> BaseMessage:
-    content = message.content
-    blocks: list[Any] = [content] if isinstance(content, str) else list(content)
-    for index, excerpt in excerpts.items():
-        block = blocks[index]
-        if isinstance(block, str):
-            blocks[index] = _joined(block, excerpt)
-        else:
-            key = block_type(block).text_keys[0]
-            blocks[index] = {**block, key: _joined(block[key], excerpt)}
-    shortened = blocks[0] if isinstance(content, str) else blocks
-    return message.model_copy(update={"content": shortened})
+def _shortened(message: BaseMessage, excerpts: dict[Path, Excerpt]) -> BaseMessage:
+    return with_changes(message, excerpts, _excerpted)
+
+
+def _excerpted(value: Any, excerpt: Excerpt) -> Any:
+    return _joined(value, excerpt) if isinstance(value, str) else {"excerpt": _joined(as_json(value), excerpt)}
 
 
 def _joined(text: str, excerpt: Excerpt) -> str:
@@ -112,19 +125,14 @@ def _joined(text: str, excerpt: Excerpt) -> str:
 
 
 class _Texts:
-    """The texts of one message that may be shortened, by block."""
+    """The texts of one message that may be shortened, by their paths."""
 
-    def __init__(self, message: BaseMessage, counter: Counter) -> None:
-        content = message.content
-        self._texts = {
-            index: text
-            for index, block in enumerate([content] if isinstance(content, str) else content)
-            if (text := _text_of(block))
-        }
+    def __init__(self, texts: dict[Path, str], counter: Counter) -> None:
+        self._texts = texts
         # One unit for all texts of a message: levels in tokens and in characters do not compare.
-        self._tokenizer = counter.tokenizer if all(map(_is_whole, self._texts.values())) else None
+        self._tokenizer = counter.tokenizer if all(map(_is_whole, texts.values())) else None
         self.in_tokens = self._tokenizer is not None  # lengths and levels; else they are characters
-        self._lengths = {index: self._length(text) for index, text in self._texts.items()}
+        self._lengths = {path: self._length(text) for path, text in texts.items()}
         self.longest = max(self._lengths.values(), default=0)
 
     def level(self, full: int, tokens: int) -> int:
@@ -139,20 +147,25 @@ class _Texts:
             room -= length
         return 0
 
-    def excerpts(self, level: int, saved: int) -> dict[int, Excerpt]:
+    def excerpts(self, level: int, saved: int) -> dict[Path, Excerpt]:
         """Return the excerpts that shorten texts of more than `level` to that, with the marker.
 
         `saved` is what the marker says was omitted where tokens cannot be counted.
         """
         excerpts = {}
-        for index, text in self._texts.items():
-            length = self._lengths[index]
+        for path, text in self._texts.items():
+            length = self._lengths[path]
             if length <= level:
                 continue
             marker = self._length(_marker(length))
             kept = max(0, level - marker)
+            head, tail = self._ends(text, kept)
+            outside = around(text, head)[0], around(text, tail)[1]
+            if outside != (head, tail):
+                head, tail = outside
+                kept = self._length(text[:head]) + self._length(text[tail:])
             omitted = length - kept if self.in_tokens else max(1, saved)
-            excerpt = Excerpt(*self._ends(text, kept), omitted)
+            excerpt = Excerpt(head, tail, omitted)
             if not kept:  # the marker alone: the same texts gain by it whatever it says
                 shown = marker
             elif level + _MAX_JOIN_GAIN < length:
@@ -160,7 +173,7 @@ class _Texts:
             else:
                 shown = self._length(_joined(text, excerpt))
             if shown < length:
-                excerpts[index] = excerpt
+                excerpts[path] = excerpt
         return excerpts
 
     def _length(self, text: str) -> int:
@@ -180,14 +193,6 @@ class _Texts:
 
 def _marker(omitted: int) -> str:
     return f"[... {omitted} tokens omitted ...]"
-
-
-def _text_of(block: object) -> str:
-    if isinstance(block, str):
-        return block
-    row = block_type(block)
-    text = block.get(row.text_keys[0]) if isinstance(block, dict) and row.can_shorten else ""
-    return text if isinstance(text, str) else ""
 
 
 def _is_whole(text: str) -> bool:

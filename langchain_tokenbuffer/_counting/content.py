@@ -20,11 +20,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._counting.images import image_tokens
 from langchain_tokenbuffer._counting.tools import as_json
 from langchain_tokenbuffer._messages.blocks import OPAQUE, block_type
+from langchain_tokenbuffer._messages.data import is_data
+from langchain_tokenbuffer._messages.texts import texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,6 +87,13 @@ def _streamed_tokens(block: dict[str, Any], billing: Billing) -> int:
 
 
 def _page_tokens(block: dict[str, Any], count: Callable[[str], int], page: int) -> int:
+    texts = texts_in(block)
+    tokens = sum(map(count, texts.values()))
+    is_text = any("context" not in path for path in texts)  # that is said of a file, not in it
+    return tokens if is_text else tokens + _file_tokens(block, count, page)
+
+
+def _file_tokens(block: dict[str, Any], count: Callable[[str], int], page: int) -> int:
     values = list(_values(block))
     if not any(isinstance(value, str) and value.startswith(_TEXT_TYPES) for value in values):
         data = next((data for value in values if (data := _data_in(value)) is not None), b"")
@@ -113,13 +122,13 @@ def _values(block: dict[str, Any], depth: int = 0) -> Iterator[Any]:
 
 def _size(block: dict[str, Any]) -> int:
     """Return how many bytes of data a block carries."""
-    data = filter(_is_data, _values(block))
+    data = filter(is_data, _values(block))
     return max((len(each) if isinstance(each, bytes) else len(each) * 3 // 4 for each in data), default=0)
 
 
 def _data_in(value: object) -> bytes | None:
     """Return the data that a value is or encodes; `None` where it is neither."""
-    if not _is_data(value):
+    if not is_data(value):
         return None
     if isinstance(value, bytes):
         return value
@@ -130,17 +139,9 @@ def _data_in(value: object) -> bytes | None:
         return data.encode(errors="replace")
 
 
-_ENCODED = re.compile(r"data:[^,]{0,200},|[A-Za-z0-9+/=_\r\n-]{768}")
-"""The beginning of an encoded file: no provider bills its letters."""
-
-
-def _is_data(value: object) -> TypeGuard[str | bytes]:
-    return isinstance(value, bytes) or (isinstance(value, str) and _ENCODED.match(value) is not None)
-
-
 def _without_data(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict) and depth < _MAX_DEPTH:
         return {key: _without_data(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list) and depth < _MAX_DEPTH:
         return [_without_data(item, depth + 1) for item in value]
-    return "" if _is_data(value) else value
+    return "" if is_data(value) else value

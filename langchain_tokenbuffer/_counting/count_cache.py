@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._messages.texts import Path
+
 REMEMBERED = 1 << 18
 """How many counts are cached for one tokenizer (about 150 bytes each): a message's, its smallest clamp's, a role's or a
 name's. Beyond that the oldest quarter goes."""
@@ -43,8 +45,8 @@ class CountCache:
 
     def __init__(self) -> None:
         self.counts: dict[int, int] = {}  # key to tokens
-        # key and tokens of a clamped message to what stays of its texts, by block
-        self.excerpts: dict[tuple[int, int], dict[int, Excerpt]] = {}
+        # key and tokens of a clamped message to what stays of its texts, by their paths
+        self.excerpts: dict[tuple[int, int], dict[Path, Excerpt]] = {}
         self.probed: tuple[bool, int] | None = None  # of a callable: whether it is additive, and its constant
         self._lock = threading.Lock()
 
@@ -59,7 +61,7 @@ class CountCache:
     def store(self, key: int, tokens: int) -> None:
         self._put(self.counts, key, tokens, REMEMBERED)
 
-    def store_excerpts(self, key: tuple[int, int], excerpts: dict[int, Excerpt]) -> None:
+    def store_excerpts(self, key: tuple[int, int], excerpts: dict[Path, Excerpt]) -> None:
         self._put(self.excerpts, key, excerpts, CLAMPED)
 
     def _put(self, cached: dict[_K, _V], key: _K, value: _V, most: int) -> None:

@@ -30,23 +30,35 @@ class BlockType:
     # as JSON; as its JSON text without data.
     billing: Billing = "json"
     id_keys: tuple[str, ...] = ()  # under which, the first first, the id stands that pairs a call with its result
-    text_keys: tuple[str, ...] = ("content",)  # under which texts stand, or lists of blocks
+    text_keys: tuple[str, ...] = ("content",)  # under which texts stand, blocks, or lists of these
+    json_keys: tuple[str, ...] = ()  # under which JSON stands whose texts are nobody's ids
     data_keys: tuple[str, ...] = ()  # under which data or its address stands, where it is not in the block itself
     answer: str | None = None  # the type of block that answers a call; `None` is a plain tool message
-    can_shorten: bool = False  # whether clamping may shorten its first text
+    can_shorten: bool = False  # whether clamping may shorten its texts, and those of the blocks in it
     needs_text: bool = False  # whether some providers refuse the block when its first text is blank
 
 
-OPAQUE = BlockType("opaque")
-_TEXT = BlockType("text", "text", text_keys=("text",))
+OPAQUE = BlockType("opaque", text_keys=("text", "content", "output"))
+_TEXT = BlockType("text", "text", text_keys=("text",), can_shorten=True)
 _IMAGE = BlockType("media", "image", data_keys=("image_url", "source"))
 _AUDIO = BlockType("media", "audio", data_keys=("input_audio", "source"))
 _VIDEO = BlockType("media", "video", data_keys=("source",))
-_FILE = BlockType("media", "pages", data_keys=("file", "source"))
+_FILE = BlockType(
+    "media",
+    "pages",
+    text_keys=("source", "context", "text", "document"),
+    data_keys=("file", "source"),
+    can_shorten=True,
+)
 _CALL = BlockType("call", "listed", id_keys=("call_id", "id", "tool_use_id", "toolUseId"))
 _SERVER_CALL = BlockType("server_call", id_keys=("id",))
 _OWN_RESULT = BlockType("server_call")  # its result stands in the block itself
-_RESULT = BlockType("result", id_keys=("tool_use_id", "toolUseId", "tool_call_id", "call_id"))
+_RESULT = BlockType(
+    "result",
+    id_keys=("tool_use_id", "toolUseId", "tool_call_id", "call_id"),
+    text_keys=("content", "output"),
+    can_shorten=True,
+)
 
 
 def _call(answer: str) -> BlockType:
@@ -54,16 +66,24 @@ def _call(answer: str) -> BlockType:
 
 
 def _answer(*id_keys: str) -> BlockType:
-    return BlockType("result", id_keys=id_keys or ("call_id", "id"), text_keys=("output",))
+    return BlockType("result", id_keys=id_keys or ("call_id", "id"), text_keys=("output",), can_shorten=True)
+
+
+def _part(*text_keys: str) -> BlockType:
+    return BlockType("text", text_keys=text_keys, can_shorten=True)
+
+
+def _own_result(*text_keys: str) -> BlockType:
+    return BlockType("server_call", text_keys=text_keys, can_shorten=True)
 
 
 BLOCK_TYPES: dict[str, BlockType] = {
     # LangChain's own, and what several APIs share
-    "text": BlockType("text", "text", text_keys=("text",), can_shorten=True, needs_text=True),
+    "text": BlockType("text", "text", text_keys=("text", "data"), can_shorten=True, needs_text=True),
     "input_text": _TEXT,
     "output_text": _TEXT,
     "text-plain": _TEXT,
-    "refusal": BlockType("text", "text", text_keys=("refusal",)),
+    "refusal": BlockType("text", "text", text_keys=("refusal",), can_shorten=True),
     "reasoning": BlockType("thinking", "text", text_keys=("reasoning",)),
     "thinking": BlockType("thinking", "text", text_keys=("thinking",)),
     "redacted_thinking": BlockType("thinking", data_keys=("data",)),
@@ -113,17 +133,31 @@ BLOCK_TYPES: dict[str, BlockType] = {
     "mcp_approval_request": BlockType("call", id_keys=("id",), answer="mcp_approval_response"),
     "mcp_approval_response": _answer("approval_request_id"),
     "program": BlockType("server_call", id_keys=("call_id",)),
-    "program_output": BlockType("result", id_keys=("call_id",), text_keys=("result",)),
+    "program_output": BlockType("result", id_keys=("call_id",), text_keys=("result",), can_shorten=True),
     "tool_search_call": BlockType("server_call", id_keys=("call_id",), answer="tool_search_output"),
     "tool_search_output": BlockType("result", id_keys=("call_id",)),
     "web_search_call": _OWN_RESULT,
-    "file_search_call": _OWN_RESULT,
-    "code_interpreter_call": _OWN_RESULT,
+    "file_search_call": _own_result("results"),
+    "code_interpreter_call": _own_result("outputs"),
     "image_generation_call": _OWN_RESULT,
-    "mcp_call": _OWN_RESULT,
+    "mcp_call": _own_result("output", "error"),
     "mcp_list_tools": _OWN_RESULT,
     # Gemini
-    "function_response": BlockType("result", id_keys=("id",)),
+    "function_response": BlockType("result", id_keys=("id",), text_keys=(), json_keys=("response",), can_shorten=True),
+    # What stands in results and documents
+    "search_result": _part("content"),
+    "source": _part("text", "content"),
+    "content": _part("content"),
+    "json": BlockType("text", text_keys=(), json_keys=("json",), can_shorten=True),
+    "guard_content": _part("text"),
+    "citations_content": _part("content"),
+    "advisor_result": _part("text"),
+    "code_execution_result": _part("code_execution_result", "stdout", "stderr"),
+    "bash_code_execution_result": _part("stdout", "stderr"),
+    "text_editor_code_execution_view_result": _part("content"),
+    "web_fetch_result": _part("content"),
+    "logs": _part("logs"),
+    "stdout": _part("stdout", "stderr"),
 }
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -140,6 +174,7 @@ class Block(NamedTuple):
     kind: str  # its type, or the key it is known by; empty if there is neither
     row: BlockType
     body: Mapping[str, Any]  # where its id, its texts and its data stand
+    path: tuple[str, ...] = ()  # the keys that lead from the block to its body
 
     @property
     def id(self) -> str | None:
@@ -152,28 +187,28 @@ def read_block(block: object) -> Block:
 
     What LangChain wraps as `non_standard` is read as what it wraps.
     """
-    block = _unwrapped(block)
+    block, path = _unwrapped(block)
     if not isinstance(block, dict):
-        return Block("", OPAQUE, {})
+        return Block("", OPAQUE, {}, path)
     kind = block.get("type")
     if isinstance(kind, str):
-        return Block(kind, BLOCK_TYPES.get(kind, OPAQUE), block)
+        return Block(kind, BLOCK_TYPES.get(kind, OPAQUE), block, path)
     for key, value in block.items():
         row = BLOCK_TYPES.get(_snake(str(key)))
         if row is not None:
-            return Block(_snake(str(key)), row, value if isinstance(value, dict) else block)
-    return Block("", OPAQUE, block)
+            is_body = isinstance(value, dict) and key not in row.json_keys
+            return Block(_snake(str(key)), row, *((value, (*path, key)) if is_body else (block, path)))
+    return Block("", OPAQUE, block, path)
 
 
 _MAX_WRAPS = 8
 
 
-def _unwrapped(block: object) -> object:
-    for _ in range(_MAX_WRAPS):
-        if not (isinstance(block, dict) and block.get("type") == "non_standard"):
-            break
-        block = block.get("value")
-    return block
+def _unwrapped(block: object) -> tuple[object, tuple[str, ...]]:
+    wraps = 0
+    while isinstance(block, dict) and block.get("type") == "non_standard" and wraps < _MAX_WRAPS:
+        block, wraps = block.get("value"), wraps + 1
+    return block, ("value",) * wraps
 
 
 def block_type(block: object) -> BlockType:
