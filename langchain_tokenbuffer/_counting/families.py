@@ -65,6 +65,7 @@ class ChatFormat:
     tools_text: ToolsText = as_typescript
     # For a response format beside what `as_format` shows; `None`: it is not billed. 2 requests, residual 0.
     response_format: int | None = 1
+    json_object: int = 0  # where any JSON object is asked for
     # For one without tools. It rounds up: such a format opens the system message that is not there.
     opening: int = 4
 

@@ -141,8 +141,10 @@ class ChatCounter(MessageCounter):
 
     def _tokens_of_format(self, response_format: Any, opening: int) -> int:
         around = self._format.response_format
-        if around is None or (text := as_format(response_format)) is None:
+        if around is None:
             return 0
+        if (text := as_format(response_format)) is None:
+            return self._format.json_object
         return around + self._count(text) + opening
 
     def _as_written(self, messages: Messages) -> int:

@@ -166,9 +166,7 @@ PROVIDERS = (
             ("", known.LLAMA_3),
         ),
     ),
-    Provider(
-        name="qwen", models=r"qwen|qwq", places=r"dashscope|langchain_qwq", families=(("", known.QWEN_3),)
-    ),
+    Provider(name="qwen", models=r"qwen|qwq", places=r"dashscope|langchain_qwq", families=(("", known.QWEN_3),)),
     Provider(
         name="amazon",
         models=r"nova-|titan-text",

@@ -51,7 +51,7 @@ def as_schema(tool: Any) -> dict[str, Any]:
         return tool if isinstance(tool, dict) else {"name": as_json(tool)}
 
 
-def as_declarations(schemas: Sequence[dict[str, Any]]) -> str:
+def as_functions(schemas: Sequence[dict[str, Any]]) -> str:
     """Return the functions alone, as JSON, each reference as what it refers to: about what Gemini sees of its tools."""
     return as_json([_inlined(schema.get("function", schema)) for schema in schemas])
 
@@ -167,7 +167,7 @@ def as_format(response_format: Any) -> str | None:
     `{"type": "json_schema", "json_schema": ...}`. The schema is shown as compact JSON, without the names in `_UNSHOWN`.
     """
     given = response_format if isinstance(response_format, dict) else as_schema(response_format).get("function", {})
-    if given.get("type") in ("json_object", "text"):
+    if given.get("type") in ("json_object", "text") and not isinstance(given.get("json_schema"), dict):
         return None
     inner = given.get("json_schema", given)
     inner = inner if isinstance(inner, dict) else given
