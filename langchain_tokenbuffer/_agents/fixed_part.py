@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 
+from langchain_tokenbuffer._agents.facts import FixedTokens
 from langchain_tokenbuffer._agents.keyed import Keyed
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class FixedPartCounter:
     def __init__(self) -> None:
         self._tokens = lru_cache(maxsize=32)(_tokens)
 
-    def __call__(self, request: Request, counter: TokenCounter) -> int:
+    def __call__(self, request: Request, counter: TokenCounter) -> FixedTokens:
         system: list[BaseMessage] = [request.system_message] if request.system_message else []
         tools, response_format = [*request.tools], request.response_format
         chooses = request.tool_choice not in _FREE_CHOICES
@@ -46,14 +47,15 @@ class FixedPartCounter:
         return self._tokens(Keyed(key, FixedPart(counter, system, tools, response_format, chooses)))
 
 
-def _tokens(keyed: Keyed[FixedPart]) -> int:
+def _tokens(keyed: Keyed[FixedPart]) -> FixedTokens:
     counter, system, tools, response_format, chooses = keyed.value
     candidates = (
         counter.count(system, tools=[*tools, *format_tools], response_format=schema)
         for format_tools, schema in _formats(response_format)
     )
+    system_tokens = counter(system)
     # At least the plain count: a whole request to a reasoning model is counted one token less, as it is billed.
-    return max(counter(system), *candidates) + chooses * _TOOL_CHOICE_TOKENS
+    return FixedTokens(system_tokens, max(0, max(candidates) - system_tokens) + chooses * _TOOL_CHOICE_TOKENS)
 
 
 def _formats(response_format: Any) -> list[tuple[list[Tool], dict[str, Any] | None]]:

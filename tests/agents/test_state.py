@@ -318,23 +318,6 @@ def test_what_is_handed_over_is_never_clamped() -> None:
     assert {m.text for m in handed if isinstance(m, ToolMessage)} >= {f"0: {text}"}
 
 
-def test_if_handing_over_fails_nothing_is_removed_and_all_comes_again() -> None:
-    handed: list[list[str | None]] = []
-
-    def keep(messages: list[BaseMessage]) -> None:
-        handed.append([message.id for message in messages])
-        if len(handed) == 1:
-            msg = "disk full"
-            raise OSError(msg)
-
-    saver = InMemorySaver()
-    agent = agent_of(Scripted(replies=[*looking(50)] * 2), saver=saver, evict_from_state=True, on_evict=keep)
-    with pytest.raises(OSError, match="disk full"):
-        agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
-    agent.invoke(None, thread_config())
-    assert handed[1] == handed[0]
-
-
 async def test_a_coroutine_function_is_awaited() -> None:
     handed: list[BaseMessage] = []
 
@@ -375,24 +358,6 @@ async def test_an_async_run_takes_what_a_plain_handler_returns_for_no_awaitable(
     agent = agent_of(Scripted(replies=looking(50)), evict_from_state=True, on_evict=keep)
     await agent.ainvoke({"messages": [HumanMessage("Look.")]}, FOREVER)
     assert len(handed) > 50
-
-
-def test_a_sync_run_refuses_what_turns_out_to_be_awaitable_without_a_coroutine() -> None:
-    class Later:
-        def __await__(self) -> Any: ...
-
-    with pytest.raises(TypeError, match="on_evict is a coroutine function"):
-        run_evicting_agent(Scripted(replies=looking(50)), on_evict=lambda _: Later())
-
-
-def test_a_sync_run_refuses_what_turns_out_to_be_a_coroutine() -> None:
-    async def keep(messages: list[BaseMessage]) -> None: ...
-
-    def turns_out(messages: list[BaseMessage]) -> Any:
-        return keep(messages)
-
-    with pytest.raises(TypeError, match="on_evict is a coroutine function"):
-        run_evicting_agent(Scripted(replies=looking(50)), on_evict=turns_out)
 
 
 def test_a_message_that_is_not_in_the_state_is_not_removed() -> None:
