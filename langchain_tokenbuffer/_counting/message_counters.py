@@ -86,24 +86,27 @@ class ChatCounter(MessageCounter):
         self.borrowed_tokenizer = borrowed
 
     def tokens(self, message: BaseMessage) -> int:
-        count, chat_format = self._count, self._format
-        fields = message.__dict__
-        total = chat_format.per_message + (self._tokens_of_name(_role(message)) if chat_format.role else 0)
-        content = fields["content"]
+        content = message.__dict__["content"]
         calls = _calls(message, as_written=False)
+        total = self._tokens_around(message, has_calls=bool(calls))
         if content.__class__ is str:
-            total += count(content)
+            total += self._count(content)
         else:
-            total += content_tokens(content, count, self._media, has_calls=bool(calls))
+            total += content_tokens(content, self._count, self._media, has_calls=bool(calls))
+        if calls:
+            total += self._tokens_of_calls(calls)
+        return max(1, total)
+
+    def _tokens_around(self, message: BaseMessage, *, has_calls: bool) -> int:
+        chat_format, fields = self._format, message.__dict__
+        total = chat_format.per_message + (self._tokens_of_name(_role(message)) if chat_format.role else 0)
         if fields.get("tool_call_id") is not None:
             total += chat_format.result  # the id's own text is not billed, nor a result's name sent
         elif name := fields.get("name") or _extra(message).get("name"):
             total += self._tokens_of_name(as_text(name)) + chat_format.per_name
-        if calls:
-            total += self._tokens_of_calls(calls)
-        elif chat_format.reply and kind_of(message) == "ai":
+        if chat_format.reply and not has_calls and kind_of(message) == "ai":
             total += chat_format.reply
-        elif chat_format.system and kind_of(message) == "system":
+        if chat_format.system and kind_of(message) == "system":
             total += chat_format.system
         return total
 

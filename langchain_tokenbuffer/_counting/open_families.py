@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from langchain_tokenbuffer._counting.estimates import DEEPSEEK, GEMINI, LLAMA, MISTRAL, QWEN
+from langchain_tokenbuffer._counting.estimates import DEEPSEEK, GEMINI, LLAMA, MISTRAL, QWEN, Estimate
 from langchain_tokenbuffer._counting.families import ChatFormat, Family, Own, Vocabulary
 from langchain_tokenbuffer._counting.images import Each, Media, Rows, Squares
 from langchain_tokenbuffer._counting.tools import as_functions, as_json, as_typescript
@@ -58,7 +58,7 @@ MISTRAL_SMALL = replace(MISTRAL_LARGE, chat=replace(MISTRAL_LARGE.chat, added=12
 # what is asked of its Responses API, 7 of 14 requests; which is asked is not known, so that the others count high.
 DEEPSEEK_V3 = Family(
     Vocabulary("o200k_base", DEEPSEEK, Own("open", "deepseek_v3")),
-    replace(_PLAIN, constant=2, per_message=2, system=-2, call=38, tools=205, json_object=20),
+    replace(_PLAIN, constant=2, per_message=2, system=-2, call=38, tools=207, json_object=20),
 )
 DEEPSEEK_V4 = replace(DEEPSEEK_V3, chat=replace(DEEPSEEK_V3.chat, added=79))
 
@@ -88,17 +88,18 @@ COMMAND_REASONING = replace(COMMAND_A, chat=replace(COMMAND_A.chat, added=1381))
 COMMAND_R = replace(COMMAND_A, chat=replace(COMMAND_A.chat, added=60, tools=735))
 
 # --- Llama ----------------------------------------------------------------------------------------
-# Meta's templates; from 3.1 on they begin a system message with the date, 25 tokens. 15 texts, 12 near. How tools are
-# shown is the server's choice: 85 tokens at Together, 400 at Hugging Face for 3, 650 at Groq for 4; 10 requests, 7 near.
+# Meta's templates; from 3.1 on they begin a system message with the date, 25 tokens. 15 texts, 12 near. How tools
+# are shown is the server's choice: 85 tokens at Together, 400 at Hugging Face for 3, 650 at Groq for 4; 10 requests, 7
+# near.
 LLAMA_3 = Family(
     Vocabulary("cl100k_base", LLAMA, Own("open", "llama3")),
     replace(_PLAIN, constant=5, per_message=5, tools=85, response_format=95),
 )
-LLAMA_3_1 = replace(LLAMA_3, chat=replace(LLAMA_3.chat, constant=30, system=-5))
+LLAMA_3_1 = replace(LLAMA_3, chat=replace(LLAMA_3.chat, added=25, system=-5))
 LLAMA_4 = Family(
     Vocabulary("o200k_base", DEEPSEEK),
     replace(LLAMA_3.chat, tools=649, per_tool=-15),
-    media=Media(Each(1400)),
+    media=Media(Each(765)),
 )
 
 # --- Qwen -----------------------------------------------------------------------------------------
@@ -112,8 +113,10 @@ QWEN_3 = Family(
 # OpenAI's Harmony with its system message, 67 tokens with a question at Ollama and 71 at Groq: 18 texts, all near; 5
 # with tools, 3 near.
 GPT_OSS = Family(
-    Vocabulary("o200k_harmony"),
-    replace(_PLAIN, constant=65, per_message=4, system=4, result=6, call=12, tools=18, tools_text=as_typescript),
+    Vocabulary("o200k_harmony", Estimate()),
+    replace(
+        _PLAIN, constant=4, added=61, per_message=4, system=4, result=6, call=12, tools=18, tools_text=as_typescript
+    ),
 )
 
 # --- Perplexity -----------------------------------------------------------------------------------

@@ -34,6 +34,8 @@ ONLY_FOR: dict[str, set[str]] = {"_run_view": {"chat_history", "sql"}, "replay":
 
 HOSTS: dict[str, set[str]] = {
     "ctok": {"_counting.extras"},
+    "mistral_common": {"_counting.extras"},
+    "splintr": {"_counting.extras"},
     "langchain": {"middleware", "_agents"},
     "langchain_classic": {"memory"},
     "langgraph": {"middleware", "_agents", "_replay.files"},
