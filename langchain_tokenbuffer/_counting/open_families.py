@@ -49,7 +49,7 @@ GEMINI_3 = replace(_GEMINI, chat=replace(_GEMINI.chat, per_message=1, tools=1), 
 MISTRAL_LARGE = Family(
     Vocabulary("o200k_base", MISTRAL, Own("mistral", "tekken_240911.json")),
     replace(_PLAIN, constant=1, per_message=2, reply=-1, call=1, tools=8, response_format=None),
-    media=Media(Rows()),
+    media=Media(Rows(), page=1000),
 )
 MISTRAL_SMALL = replace(MISTRAL_LARGE, chat=replace(MISTRAL_LARGE.chat, added=12, tools=2))
 
@@ -58,7 +58,7 @@ MISTRAL_SMALL = replace(MISTRAL_LARGE, chat=replace(MISTRAL_LARGE.chat, added=12
 # what is asked of its Responses API, 7 of 14 requests; which is asked is not known, so that the others count high.
 DEEPSEEK_V3 = Family(
     Vocabulary("o200k_base", DEEPSEEK, Own("open", "deepseek_v3")),
-    replace(_PLAIN, constant=2, per_message=2, system=-2, call=37, tools=206, json_object=20),
+    replace(_PLAIN, constant=2, per_message=2, system=-2, call=37, tools=207, json_object=20),
 )
 DEEPSEEK_V4 = replace(DEEPSEEK_V3, chat=replace(DEEPSEEK_V3.chat, added=79))
 

@@ -96,6 +96,7 @@ BLOCK_TYPES: dict[str, BlockType] = {
     "video": _VIDEO,
     "file": _FILE,
     "document": _FILE,
+    "document_url": _FILE,  # Mistral
     "input_file": _FILE,
     "compaction": BlockType("compaction"),
     "cache_point": BlockType("mark"),
