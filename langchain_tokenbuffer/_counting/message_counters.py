@@ -86,13 +86,9 @@ class ChatCounter(MessageCounter):
         self.borrowed_tokenizer = borrowed
 
     def tokens(self, message: BaseMessage) -> int:
-        content = message.__dict__["content"]
         calls = _calls(message, as_written=False)
         total = self._tokens_around(message, has_calls=bool(calls))
-        if content.__class__ is str:
-            total += self._count(content)
-        else:
-            total += content_tokens(content, self._count, self._media, has_calls=bool(calls))
+        total += content_tokens(message, self._count, self._media)
         if calls:
             total += self._tokens_of_calls(calls)
         return max(1, total)
