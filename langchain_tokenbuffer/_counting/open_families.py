@@ -26,6 +26,8 @@ _PLAIN = ChatFormat(
     tools=0,
     merged=0,
     opening=0,
+    named=0,
+    formatted=0,
     tools_text=as_json,
 )
 
