@@ -15,6 +15,7 @@ from langchain_tokenbuffer._counting.count_cache import CountCache, frozen, key_
 from langchain_tokenbuffer._counting.documents import document_tokens
 from langchain_tokenbuffer._counting.tokenizers import checked
 from langchain_tokenbuffer._counting.tools import as_format, as_json, as_parallel, as_schema, as_text, called_tool
+from langchain_tokenbuffer._messages.blocks import read_block
 from langchain_tokenbuffer._messages.kinds import kind_of
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class ChatCounter(MessageCounter):
         super().__init__(cache, what)
         self._count = text
         self._format = form
-        self._has_kinds = bool(form.system or form.reply or form.document or form.text)
+        self._has_kinds = bool(form.system or form.reply or form.text or form.document)
         self._media = media
         self.tokenizer = text.tokenizer
         self.constant = form.constant
@@ -96,30 +97,28 @@ class ChatCounter(MessageCounter):
         return self._format.choice_tokens(tool_choice)
 
     def tokens(self, message: BaseMessage) -> int:
-        calls = _calls(message, as_written=False)
-        total = self._tokens_around(message, has_calls=bool(calls))
-        total += content_tokens(message, self._count, self._media)
-        if calls:
-            total += self._tokens_of_calls(calls)
-        return max(1, total)
-
-    def _tokens_around(self, message: BaseMessage, *, has_calls: bool) -> int:
-        chat_format, fields = self._format, message.__dict__
+        count, chat_format = self._count, self._format
+        fields = message.__dict__
         total = chat_format.per_message + (self._tokens_of_name(_role(message)) if chat_format.role else 0)
+        total += content_tokens(message, count, self._media)
+        calls = _calls(message, as_written=False)
         if fields.get("tool_call_id") is not None:
             total += chat_format.result  # the id's own text is not billed, nor a result's name sent
         elif name := fields.get("name") or _extra(message).get("name"):
             total += self._tokens_of_name(as_text(name)) + chat_format.per_name
-        return total + self._tokens_of_kind(message, has_calls=has_calls) if self._has_kinds else total
+        if calls:
+            total += self._tokens_of_calls(calls)
+        # What has no text and nothing around it is sent all the same.
+        return max(1, total + self._tokens_of_kind(message, calls) if self._has_kinds else total)
 
-    def _tokens_of_kind(self, message: BaseMessage, *, has_calls: bool) -> int:
+    def _tokens_of_kind(self, message: BaseMessage, calls: Sequence[Call]) -> int:
         """What is put around messages of some kinds alone."""
-        chat_format, kind, content = self._format, kind_of(message), message.__dict__["content"]
-        total = document_tokens(content, chat_format) if chat_format.document else 0
+        chat_format, kind = self._format, kind_of(message)
+        total = document_tokens(message.__dict__["content"], chat_format) if chat_format.document else 0
         if kind == "system":
             return total + chat_format.system
-        if kind == "ai" and has_calls:
-            return total + (chat_format.text if content else 0)
+        if calls:
+            return total + (chat_format.text if chat_format.text and _has_text(message) else 0)
         return total + (chat_format.reply if kind == "ai" else 0)
 
     def _tokens_of_name(self, name: str) -> int:
@@ -296,6 +295,13 @@ def _extra(message: BaseMessage) -> dict[str, Any]:
 
 def _dicts(value: object) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _has_text(message: BaseMessage) -> bool:
+    content = message.__dict__["content"]
+    if not isinstance(content, (list, tuple)):
+        return bool(content)
+    return any(isinstance(block, str) or read_block(block).row.role == "text" for block in content)
 
 
 class Call(NamedTuple):
