@@ -341,7 +341,7 @@ class ThreadState:
 def _anchor_after(messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None]) -> list[Any]:
     """Return the id of the last message, the anchor a call came to, and the id of the first that does not cover."""
     last_id = messages[-1].id if messages else None
-    if last_id is None or call.anchor is NO_ANCHOR:
+    if last_id is None or call.anchor == NO_ANCHOR:
         return [last_id, None, None]
     later = (each.id for each in messages[call.first_unreported :])
     return [last_id, list(call.anchor), next((each for each in later if each not in left), None)]
