@@ -65,28 +65,29 @@ class Anchor(NamedTuple):
 
     def moved(self, report: Report, window: int, reply: int, fixed: int, *, borrowed_tokenizer: bool) -> Anchor:
         """Return the anchor a report makes, by the counts of what it answers and of the reply."""
-        grown = self._grown(report.input, window) if borrowed_tokenizer else self
+        counted, grown = fixed + window, self._grown(report.input, window) if borrowed_tokenizer else self
         added, rate = 0, grown.rate
         if self.believes:
-            slope = self._slope(fixed + window, report.input)
-            added, rate = max(0, report.input - _up(slope * (fixed + window))), max(rate, slope)
+            slope = self._slope(counted, report.input, fixed)
+            added, rate = max(0, report.input - _up(slope * counted)), max(rate, slope)
         elif not borrowed_tokenizer:  # a text is billed as it is counted
-            added = max(0, report.input - fixed - window)
-        output = reply
-        if borrowed_tokenizer:
-            # An output holds what was thought and is not in the message.
-            shown = _up(rate * reply) + _HIDDEN_BY_CALL * report.calls
+            added = max(0, report.input - counted)
+        output = shown = _up(rate * reply)
+        if borrowed_tokenizer:  # an output holds what was thought and is not in the message
+            shown += _HIDDEN_BY_CALL * report.calls
             output = min(report.output or shown, shown)
-        return grown._replace(
+        anchor = grown._replace(
             counted=window + reply,
             billed=report.input - added + output,
             previous_counted=window,
             previous_billed=report.input,
             added=added,
             thought=report.thought(output),
-            doubted_counted=fixed + window if self.believes else 0,
-            doubted_billed=report.input if self.believes else 0,
         )
+        if not self.believes:
+            return anchor._replace(doubted_counted=0, doubted_billed=0)
+        # What is near the doubted one says little of how bills grow.
+        return anchor.doubting(report, counted) if self._is_far(counted) else anchor
 
     def _grown(self, billed: int, window: int) -> Anchor:
         more, bill = window - self.previous_counted, billed - self.previous_billed
@@ -94,12 +95,14 @@ class Anchor(NamedTuple):
             return self  # it is another request
         return self._replace(growth_counted=self.growth_counted + more, growth_billed=self.growth_billed + bill)
 
-    def _slope(self, counted: int, billed: int) -> Fraction:
-        """Return what a counted token is billed between the last doubted report and this one; the rest is added."""
-        more, bill = counted - self.doubted_counted, billed - self.doubted_billed
-        if more < 0:
-            more, bill = -more, -bill
-        slope = Fraction(_ASSUMED_GROWTH + max(0, bill), _ASSUMED_GROWTH + more)
+    def _is_far(self, counted: int) -> bool:
+        return abs(counted - self.doubted_counted) >= _ASSUMED_GROWTH
+
+    def _slope(self, counted: int, billed: int, fixed: int) -> Fraction:
+        """Return what a counted token is billed between the doubted report and this one; the rest is added."""
+        slope = Fraction(self.billed, max(1, fixed + self.counted)) if self.billed else Fraction(1)
+        if self._is_far(counted):
+            slope = Fraction(billed - self.doubted_billed, counted - self.doubted_counted)
         return min(Fraction(billed, max(1, counted)), max(_LEAST, slope))
 
     def agrees(self, report: Report, counted: int) -> bool:
