@@ -83,9 +83,14 @@ class Replay:
 
         See `calls_left_open`.
         """
-        if self._question is None or self._dropping:
+        if not self._tail or self._dropping:
             return None
         return [call.id for call in self._tail[-1].unanswered]
+
+    @property
+    def has_question(self) -> bool:
+        """Whether a turn has begun. What comes before the first one leaves when that does."""
+        return self._question is not None
 
     @property
     def strays(self) -> Sequence[int]:
