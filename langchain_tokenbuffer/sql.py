@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING, Any, NoReturn, Self, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeAlias
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from typing_extensions import override
@@ -15,9 +15,12 @@ from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer._sql import evictions, importing, migrations, recomputing
 from langchain_tokenbuffer._sql import schema as sql_schema
 from langchain_tokenbuffer._sql.database import A, Database, Operation, R
+from langchain_tokenbuffer._sql.end import ClosedAtEnd
 from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
 from langchain_tokenbuffer._sql.window import PAGE, Settings
 from langchain_tokenbuffer.buffer import TokenBuffer
+
+metadata = sql_schema.metadata
 
 if TYPE_CHECKING:
     import os
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
 _ASYNC_HANDLER = "handler is a coroutine function, which aevicted awaits and evicted cannot."
 
 
-class SQLTokenBufferHistory(BaseChatMessageHistory):
+class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
     """A chat history in a database: everything is stored, `messages` is the window.
 
     Laws: `messages` is what `TokenBuffer.trim` makes of `all_messages()`, in whatever portions and by whatever
@@ -62,10 +65,10 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     for each other, first come first served, at most 30 s. A cancelled append may still be stored, never half. On SQLite
     connections wait 30 s for each other, unless told otherwise, and use WAL.
 
-    The tables are described in `langchain_tokenbuffer._sql.schema`. They have a version: at first use an older
-    release's are brought up, or refused with `create_tables=False`, and a newer one's are refused with what to install.
-    Release 0.1.0 refuses newer ones, too; with `create_tables=False` it fails for a missing column before anything is
-    stored.
+    `docs/sql.md` tells how to run it, and `metadata(prefix, schema)` of this module describes the tables. They have a
+    version: at first use an older release's are brought up, or refused with `create_tables=False`, and a newer one's
+    are refused with what to install. Release 0.1.0 refuses newer ones, too; with `create_tables=False` it fails for a
+    missing column before anything is stored.
 
     Args:
         session_id: Whose conversation this is: any string.
@@ -469,6 +472,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     # --- the end ---
 
+    @override
     def close(self) -> None:
         """Close the connections that this process has to the history's path or URL, as soon as nobody uses them.
 
@@ -477,25 +481,10 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """
         self._database.close()
 
+    @override
     async def aclose(self) -> None:
         """`close`, without blocking the event loop."""
         await self._database.aclose()
-
-    def __enter__(self) -> Self:
-        """Return the history, to be closed at the end of the block."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the history, to be closed at the end of the block."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close it."""
-        await self.aclose()
 
     def __reduce_ex__(self, _: SupportsIndex) -> NoReturn:
         """Refuse to be pickled or copied."""

@@ -99,7 +99,7 @@ async def test_an_async_engine_works(pooled: Place, session_id: str, driver: str
 
 def test_an_engine_that_has_prepared_statements_already_works(pooled: Place, session_id: str) -> None:
     engine = pooled.engine()
-    history = pooled.history(session_id, connection=engine)
+    pooled.history(session_id, connection=engine)
     with engine.connect() as connection:
         raw: Any = connection.connection.driver_connection
         raw.prepare_threshold = 0  # as one that was made before the engine was passed
