@@ -90,7 +90,7 @@ class RequestReader:
     def facts(self, request: Request, settings: AgentSettings) -> RequestFacts:
         """Return what is known of a request; raise as `TokenBufferMiddleware.wrap_model_call` does."""
         model = self._read_model(request.model)
-        counter = settings.token_counter or model.counter
+        counter = settings.token_counter or model.counter_with(request.tools)
         has_tools_or_format = bool(request.tools or request.response_format is not None)
         # The user's own counter is taken as it is. A model that is counted exactly leaves its tools to be reported.
         corrects_tools = settings.token_counter is None and has_tools_or_format
