@@ -17,7 +17,8 @@ from langchain_tokenbuffer._sql import schema as sql_schema
 from langchain_tokenbuffer._sql.database import A, Database, Operation, R
 from langchain_tokenbuffer._sql.end import ClosedAtEnd
 from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
-from langchain_tokenbuffer._sql.window import PAGE, Settings
+from langchain_tokenbuffer._sql.settings import Settings
+from langchain_tokenbuffer._sql.window import PAGE
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 metadata = sql_schema.metadata

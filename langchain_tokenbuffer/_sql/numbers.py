@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._messages.slots import Piece, StandIn
     from langchain_tokenbuffer._sql.schema import Tables
-    from langchain_tokenbuffer._sql.window import Settings
+    from langchain_tokenbuffer._sql.settings import Settings
     from langchain_tokenbuffer._window.budget import MessageTokens
     from langchain_tokenbuffer._window.conversation import MessageMeter
 

@@ -23,10 +23,10 @@ from langchain_tokenbuffer._sql.database import IN_DOUBT, ConcurrentCreateError,
 from langchain_tokenbuffer._sql.numbers import SessionRows
 from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows, encode, key_of
 from langchain_tokenbuffer._sql.schema import Mark, Tables
+from langchain_tokenbuffer._sql.settings import Settings
 from langchain_tokenbuffer._sql.window import (
     PAGE,
     Recomputed,
-    Settings,
     WindowUpdate,
     display_of,
     open_calls_after,

@@ -7,21 +7,18 @@ Messages in the window that are not where the cut says carry a mark.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from langchain_tokenbuffer._messages.slots import slot_as_json
 from langchain_tokenbuffer._sql.numbers import SessionRows, StoredSource, count_anew
 from langchain_tokenbuffer._sql.schema import Mark
 from langchain_tokenbuffer._window.driver import WindowDriver
 from langchain_tokenbuffer._window.mending import calls_left_open
-from langchain_tokenbuffer._window.replay import RULE
 from langchain_tokenbuffer.errors import NothingLeftError
 
 if TYPE_CHECKING:
@@ -30,50 +27,14 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._sql.rows import NewMessage
+    from langchain_tokenbuffer._sql.settings import Settings
     from langchain_tokenbuffer._window.budget import MessageTokens
-    from langchain_tokenbuffer.buffer import TokenBuffer
-    from langchain_tokenbuffer.counters import TokenCounter
 
 logger = logging.getLogger(__name__)
 
 PAGE = 1000  # rows a statement reads, changes or deletes at once
 LONG = 1000  # messages that are replayed while a session is locked; more are replayed before that, in portions
 _BEFORE_QUESTION = "before_question"
-
-
-class Settings:
-    """What windows are computed with, and the digests that stored windows are compared by.
-
-    Who changes the buffer changes them: only what its counter is known by is kept.
-    """
-
-    def __init__(self, buffer: TokenBuffer) -> None:
-        self.buffer = buffer
-        self._counter: tuple[TokenCounter, str] | None = None
-
-    @property
-    def counter(self) -> str:
-        """Of what counts, and by which rule messages are read: stored numbers with it are ours.
-
-        A name is not enough: what has the same may count differently after the next release, so what it makes of a few
-        samples belongs to it. So does the rule: with it what a message is in numbers may change.
-        """
-        counter = self.buffer.token_counter
-        if self._counter is None or self._counter[0] is not counter:
-            basis = [RULE, counter.describe(), counter.constant, *counter.tokens(_SAMPLES)]
-            self._counter = counter, _digest(basis)
-        return self._counter[1]
-
-    @property
-    def digest(self) -> str:
-        """Of all that a window depends on beside its messages. The first time it may count."""
-        budget = self.buffer.budget()
-        settings = (budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize)
-        return _digest([self.counter, *settings])
-
-    @property
-    def are_digested(self) -> bool:
-        return self._counter is not None and self._counter[0] is self.buffer.token_counter
 
 
 class LongSessionError(Exception):
@@ -268,14 +229,6 @@ def display_of(driver: WindowDriver | None) -> str:
     return json.dumps({"sizes": {}, "shortage": {"message": str(error), **about}})
 
 
-_SAMPLES = (
-    SystemMessage("Answer in one short sentence, please."),
-    HumanMessage("Où est la boulangerie la plus proche ? 안녕하세요, 1 + 1?"),
-    AIMessage("Two streets from here.", tool_calls=[{"name": "map", "args": {"n": 1}, "id": "1"}]),
-    HumanMessage("x" * 100),
-)
-
-
 def open_calls_as_json(open_calls: Sequence[str | None] | None, *, has_question: bool) -> str | None:
     """Return what the next message needs to be looked at by; see `open_calls_after`."""
     if open_calls is None:
@@ -297,7 +250,9 @@ def open_calls_after(stored: str | None, new: Sequence[NewMessage]) -> str | Non
     except (ValueError, TypeError, LookupError):
         return None
     for each in new:
-        if (open_calls := calls_left_open(open_calls, each.numbers, has_question=has_question)) is None:
+        if each.numbers.kind == "human" and not has_question:  # with it leaves what came before
+            return None
+        if (open_calls := calls_left_open(open_calls, each.numbers)) is None:
             return None
     return open_calls_as_json(open_calls, has_question=has_question)
 
@@ -308,7 +263,3 @@ def _state_of(driver: WindowDriver) -> str:
 
 def _json(text: str) -> Any:
     return json.loads(text)
-
-
-def _digest(basis: Sequence[object]) -> str:
-    return hashlib.sha256(repr(basis).encode("utf-8", "surrogatepass")).hexdigest()[:32]

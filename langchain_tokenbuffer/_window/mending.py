@@ -126,16 +126,12 @@ def _done(unit: Unit) -> Iterator[Violation]:
             yield Violation("missing_result", slot.index, "Left out: a call without an id cannot be answered.")
 
 
-def calls_left_open(
-    open_calls: Sequence[str | None], message: MessageTokens, *, has_question: bool = True
-) -> list[str | None] | None:
+def calls_left_open(open_calls: Sequence[str | None], message: MessageTokens) -> list[str | None] | None:
     """Return the calls that are open behind the next message; `None` if it is out of order or moves the cut by itself.
 
-    While this holds and the budget does, a window changes by its sum alone. `has_question` tells whether a turn has
-    begun: the first question moves the cut.
+    While this holds and the budget does, a window changes by its sum alone; but with the first question leaves what
+    came before.
     """
-    if message.kind == "human" and not has_question:
-        return None
     left = list(open_calls)
     for each in message.results:
         if each not in left:

@@ -26,7 +26,7 @@ from langchain_core.messages import (
 )
 
 from langchain_tokenbuffer._sql import database, evictions
-from langchain_tokenbuffer._sql import window as sql_window
+from langchain_tokenbuffer._sql import settings as sql_settings
 from langchain_tokenbuffer._sql.rows import decode, encode
 from langchain_tokenbuffer._window.replay import RULE
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
@@ -350,7 +350,7 @@ def test_a_window_stored_under_another_rule_is_computed_anew(lite: Place, monkey
     messages = fill(lite, "s", 9)
     lite.change(sa.update(lite.tables.sessions).values(cut=len(messages), state="[]"))
     lite.change(sa.update(lite.tables.messages).values(kind="tool", tokens=0))
-    monkeypatch.setattr(sql_window, "RULE", RULE + 1)
+    monkeypatch.setattr(sql_settings, "RULE", RULE + 1)
     assert lite.history("s").messages == lite.history("s").buffer.trim(messages)
 
 
