@@ -23,7 +23,6 @@ from langchain_tokenbuffer._sql.database import IN_DOUBT, ConcurrentCreateError,
 from langchain_tokenbuffer._sql.numbers import SessionRows
 from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows, encode, key_of
 from langchain_tokenbuffer._sql.schema import Mark, Tables
-from langchain_tokenbuffer._sql.settings import Settings
 from langchain_tokenbuffer._sql.window import (
     PAGE,
     Recomputed,
@@ -35,6 +34,8 @@ from langchain_tokenbuffer.errors import NothingLeftError, TokenBudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from langchain_tokenbuffer._sql.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -191,8 +192,8 @@ def test_the_replay_lets_others_go_first_but_not_for_ever(lite: Place, monkeypat
     messages = fill(lite, "s", 12)
     slept: list[float] = []
     now = iter(range(1_000_000))
-    monkeypatch.setattr(recomputing.time, "sleep", slept.append)
-    monkeypatch.setattr(recomputing.time, "monotonic", lambda: next(now) / 1000)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(time, "monotonic", lambda: next(now) / 1000)
     busy = object()
     database.active.add(busy)
     try:

@@ -69,9 +69,9 @@ def test_a_refusal_says_what_to_pass(lite: Place) -> None:
 def test_a_message_of_ones_own_class_comes_back_as_langchains_with_what_it_had(
     lite: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lite.history("s").add_messages([Annotated("hello", grade=5)])
+    lite.history("s").add_messages([Annotated(content="hello", grade=5)])
     (found,) = lite.history("s").all_messages()
-    assert (type(found), found.model_dump()) == (HumanMessage, Annotated("hello", grade=5).model_dump())
+    assert (type(found), found.model_dump()) == (HumanMessage, Annotated(content="hello", grade=5).model_dump())
     assert "A Annotated is stored as a HumanMessage" in caplog.text
 
 

@@ -486,10 +486,10 @@ def test_an_acknowledgement_that_comes_after_the_window_was_computed_anew_counts
 ) -> None:
     history = lite.history("s")
     history.add_messages(LONG_TURN)
-    batch = history._write(evictions.pending, history._session, 100)
+    batch = history._write(evictions.pending, 100)
     assert batch is not None
     _ = lite.history("s", max_tokens=400).messages
-    history._write(evictions.acknowledge, history._session, batch)
+    history._write(evictions.acknowledge, batch)
     handed: list[BaseMessage] = []
     for n in range(60):
         lite.history("s", max_tokens=400).add_messages(turn(n))
