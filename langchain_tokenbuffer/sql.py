@@ -497,5 +497,4 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
 
     def __repr__(self) -> str:
         """Show the session and the settings: no address, no messages."""
-        dialect = self._database.dialect.name
-        return f"SQLTokenBufferHistory({self.session_id!r}, {dialect}, {self.buffer!r})"
+        return f"SQLTokenBufferHistory({self.session_id!r}, {self._database.dialect.name}, {self.buffer!r})"
