@@ -19,6 +19,7 @@ from langchain_core.runnables.config import run_in_executor
 from langgraph.errors import GraphBubbleUp
 from typing_extensions import override
 
+from langchain_tokenbuffer._agents.carried import Carried
 from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Request, RequestReader
 from langchain_tokenbuffer._agents.fixed_part import FixedPartCounter
 from langchain_tokenbuffer._agents.model_run import ModelRun, watched_model_run
@@ -259,8 +260,11 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     def _prepare(self, request: Request, overflowed: Overflowed | None = None) -> RenderedCall:
         """Return the request with the window for its messages; `overflowed` is what refusals of it taught."""
         facts = self._reader.facts(request, self._settings)
-        conversation = facts.read_messages(request.messages)
-        state = ThreadState.load(request.state, facts, conversation, self._unsaved, overflowed)
+        carried = Carried.by(request.state["messages"])
+        conversation = facts.read_messages(carried.in_place(request.messages))
+        state = ThreadState.load(
+            request.state, carried, facts, conversation, unsaved=self._unsaved, overflowed=overflowed
+        )
         plan = plan_call(facts, state, conversation, self._drivers.follow)
         call = render(plan, request, self._handed_over)
         self._emit_event(call)
@@ -286,11 +290,11 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     @contextmanager
     def _handing_over(self, call: RenderedCall) -> Iterator[list[BaseMessage]]:
         """Lend what leaves the state and was not handed over yet; it was then, unless that raises, which is logged."""
-        before = {each.id for each in call.evicted_before}
-        evicted = [each for each in call.evicted if each.id not in before]
-        with logged_failure("on_evict", _COMES_AGAIN, passing=(GraphBubbleUp,)):
+        with (
+            logged_failure("on_evict", _COMES_AGAIN, passing=(GraphBubbleUp,)),
+            self._handed_over.handing_over(call.evicted) as evicted,
+        ):
             yield evicted
-            self._handed_over.add(evicted)
 
     @property
     def _settings(self) -> AgentSettings:
