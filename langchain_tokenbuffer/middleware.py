@@ -19,7 +19,7 @@ from langchain_core.runnables.config import run_in_executor
 from langgraph.errors import GraphBubbleUp
 from typing_extensions import override
 
-from langchain_tokenbuffer._agents.carried import Carried
+from langchain_tokenbuffer._agents.notes import ReplyNotes
 from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Request, RequestReader
 from langchain_tokenbuffer._agents.fixed_part import FixedPartCounter
 from langchain_tokenbuffer._agents.model_run import ModelRun, watched_model_run
@@ -260,10 +260,10 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     def _prepare(self, request: Request, overflowed: Overflowed | None = None) -> RenderedCall:
         """Return the request with the window for its messages; `overflowed` is what refusals of it taught."""
         facts = self._reader.facts(request, self._settings)
-        carried = Carried.by(request.state["messages"])
-        conversation = facts.read_messages(carried.in_place(request.messages))
+        notes = ReplyNotes.by(request.state["messages"])
+        conversation = facts.read_messages(notes.in_place(request.messages))
         state = ThreadState.load(
-            request.state, carried, facts, conversation, unsaved=self._unsaved, overflowed=overflowed
+            request.state, notes, facts, conversation, unsaved=self._unsaved, overflowed=overflowed
         )
         plan = plan_call(facts, state, conversation, self._drivers.follow)
         call = render(plan, request, self._handed_over)

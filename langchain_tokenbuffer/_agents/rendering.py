@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, RemoveMessage, ToolMessage
 from langgraph.types import Command
 from typing_extensions import override
 
-from langchain_tokenbuffer._agents.carried import run_around, thread_of_run
+from langchain_tokenbuffer._agents.notes import run_around, thread_of_run
 from langchain_tokenbuffer._messages.slots import index_of
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class RenderedCall:
         limits = plan.state.limits_after(plan.conversation, self.tokens)
         private = plan.state.save(plan.conversation, plan.call, plan.thinned, handed_over, limits)
         dumped = {model: each.dump() for model, each in limits.items()}
-        response = plan.state.carried.by_reply(response, handed_over, dumped)
+        response = plan.state.notes.on_reply(response, handed_over, dumped)
         if private is not None:
             update["token_buffer"] = private
         if handed_over:
@@ -130,8 +130,8 @@ def render(plan: CallPlan, request: Request, handed_over: HandedOver) -> Rendere
     if len(shown) != len(request.messages) or any(map(is_not, shown, request.messages)):
         sent = request.override(messages=cast("list[AnyMessage]", shown))
     evicted = _evictable(plan, request)
-    again = plan.state.carried.came_again(evicted)
-    if again and not plan.state.carried.is_told:
+    again = plan.state.notes.came_again(evicted)
+    if again and not plan.state.notes.is_told:
         handed_over.tell_of_return()
     handed_over.add(again)
     return RenderedCall(plan, request, sent, shown, tokens, evicted, handed_over.has_tried(evicted))
@@ -235,9 +235,9 @@ def _evictable(plan: CallPlan, request: Request) -> list[BaseMessage]:
     stored = request.state["messages"] if plan.facts.settings.evict_from_state else []
     if not stored or _is_written_anew(request, stored):
         return []
-    carried = plan.state.carried
-    evicted = _units_left(plan, plan.facts.read_messages(carried.in_place(stored))) if plan.dropped else []
-    return [*carried.came_again(stored), *evicted] if carried.is_out_of_place else evicted
+    notes = plan.state.notes
+    evicted = _units_left(plan, plan.facts.read_messages(notes.in_place(stored))) if plan.dropped else []
+    return [*notes.came_again(stored), *evicted] if notes.is_out_of_place else evicted
 
 
 def _units_left(plan: CallPlan, stored: AgentConversation) -> list[BaseMessage]:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_tokenbuffer._agents.carried import is_state_kept, thread_of_run
+from langchain_tokenbuffer._agents.notes import is_state_kept, thread_of_run
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import RULE
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._agents.carried import Carried
+    from langchain_tokenbuffer._agents.notes import ReplyNotes
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
     from langchain_tokenbuffer._window.budget import Budget
@@ -162,7 +162,7 @@ class ThreadState:
     def __init__(
         self,
         raw: dict[str, Any],
-        carried: Carried,
+        notes: ReplyNotes,
         facts: RequestFacts,
         limits: Limits,
         *,
@@ -170,7 +170,7 @@ class ThreadState:
         overflowed: Overflowed | None = None,
     ) -> None:
         self.raw = raw  # the private state as it is
-        self.carried = carried  # what replies say that it does not
+        self.notes = notes  # what replies say that it does not
         self.limits = limits  # of the request's model
         self.overflowed = overflowed  # what refusals of this very request taught
         self._facts = facts
@@ -181,7 +181,7 @@ class ThreadState:
     def load(
         cls,
         state: Mapping[str, Any],
-        carried: Carried,
+        notes: ReplyNotes,
         facts: RequestFacts,
         conversation: AgentConversation,
         *,
@@ -193,11 +193,11 @@ class ThreadState:
         if overflowed is not None:
             limits = overflowed.limits
         else:
-            known = carried.limits.get(facts.model) or raw.get("limits", {}).get(facts.model)
+            known = notes.limits.get(facts.model) or raw.get("limits", {}).get(facts.model)
             limits = unsaved.find(facts.model, conversation.ids) or Limits.load(known)
             if limits == Limits() and not is_state_kept():  # in a tool each conversation is a new one
                 limits = unsaved.find(facts.model, [thread_of_run()]) or limits
-        return cls(raw, carried, facts, limits, unsaved=unsaved, overflowed=overflowed)
+        return cls(raw, notes, facts, limits, unsaved=unsaved, overflowed=overflowed)
 
     def after_refusal(self, conversation: AgentConversation, limit: int, *, tokens: int, is_named: bool) -> Overflowed:
         """Return what the refusal of a request of so many tokens taught; it is logged, and kept until it is saved."""
@@ -226,7 +226,7 @@ class ThreadState:
             raise shortage
         limits = self.limits.raised(conversation.id_before_newest, shortage.tokens)
         return ThreadState(
-            self.raw, self.carried, self._facts, limits, unsaved=self._unsaved, overflowed=self.overflowed
+            self.raw, self.notes, self._facts, limits, unsaved=self._unsaved, overflowed=self.overflowed
         )
 
     @property
@@ -327,7 +327,7 @@ class ThreadState:
         """Return the limits of all models, of which this one's request succeeded; it cost so many tokens."""
         facts = self._facts
         last_id = conversation.ids[-1] if conversation.ids else None
-        raw = {**self.raw.get("limits", {}), **self.carried.limits}
+        raw = {**self.raw.get("limits", {}), **self.notes.limits}
         limits = {model: Limits.load(each) for model, each in raw.items()}
         limits[facts.model] = self.limits.after_success(last_id, facts.max_tokens, tokens)
         return {model: each for model, each in limits.items() if each != Limits()}

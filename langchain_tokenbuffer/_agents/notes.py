@@ -1,7 +1,7 @@
-"""What replies carry to later calls where the agent's private state ends with its run.
+"""Notes on replies, for later calls where the agent's private state ends with its run.
 
 So it does in a node of a parent graph, in a tool, and for a caller that keeps the messages itself. A reply goes where
-the messages go; what it carries is plain JSON in its `response_metadata`.
+the messages go, and its notes with it: plain JSON in its `response_metadata`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def is_state_kept() -> bool:
     return thread_of_run() is not None and not run_around()
 
 
-class Carried:
-    """What the replies among an agent's messages carry.
+class ReplyNotes:
+    """The notes on the replies among an agent's messages.
 
     Attributes:
         limits: Model name to what refusals taught, which are `Limits` as JSON.
@@ -55,15 +55,15 @@ class Carried:
         self.is_told = self.is_out_of_place = False
         for message in messages:
             self.is_out_of_place |= message.id in self.left
-            if carried := message.response_metadata.get(_KEY):
-                self.left |= {*carried.get("left", ())}
-                self.is_told |= bool(carried.get("told"))
+            if notes := message.response_metadata.get(_KEY):
+                self.left |= {*notes.get("left", ())}
+                self.is_told |= bool(notes.get("told"))
         for message in self.in_place(messages):  # the newest reply has the last word
             self.limits |= message.response_metadata.get(_KEY, {}).get("limits", {})
 
     @classmethod
-    def by(cls, messages: Sequence[BaseMessage]) -> Carried:
-        """Return what is needed of what replies carry: nothing where the private state says it."""
+    def by(cls, messages: Sequence[BaseMessage]) -> ReplyNotes:
+        """Return the notes that are needed: none where the private state says it all."""
         return cls(() if is_state_kept() else messages)
 
     def came_again(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
@@ -74,21 +74,22 @@ class Carried:
         """Return the messages without those that are out of place."""
         return [each for each in messages if each.id not in self.left] if self.is_out_of_place else messages
 
-    def by_reply(
+    def on_reply(
         self, response: ModelResponse[Any], left: Sequence[BaseMessage], limits: dict[str, Any]
     ) -> ModelResponse[Any]:
-        """Return the response with a reply that carries what this call adds, where the private state ends with its run.
+        """Return the response with notes of this call on its reply, where the private state ends with its run.
 
         `left` are the messages that leave the agent's state, `limits` what refusals taught, as JSON. Messages that are
         listed already stay so: who gives them again gives the reply again, too.
         """
-        places = [i for i, each in enumerate(response.result) if isinstance(each, AIMessage)]
         new = [each.id for each in left if each.id not in self.left]
-        carried = {"limits": limits, "left": new, "told": self.is_told or len(new) < len(left)}
-        carried = {name: value for name, value in carried.items() if value}
-        if not carried or not places or is_state_kept():
+        notes = {"limits": limits, "left": new, "told": self.is_told or len(new) < len(left)}
+        notes = {name: value for name, value in notes.items() if value}
+        if not notes or is_state_kept():
             return response
-        result, last = [*response.result], places[-1]
-        metadata = {**result[last].response_metadata, _KEY: carried}
-        result[last] = result[last].model_copy(update={"response_metadata": metadata})
+        result = [*response.result]
+        for place, reply in enumerate(result):
+            if isinstance(reply, AIMessage):
+                metadata = {**reply.response_metadata, _KEY: notes}
+                result[place] = reply.model_copy(update={"response_metadata": metadata})
         return replace(response, result=result)
