@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._agents.facts import Request
     from langchain_tokenbuffer.counters import TokenCounter, Tool
 
-_TOOL_CHOICE_TOKENS = 10
-"""Rounded up: OpenAI bills a named tool choice as its name + 4 tokens, `none` as 1."""
-_FREE_CHOICES = (None, "auto", "any", "required")
-
 
 class FixedPart(NamedTuple):
     """What is counted beside the messages, and by what."""
@@ -28,7 +24,7 @@ class FixedPart(NamedTuple):
     system: list[BaseMessage]
     tools: list[Any]
     response_format: Any
-    chooses_tool: bool
+    chosen: int  # what the tool choice brings, in tokens
 
 
 class FixedPartCounter:
@@ -40,22 +36,22 @@ class FixedPartCounter:
     def __call__(self, request: Request, counter: TokenCounter) -> FixedTokens:
         system: list[BaseMessage] = [request.system_message] if request.system_message else []
         tools, response_format = [*request.tools], request.response_format
-        chooses = request.tool_choice not in _FREE_CHOICES
+        chosen = counter.choice_tokens(request.tool_choice)
         # A dict may be changed in place, so it is known by what it says; others by identity.
         tool_keys = tuple(repr(tool) if isinstance(tool, dict) else id(tool) for tool in tools)
-        key = (id(counter), *counter.keys(system), tool_keys, id(response_format), chooses)
-        return self._tokens(Keyed(key, FixedPart(counter, system, tools, response_format, chooses)))
+        key = (id(counter), *counter.keys(system), tool_keys, id(response_format), chosen)
+        return self._tokens(Keyed(key, FixedPart(counter, system, tools, response_format, chosen)))
 
 
 def _tokens(keyed: Keyed[FixedPart]) -> FixedTokens:
-    counter, system, tools, response_format, chooses = keyed.value
+    counter, system, tools, response_format, chosen = keyed.value
     candidates = (
         counter.count(system, tools=[*tools, *format_tools], response_format=schema)
         for format_tools, schema in _formats(response_format)
     )
     system_tokens = counter(system)
     # At least the plain count: a whole request to a reasoning model is counted one token less, as it is billed.
-    return FixedTokens(system_tokens, max(0, max(candidates) - system_tokens) + chooses * _TOOL_CHOICE_TOKENS)
+    return FixedTokens(system_tokens, max(0, max(candidates) - system_tokens) + chosen)
 
 
 def _formats(response_format: Any) -> list[tuple[list[Tool], dict[str, Any] | None]]:

@@ -43,6 +43,7 @@ class ReplyNotes:
 
     Attributes:
         limits: Model name to what refusals taught, which are `Limits` as JSON.
+        shown: What the last call showed, which is a `ShownRecord` as JSON.
         left: The ids of messages that were handed over and left the state of some agent.
         is_told: Whether it was said that they come again.
         is_out_of_place: Whether messages that left stand behind the reply that says so: whoever calls an agent that
@@ -51,6 +52,7 @@ class ReplyNotes:
 
     def __init__(self, messages: Sequence[BaseMessage]) -> None:
         self.limits: dict[str, Any] = {}
+        self.shown: list[Any] | None = None
         self.left: set[str | None] = set()
         self.is_told = self.is_out_of_place = False
         for message in messages:
@@ -59,7 +61,9 @@ class ReplyNotes:
                 self.left |= {*notes.get("left", ())}
                 self.is_told |= bool(notes.get("told"))
         for message in self.in_place(messages):  # the newest reply has the last word
-            self.limits |= message.response_metadata.get(_KEY, {}).get("limits", {})
+            notes = message.response_metadata.get(_KEY, {})
+            self.limits |= notes.get("limits", {})
+            self.shown = notes.get("shown", self.shown)
 
     @classmethod
     def by(cls, messages: Sequence[BaseMessage]) -> ReplyNotes:
@@ -74,16 +78,14 @@ class ReplyNotes:
         """Return the messages without those that are out of place."""
         return [each for each in messages if each.id not in self.left] if self.is_out_of_place else messages
 
-    def on_reply(
-        self, response: ModelResponse[Any], left: Sequence[BaseMessage], limits: dict[str, Any]
-    ) -> ModelResponse[Any]:
-        """Return the response with notes of this call on its reply, where the private state ends with its run.
+    def on_reply(self, response: ModelResponse[Any], left: Sequence[BaseMessage], **notes: Any) -> ModelResponse[Any]:
+        """Return the response with these notes on its reply, where the private state ends with its run.
 
-        `left` are the messages that leave the agent's state, `limits` what refusals taught, as JSON. Messages that are
-        listed already stay so: who gives them again gives the reply again, too.
+        `left` are the messages that leave the agent's state. Those that are listed already stay so: who gives them
+        again gives the reply again, too.
         """
         new = [each.id for each in left if each.id not in self.left]
-        notes = {"limits": limits, "left": new, "told": self.is_told or len(new) < len(left)}
+        notes |= {"left": new, "told": self.is_told or len(new) < len(left)}
         notes = {name: value for name, value in notes.items() if value}
         if not notes or is_state_kept():
             return response

@@ -18,7 +18,9 @@ from langgraph.types import Command
 from typing_extensions import override
 
 from langchain_tokenbuffer._agents.notes import run_around, thread_of_run
+from langchain_tokenbuffer._agents.thinking import NO_RECORD
 from langchain_tokenbuffer._messages.slots import index_of
+from langchain_tokenbuffer._messages.thinking import without_thinking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,10 +79,14 @@ class RenderedCall:
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Return the response, with what changes in the agent's state: what was handed over is removed."""
         plan, update = self.plan, dict[str, Any]()
-        limits = plan.state.limits_after(plan.conversation, self.tokens)
-        private = plan.state.save(plan.conversation, plan.call, plan.thinned, handed_over, limits)
-        dumped = {model: each.dump() for model, each in limits.items()}
-        response = plan.state.notes.on_reply(response, handed_over, dumped)
+        limits, shown = plan.state.limits_after(plan.conversation, self.tokens), plan.stale.record
+        private = plan.state.save(plan.conversation, plan.call, shown, handed_over, limits)
+        response = plan.state.notes.on_reply(
+            response,
+            handed_over,
+            limits={model: each.dump() for model, each in limits.items()},
+            shown=None if shown is NO_RECORD else list(shown),
+        )
         if private is not None:
             update["token_buffer"] = private
         if handed_over:
@@ -140,7 +146,7 @@ def render(plan: CallPlan, request: Request, handed_over: HandedOver) -> Rendere
 def _shown(plan: CallPlan) -> list[BaseMessage]:
     """Return the kept messages, without stale thinking and shortened where the plan says so."""
     conversation = plan.conversation
-    thinned = {index: plan.facts.strip_thinking(conversation.messages[index]) for index in plan.thinned}
+    thinned = {index: without_thinking(conversation.messages[index]) for index in plan.thinned}
     messages = {index: thinned.get(index) or conversation.messages[index] for index in map(index_of, plan.slots)}
     return conversation.meter.show(messages, plan.slots, plan.call.clamped)
 

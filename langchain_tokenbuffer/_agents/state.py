@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_tokenbuffer._agents.notes import is_state_kept, thread_of_run
+from langchain_tokenbuffer._agents.thinking import NO_RECORD, ShownRecord
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import RULE
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._agents.notes import ReplyNotes
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
+    from langchain_tokenbuffer._agents.notes import ReplyNotes
     from langchain_tokenbuffer._window.budget import Budget
     from langchain_tokenbuffer._window.driver import CallWindow
     from langchain_tokenbuffer.errors import TokenBudgetError
@@ -175,7 +176,10 @@ class ThreadState:
         self.overflowed = overflowed  # what refusals of this very request taught
         self._facts = facts
         self._unsaved = unsaved
-        self.thinned: set[str] = set(raw.get("thinned", ()))  # ids of messages whose thinking is left out for good
+        # What the last call showed. Release 0.1.0 kept ids of what it left out, and not behind what: all is stale.
+        self.shown = ShownRecord(0, 0, "") if "thinned" in raw else NO_RECORD
+        if shown := raw.get("shown", notes.shown):
+            self.shown = ShownRecord(*shown)
 
     @classmethod
     def load(
@@ -225,9 +229,7 @@ class ThreadState:
         if not (is_guess and self.max_tokens < shortage.tokens <= most):
             raise shortage
         limits = self.limits.raised(conversation.id_before_newest, shortage.tokens)
-        return ThreadState(
-            self.raw, self.notes, self._facts, limits, unsaved=self._unsaved, overflowed=self.overflowed
-        )
+        return ThreadState(self.raw, self.notes, self._facts, limits, unsaved=self._unsaved, overflowed=self.overflowed)
 
     @property
     def max_tokens(self) -> int:
@@ -243,7 +245,7 @@ class ThreadState:
     def basis(self) -> list[Any]:
         """The settings under which anchors and clamped tokens hold, in JSON types."""
         budget = self._budget
-        settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize]
+        settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.clear_results]
         return [RULE, *settings, self._facts.counter.describe()]
 
     def apply_to(self, conversation: AgentConversation) -> None:
@@ -299,14 +301,13 @@ class ThreadState:
         self,
         conversation: AgentConversation,
         call: CallWindow,
-        thinned: Sequence[int],
+        shown: ShownRecord,
         evicted: Sequence[BaseMessage],
         limits: Mapping[str, Limits],
     ) -> dict[str, Any] | None:
         """Return the private state after a call; `None` if it stays as it is.
 
-        `thinned` are the indices whose thinking was left out, `evicted` the messages that later calls do not see,
-        `limits` those after the call.
+        `shown` is what it showed, `evicted` the messages that later calls do not see, `limits` those after the call.
         """
         model = self._facts.model
         self._unsaved.forget(model, conversation.ids)
@@ -318,8 +319,7 @@ class ThreadState:
         saved |= self._saved_anchor(conversation.messages, call, left)
         if evicts:  # later replays cannot find this out without the deleted messages
             saved |= self._saved_clamped(conversation, call, left)
-        if evicts or self.thinned:
-            saved["thinned"] = [conversation.ids[index] for index in thinned]
+        saved["shown"] = self.raw.get("shown") if shown is NO_RECORD else list(shown)
         saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
 

@@ -37,7 +37,7 @@ class Talk:
     def __init__(
         self, refuses: Callable[[int, int], bool] = never, *, evicts: bool = True, max_tokens: int = 60
     ) -> None:
-        self.model = Backend(replies=[], refuses=refuses, words=5)
+        self.model: Any = Backend(replies=[], refuses=refuses, words=5)
         self.handed: list[str | None] = []
         self.options: dict[str, Any] = {"max_tokens": max_tokens, "token_counter": count_words}
         if evicts:
@@ -278,6 +278,21 @@ def test_an_agent_that_is_a_tool_learns_for_the_next_turn() -> None:
     replies[1::2] = [AIMessage("Done.")] * (TURNS // 2)
     talk.play(create_agent(Scripted(replies=replies), [ask], checkpointer=talk.saver), range(TURNS // 2))
     assert talk.model.refusals == 2  # both at its first call
+
+
+# --- what was thought ---------------------------------------------------------------------------
+
+
+def test_thinking_that_stays_stays_in_a_node() -> None:
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    replies = [AIMessage([thought, {"type": "text", "text": f"answer {n} of five words"}]) for n in range(TURNS)]
+    talk, alone = Talk(max_tokens=50), Talk(max_tokens=50)
+    for each, layout in ((talk, node), (alone, plain)):
+        each.model = Scripted(replies=replies, model_name="claude-opus-4-5")
+        each.play(layout(each))
+    assert [[m.content for m in sent] for sent in talk.model.seen] == [
+        [m.content for m in sent] for sent in alone.model.seen
+    ]
 
 
 # --- what replies carry -------------------------------------------------------------------------
