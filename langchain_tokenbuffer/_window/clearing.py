@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from langchain_tokenbuffer._window.units import tokens_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -26,10 +28,14 @@ def clearable(units: Sequence[Unit], room: int) -> list[tuple[Unit, Part]]:
     found: list[tuple[Unit, Part]] = []
     spared, is_sparing = 0, True
     for unit in reversed(units):
-        results = [part for part in unit.parts if part.kind == "tool" and isinstance(part.slot, int)]
-        spared += sum(part.tokens for part in results)
+        results = _results(unit)
+        spared += tokens_of(results)
         is_sparing = is_sparing and spared <= _SPARED * room
         if not (is_sparing or unit.stays):
-            read = [part for part in reversed(results) if part.full > _SMALL and part.index < newest_reply]
-            found += [(unit, part) for part in read]
+            found += [(unit, part) for part in reversed(results) if part.full > _SMALL and part.index < newest_reply]
     return found[::-1]
+
+
+def _results(unit: Unit) -> list[Part]:
+    """Return the results of a unit that are whole messages."""
+    return [part for part in unit.parts if part.kind == "tool" and isinstance(part.slot, int)]

@@ -249,15 +249,13 @@ class Replay:
         """Give the message its unit and its turn; results go to their calls."""
         if message.kind == "human" and self._question is None:
             self._drop_preamble(left)
-        if self._dropping and self._is_left_out(message):
+        if self._is_left_out(message):
             left.append(index)
             return
         own, others = self._answers(message) if message.results else ([], [])
-        if message.kind in ("ai", "human") and self._tail and self._tail[-1].open_calls:
-            self._close([answer.call for answer in own], index, source)
-        if others:
-            self._place_results(index, message, others, source)
+        self._place_results(index, message, others, source)
         if message.kind != "tool":
+            self._close(message, own, index, source)
             self._place_rest(index, message, own, source)
         elif not others:
             left.append(index)
@@ -339,9 +337,11 @@ class Replay:
         else:
             self._tail_tokens += tokens
 
-    def _close(self, answered: Sequence[OpenCall], index: int, source: MessageSource) -> None:
-        """Let stand-ins answer the calls of the step that is over, since the message at an index comes behind it."""
-        step = self._tail[-1]
+    def _close(self, message: MessageTokens, own: Sequence[Answer], index: int, source: MessageSource) -> None:
+        """Let stand-ins answer the calls of the step that is over, if the message at an index ends it."""
+        if message.kind not in ("ai", "human") or not self._tail or not self._tail[-1].open_calls:
+            return
+        step, answered = self._tail[-1], [answer.call for answer in own]
         step.open_calls = [call for call in step.open_calls if not call.is_server_side or call in answered]
         for call in step.unanswered:
             if call in answered:
