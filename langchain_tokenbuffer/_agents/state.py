@@ -188,8 +188,8 @@ class ThreadState:
         notes: ReplyNotes,
         facts: RequestFacts,
         conversation: AgentConversation,
-        *,
         unsaved: UnsavedLimits,
+        *,
         overflowed: Overflowed | None = None,
     ) -> ThreadState:
         """Read the agent's state, and what no state holds of this conversation."""
