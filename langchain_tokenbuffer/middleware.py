@@ -156,8 +156,8 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         on_trim: Called with a `TrimEvent` before each model call, in async runs in a worker thread; also a DEBUG log
             line. What it raises is logged at ERROR.
         evict_from_state: Whether what left the window is removed from the agent's state, with the reply and by the same
-            update. Whole units only. Where a graph or a caller around the agent keeps the messages, too, they come again
-            with its next run: that is said once a thread at WARNING, with what to do.
+            update. Whole units only. What a graph or a caller around the agent keeps, too, comes again with the next
+            run: that is said once a thread at WARNING, with what to do.
         on_evict: Called with the messages before they are removed, once the model has replied. What it raises is logged
             at ERROR: the reply stays, nothing is removed, and the same messages come again with the next call, so each
             comes at least once. A coroutine function is awaited by async runs; sync runs raise `TypeError` for one
