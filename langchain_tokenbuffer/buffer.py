@@ -24,6 +24,7 @@ from langchain_tokenbuffer._window.settings import (
     checked_pin,
     checked_reserve,
     checked_trim_to,
+    suggests_options,
 )
 from langchain_tokenbuffer.counters import CountedBy, TokenCounter, Tool
 
@@ -88,6 +89,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         ```
     """
 
+    @suggests_options
     def __init__(
         self,
         max_tokens: int,

@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from langchain_tokenbuffer._gates import Gates
 from langchain_tokenbuffer._run_view import RunView
+from langchain_tokenbuffer._window.settings import suggests_options
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         ```
     """
 
+    @suggests_options
     def __init__(
         self,
         history: BaseChatMessageHistory,

@@ -19,6 +19,7 @@ from langchain_tokenbuffer._sql.end import ClosedAtEnd
 from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
 from langchain_tokenbuffer._sql.settings import Settings
 from langchain_tokenbuffer._sql.window import PAGE
+from langchain_tokenbuffer._window.settings import checked_session_id, suggests_options
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 metadata = sql_schema.metadata
@@ -99,6 +100,7 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
         ```
     """
 
+    @suggests_options
     def __init__(
         self,
         session_id: str,
@@ -117,10 +119,7 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
     ) -> None:
         """Check the arguments; connect to nothing yet."""
         super().__init__()
-        if not isinstance(session_id, str):
-            msg = f"session_id must be a string, got {session_id!r} ({type(session_id).__name__})"
-            raise TypeError(msg)
-        self.session_id = session_id
+        self.session_id = checked_session_id(session_id)
         buffer = TokenBuffer(
             max_tokens,
             token_counter=token_counter,

@@ -557,3 +557,8 @@ def test_tools_bound_to_the_model_are_in_the_budget() -> None:
 def test_a_reserve_that_leaves_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="reserve_tokens=100 leaves nothing of max_tokens=100"):
         TokenBuffer(100, token_counter=count_words, reserve_tokens=100)
+
+
+def test_a_neighbours_word_for_an_option_is_answered_with_ours() -> None:
+    with pytest.raises(TypeError, match="did you mean 'max_tokens'"):
+        TokenBuffer(max_token_limit=100, token_counter=count_words)  # type: ignore[call-arg]
