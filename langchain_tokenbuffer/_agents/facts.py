@@ -63,6 +63,7 @@ class RequestFacts:
     fixed_tokens: FixedTokens  # what the request costs beside its messages
     model: str  # what the model is known by in the thread's state
     uses_reports: bool  # whether what replies report is nearer the truth than the counter
+    continues_responses: bool  # whether the model sends only what its server does not keep
     read_messages: Callable[[Sequence[BaseMessage]], AgentConversation]  # the request's, or the state's
     strip_thinking: Callable[[BaseMessage], BaseMessage | None]  # leaves out thinking that is bound to other messages
 
@@ -101,6 +102,7 @@ class RequestReader:
             fixed_tokens=self._count_fixed(request, counter),
             model=model.name or model.kind,
             uses_reports=counter.additive and (counter.is_estimate or corrects_tools),
+            continues_responses=model.continues_responses,
             read_messages=partial(
                 AgentConversation, meter=MessageMeter(counter, settings.pin), report_of=partial(report_by, model.name)
             ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from operator import is_
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from langchain.agents.middleware.types import ExtendedModelResponse, ModelResponse
@@ -131,7 +132,17 @@ def _shown(plan: CallPlan) -> list[BaseMessage]:
     conversation = plan.conversation
     thinned = {index: plan.facts.strip_thinking(conversation.messages[index]) for index in plan.thinned}
     messages = {index: thinned.get(index) or conversation.messages[index] for index in plan.kept}
-    return conversation.meter.show(messages, plan.kept, plan.call.clamped)
+    shown = conversation.meter.show(messages, plan.kept, plan.call.clamped)
+    is_whole = len(shown) == len(conversation.messages) and all(map(is_, shown, conversation.messages))
+    # What a server keeps is what it was sent once: of another window nothing may be left to it.
+    return shown if is_whole or not plan.facts.continues_responses else [_without_response_id(each) for each in shown]
+
+
+def _without_response_id(message: BaseMessage) -> BaseMessage:
+    if not (isinstance(message, AIMessage) and "id" in message.response_metadata):
+        return message
+    metadata = {name: value for name, value in message.response_metadata.items() if name != "id"}
+    return message.model_copy(update={"response_metadata": metadata})
 
 
 # --- what leaves the state --------------------------------------------------------------------------------------------
