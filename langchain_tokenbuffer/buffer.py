@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from langchain_core.runnables import RunnableConfig
 
+    from langchain_tokenbuffer._messages.slots import Slot
     from langchain_tokenbuffer.errors import TokenBudgetError
 
 logger = logging.getLogger(__name__)
@@ -96,8 +97,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             TypeError: If `messages` is a dict such as a graph's state; it names what to pass.
         """
         conversation = ConversationTokens(as_messages(messages), self.meter)
-        window = self._window(conversation)
-        return conversation.show(window.kept, window.clamped)
+        window, slots = self._window(conversation)
+        return conversation.show(slots, window.clamped)
 
     async def atrim(self, messages: MessagesLike) -> list[BaseMessage]:
         """`trim`, off the event loop: the first use loads a vocabulary."""
@@ -110,7 +111,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             TokenBudgetError: As `trim` does.
             TypeError: As `trim` does.
         """
-        return self._window(ConversationTokens(as_messages(messages), self.meter))
+        window, _ = self._window(ConversationTokens(as_messages(messages), self.meter))
+        return window
 
     async def awindow(self, messages: MessagesLike) -> Window:
         """`window`, off the event loop: the first use loads a vocabulary."""
@@ -158,17 +160,17 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         for error in errors:
             logger.warning("Left out of the window: %s", error)
 
-    def _window(self, conversation: ConversationTokens) -> Window:
+    def _window(self, conversation: ConversationTokens) -> tuple[Window, list[Slot]]:
         billing = Billing(self.budget())
         with self._drivers.follow(conversation, billing) as (driver, whole_tokens):
             self.log_dropped(driver.take_drop_errors())
-            window = driver.window()
+            window, slots = driver.window(), driver.slots()
         if whole_tokens is None:
             if not window.clamped:
-                return window
+                return window, slots
             # A clamped message is charged its target; shown, it may cost a little less.
-            whole_tokens = conversation.whole_tokens(window.kept, window.clamped)
-        return replace(window, tokens=whole_tokens, clamped=dict(window.clamped))
+            whole_tokens = conversation.whole_tokens(slots, window.clamped)
+        return replace(window, tokens=whole_tokens, clamped=dict(window.clamped)), slots
 
     def __repr__(self) -> str:
         """Show the settings."""

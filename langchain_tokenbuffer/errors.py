@@ -69,6 +69,22 @@ class TokenBudgetError(TokenBufferError):
         return rebuilt, (str(self),)
 
 
+class NothingLeftError(TokenBufferError):
+    """Nothing of a conversation can be sent: all of it are results whose calls are not there."""
+
+    def __init__(self, results: int) -> None:
+        """Say how many there are, and what to do."""
+        super().__init__(
+            f"Nothing of the conversation can be sent: its {results} messages are tool results whose calls are not "
+            "there. Begin with a human message, or keep the AI message that made the calls."
+        )
+        self.results = results
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with the number, not with the message made of it."""
+        return NothingLeftError, (self.results,)
+
+
 _LANGCHAIN = "langchain_core.exceptions"
 
 

@@ -40,6 +40,7 @@ from langchain_tokenbuffer.errors import TokenBudgetError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from langchain_tokenbuffer._messages.slots import Piece, StandIn
     from langchain_tokenbuffer._window.budget import Budget
 
 _ASYNC_ON_EVICT = "on_evict is a coroutine function: asave_context awaits it, save_context cannot."
@@ -374,7 +375,7 @@ class _StoreWindow:
             # Equal messages may have taken the places of those seen before.
             self._messages = dict(zip(self._messages, messages, strict=False))
             self._grow(buffer.read(messages[len(self._messages) :]))
-            return meter.show(self._messages, self._driver.kept(), self._driver.clamped())
+            return meter.show(self._messages, self._driver.slots(), self._driver.clamped())
 
     def catch_up(self, turn: _Counted, *, delete: bool) -> None:
         """Follow what was stored since, as a rule a turn; delete what leaves, if that is all."""
@@ -441,7 +442,7 @@ class _StoreWindow:
             for index, (message, key, numbers) in enumerate(new, driver.count):
                 self._messages[index], self._keys[index] = message, key
                 if additive:
-                    left = driver.push(numbers, lambda at: self._buffer.meter.min_tokens(self._messages[at]))
+                    left = driver.push(numbers, self)
                     self._to_evict.update(left)
             if not additive:
                 driver.skip_to(driver.count + len(new))
@@ -450,6 +451,14 @@ class _StoreWindow:
         except BaseException:
             self._start_over()  # followed by half: a counter or a warning has raised
             raise
+
+    # As a source, for the driver.
+
+    def min_tokens(self, index: int) -> int:
+        return self._buffer.meter.min_tokens(self._messages[index])
+
+    def mended_tokens(self, slot: StandIn | Piece) -> int | None:
+        return self._buffer.meter.mended_tokens(self._messages[slot.index], slot)
 
     def _dropped(self) -> set[int]:
         """Return what is not in the window, by a counter that is not additive."""

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._messages.violations import Violation
     from langchain_tokenbuffer._window.budget import Oversize
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class TrimEvent:
         kept: How many messages the model sees.
         dropped: How many it does not see.
         clamped: How many of the kept ones are shortened.
+        mended: What of the request's messages was out of order, and what was done.
         moved: Whether the window does not extend the last call's window.
         reusable_tokens: How much of the request begins as the last call's did: what a provider's prompt cache can serve
             where it is at least the provider's minimum cacheable length.
@@ -96,6 +98,7 @@ class TrimEvent:
     reason: Reason
     window: Window
     made_of: dict[str, int] = field(hash=False)
+    mended: tuple[Violation, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it as JSON has it: lists for tuples, texts for keys."""
@@ -340,13 +343,15 @@ def _event_of(rendered: RenderedCall) -> TrimEvent:
         reusable_tokens=rendered.reusable_tokens(),
         reason="overflow" if plan.state.overflowed else call.reason,
         window=Window(
-            kept=tuple(plan.kept),
+            kept=plan.kept,
             dropped=dropped,
             clamped=dict(call.clamped),
             cut=call.cut,
             tokens=rendered.tokens,
             thinned=plan.thinned,
+            mended=plan.mended,
         ),
+        mended=plan.mended,
         made_of=rendered.made_of(),
     )
 

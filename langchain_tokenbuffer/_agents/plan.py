@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from langchain_tokenbuffer._agents.state import Overflowed
 from langchain_tokenbuffer._counting.overflow import overflow_of
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR
+from langchain_tokenbuffer._messages.slots import messages_of
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
     from langchain_tokenbuffer._agents.state import ThreadState
+    from langchain_tokenbuffer._messages.slots import Slot
+    from langchain_tokenbuffer._messages.violations import Violation
     from langchain_tokenbuffer._window.billing import Billing
     from langchain_tokenbuffer._window.conversation import ConversationTokens
     from langchain_tokenbuffer._window.driver import CallWindow, WindowDriver
@@ -37,10 +40,16 @@ class CallPlan:
     facts: RequestFacts
     state: ThreadState
     conversation: AgentConversation  # all messages of the request
-    kept: Sequence[int]  # indices of the messages that are sent, in order
+    slots: Sequence[Slot]  # what is sent, in order
+    mended: tuple[Violation, ...]  # what of it was out of order, and what was done
     thinned: tuple[int, ...]  # of these, the AI messages whose thinking is left out
     call: CallWindow
     tokens: int  # estimated bill, with clamped messages at their clamp target
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Indices of the messages that are sent, in the order of the request."""
+        return messages_of(self.slots)
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -64,13 +73,13 @@ def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConver
     state.apply_to(conversation)
     messages = conversation.messages
     with follow(conversation, state.billing(conversation), facts.model) as (driver, whole_tokens):
-        kept = driver.kept()
+        slots = driver.slots()
         # A new limit is another budget: all earlier thinking belongs to the old budget's windows.
         stale_before = driver.running_from if state.overflowed else driver.stale_before
-        stale = (i for i in kept if i < stale_before or messages[i].id in state.thinned)
+        stale = (i for i in messages_of(slots) if i < stale_before or messages[i].id in state.thinned)
         thinned = tuple(i for i in stale if facts.strip_thinking(messages[i]) is not None)
-        call = driver.call(thinned)
-    if messages and not kept:
+        call, mended = driver.call(thinned), driver.mended()
+    if messages and not slots:
         # Only `oversize="drop"` gets here; no provider takes a request without messages.
         msg = (
             f"Nothing of the conversation fits {state.max_tokens} tokens beside {facts.fixed} tokens for tools and "
@@ -78,7 +87,7 @@ def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConver
         )
         raise TokenBudgetError(msg, tokens=call.total_tokens, max_tokens=state.max_tokens)
     tokens = call.tokens if whole_tokens is None else whole_tokens
-    return CallPlan(facts, state, conversation, kept, thinned, call, tokens)
+    return CallPlan(facts, state, conversation, slots, mended, thinned, call, tokens)
 
 
 def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:

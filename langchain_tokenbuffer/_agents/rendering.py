@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from operator import is_
+from operator import is_not
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from langchain.agents.middleware.types import ExtendedModelResponse, ModelResponse
@@ -15,6 +15,8 @@ from langchain_core.messages import AIMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables.config import ensure_config
 from langgraph.types import Command
 from typing_extensions import override
+
+from langchain_tokenbuffer._messages.slots import index_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,9 +48,9 @@ class RenderedCall:
             return self.plan.facts.counter.tokens([message])[0]
 
         saved = {
-            index: (call.clamped[index] if index in call.clamped else count(messages[index])) - count(shown)
-            for index, shown in zip(self.plan.kept, self.shown, strict=True)
-            if shown is not messages[index]
+            slot: (call.clamped[slot] if slot in call.clamped else count(messages[slot])) - count(shown)
+            for slot, shown in zip(self.plan.slots, self.shown, strict=True)
+            if isinstance(slot, int) and shown is not messages[slot]
         }
         return call.reusable_tokens(saved)
 
@@ -118,12 +120,15 @@ def render(plan: CallPlan, request: Request, handed_over: HandedOver) -> Rendere
         # The request's constant is in both, the fixed part and the count of the messages; it is charged once.
         tokens = facts.fixed - facts.counter.constant + facts.counter(shown)
     sent = request
-    if plan.call.clamped or plan.thinned or len(shown) < len(messages):
+    if len(shown) != len(messages) or any(map(is_not, shown, messages)):
+        if facts.continues_responses:
+            # A server keeps what it was sent once, so of another window nothing may be left to it.
+            shown = [_without_response_id(each) for each in shown]
         sent = request.override(messages=cast("list[AnyMessage]", shown))
     evicted: list[BaseMessage] = []
     stored = request.state["messages"] if facts.settings.evict_from_state else []
-    if stored and not _is_written_anew(request, stored) and (left_ids := _ids_left(plan)):
-        evicted = _evictable(left_ids, facts.read_messages(stored))
+    if stored and plan.dropped and not _is_written_anew(request, stored):
+        evicted = _evictable(plan, facts.read_messages(stored))
     return RenderedCall(plan, request, sent, shown, tokens, evicted, handed_over.among(evicted))
 
 
@@ -131,11 +136,8 @@ def _shown(plan: CallPlan) -> list[BaseMessage]:
     """Return the kept messages, without stale thinking and shortened where the plan says so."""
     conversation = plan.conversation
     thinned = {index: plan.facts.strip_thinking(conversation.messages[index]) for index in plan.thinned}
-    messages = {index: thinned.get(index) or conversation.messages[index] for index in plan.kept}
-    shown = conversation.meter.show(messages, plan.kept, plan.call.clamped)
-    is_whole = len(shown) == len(conversation.messages) and all(map(is_, shown, conversation.messages))
-    # What a server keeps is what it was sent once: of another window nothing may be left to it.
-    return shown if is_whole or not plan.facts.continues_responses else [_without_response_id(each) for each in shown]
+    messages = {index: thinned.get(index) or conversation.messages[index] for index in map(index_of, plan.slots)}
+    return conversation.meter.show(messages, plan.slots, plan.call.clamped)
 
 
 def _without_response_id(message: BaseMessage) -> BaseMessage:
@@ -191,12 +193,13 @@ def _is_written_anew(request: Request, stored: Sequence[BaseMessage]) -> bool:
     )
 
 
-def _evictable(left_ids: set[str | None], stored: AgentConversation) -> list[BaseMessage]:
-    """Return the state's messages of units that left completely, in order.
+def _evictable(plan: CallPlan, stored: AgentConversation) -> list[BaseMessage]:
+    """Return the state's messages of units that left completely, in order, and results that have no call any more.
 
     A question whose turn has a later step that stays does so, too. What `oversize="drop"` left out behind the cut stays
     in the state: later replays decide by it.
     """
+    left_ids, dropped_ids = _ids_left(plan), {plan.conversation.ids[index] for index in plan.dropped}
     evicted: list[BaseMessage] = []
     later_step_stays = False
     for unit in reversed(stored.units()):
@@ -204,8 +207,18 @@ def _evictable(left_ids: set[str | None], stored: AgentConversation) -> list[Bas
         has_left = left_ids.issuperset(stored.ids[unit.start : unit.stop])
         if has_left and not (is_question and later_step_stays):
             evicted += reversed(stored.messages[unit.start : unit.stop])
+        else:
+            evicted += reversed(_strays(unit, stored, dropped_ids))
         later_step_stays = not is_question and (later_step_stays or not has_left)
     return evicted[::-1]
+
+
+def _strays(unit: range, stored: AgentConversation, dropped_ids: set[str | None]) -> list[BaseMessage]:
+    """Return the results in a unit that stays which have no call any more."""
+    if stored.ids[unit.start] in dropped_ids and stored.kinds[unit.start] != "tool":
+        return []  # `oversize="drop"` left out the unit
+    strays = (i for i in unit if stored.kinds[i] == "tool" and stored.ids[i] in dropped_ids)
+    return [stored.messages[i] for i in strays if stored.ids[i]]
 
 
 def _ids_left(plan: CallPlan) -> set[str | None]:

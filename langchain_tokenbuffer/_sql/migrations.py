@@ -13,7 +13,7 @@ backup.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -30,10 +30,11 @@ _LOCK_SECONDS = 60  # how long MySQL and MariaDB wait for the lock
 
 
 def _name_columns_after_contents(connection: sa.Connection, tables: Tables) -> None:
-    """0.2.0: `steady`, `settings` and `seen` say what they hold."""
-    _rename(connection, tables.sessions, "steady", "append_only")
+    """0.2.0: `settings` and `seen` say what they hold; calls and results are told by their ids."""
     _rename(connection, tables.sessions, "settings", "settings_digest")
     _rename(connection, tables.sessions, "seen", "display")
+    _replace(connection, tables.sessions, "steady", tables.sessions.c.open_calls)
+    _replace(connection, tables.messages, "calls", tables.messages.c.links)
 
 
 _STEPS: tuple[Callable[[sa.Connection, Tables], None], ...] = (_name_columns_after_contents,)
@@ -43,12 +44,30 @@ VERSION = 1 + len(_STEPS)  # of the tables that this release knows
 
 def _rename(connection: sa.Connection, table: sa.Table, old: str, new: str) -> None:
     """Rename a column where there is one of the old name. Needs SQLite 3.25, MariaDB 10.5.2."""
+    if old in _columns(connection, table):
+        _alter(connection, table, f"RENAME COLUMN {old} TO {new}")
+
+
+def _replace(connection: sa.Connection, table: sa.Table, old: str, new: sa.Column[Any]) -> None:
+    """Drop a column whose contents nobody needs, and add an empty one. Needs SQLite 3.35."""
+    there = _columns(connection, table)
+    if there and new.name not in there:
+        _alter(connection, table, f"ADD COLUMN {new.name} {new.type.compile(connection.dialect)}")
+    if old in there:
+        _alter(connection, table, f"DROP COLUMN {old}")
+
+
+def _columns(connection: sa.Connection, table: sa.Table) -> set[str]:
+    """Return the names of a table's columns; none where there is no table."""
     inspector = sa.inspect(connection)
     if not inspector.has_table(table.name, table.schema):
-        return
-    if old in (column["name"] for column in inspector.get_columns(table.name, table.schema)):
-        name = connection.dialect.identifier_preparer.format_table(table)
-        connection.execute(sa.text(f"ALTER TABLE {name} RENAME COLUMN {old} TO {new}"))
+        return set()
+    return {column["name"] for column in inspector.get_columns(table.name, table.schema)}
+
+
+def _alter(connection: sa.Connection, table: sa.Table, change: str) -> None:
+    name = connection.dialect.identifier_preparer.format_table(table)
+    connection.execute(sa.text(f"ALTER TABLE {name} {change}"))
 
 
 def check(connection: sa.Connection, tables: Tables) -> None:

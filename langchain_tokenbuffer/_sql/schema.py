@@ -2,8 +2,8 @@
 
 | table | one row for | columns |
 | --- | --- | --- |
-| `<prefix>_sessions` | a session | `id` (primary key), `key` (unique: SHA-256 of the session id's bytes), `name` (the id as JSON), `metadata`, `imported` (how far imports came), `next_seq`, `cut`, `tokens` (the window's running total), `append_only` (the next message, if it fits, changes only that total), `settings_digest` (what the window was computed with), `display` (what a reader of it needs beside the rows), `state` (what its driver needs to go on), `epoch` (counts windows computed anew), `acknowledged`, `created_at`, `updated_at` |
-| `<prefix>_messages` | a message | `session_id`, `seq` (together the primary key), `append_key` (unique within the session; of an append's last message), `created_at`, `kind`, `calls`, `pinned`, `tokens`, `counter` (what counted them), `mark`, `payload` (the message as ASCII JSON) |
+| `<prefix>_sessions` | a session | `id` (primary key), `key` (unique: SHA-256 of the session id's bytes), `name` (the id as JSON), `metadata`, `imported` (how far imports came), `next_seq`, `cut`, `tokens` (the window's running total), `open_calls` (the calls that the next message may answer, as JSON; none: it may change more than that total), `settings_digest` (what the window was computed with), `display` (what a reader of it needs beside the rows), `state` (what its driver needs to go on), `epoch` (counts windows computed anew), `acknowledged`, `created_at`, `updated_at` |
+| `<prefix>_messages` | a message | `session_id`, `seq` (together the primary key), `append_key` (unique within the session; of an append's last message), `created_at`, `kind`, `links` (its calls and results, as JSON), `pinned`, `tokens`, `counter` (what counted them), `mark`, `payload` (the message as ASCII JSON) |
 | `<prefix>_schema` | the tables | `version` |
 
 A release that changes anything here adds a step to `migrations`.
@@ -80,7 +80,7 @@ def _sessions(prefix: str, metadata: sa.MetaData) -> sa.Table:
         sa.Column("next_seq", sa.BigInteger, nullable=False),
         sa.Column("cut", sa.BigInteger, nullable=False),
         sa.Column("tokens", sa.BigInteger, nullable=False),
-        sa.Column("append_only", sa.SmallInteger, nullable=False),
+        sa.Column("open_calls", _TEXT),
         sa.Column("settings_digest", sa.CHAR(32), nullable=False),
         sa.Column("display", _TEXT, nullable=False),
         sa.Column("state", _TEXT),
@@ -101,7 +101,7 @@ def _messages(prefix: str, metadata: sa.MetaData, sessions: sa.Table) -> sa.Tabl
         sa.Column("append_key", sa.CHAR(32)),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("kind", sa.String(8), nullable=False),
-        sa.Column("calls", sa.Integer, nullable=False),
+        sa.Column("links", _TEXT),
         sa.Column("pinned", sa.SmallInteger, nullable=False),
         sa.Column("tokens", sa.BigInteger, nullable=False),
         sa.Column("counter", sa.CHAR(32), nullable=False),

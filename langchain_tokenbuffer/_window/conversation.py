@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from langchain_tokenbuffer._counting.clamp import clamp, min_tokens
-from langchain_tokenbuffer._messages.kinds import call_ids, kind_of
+from langchain_tokenbuffer._messages.kinds import facts_of
+from langchain_tokenbuffer._messages.mended import mended
 from langchain_tokenbuffer._window.budget import MessageTokens
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._messages.slots import Piece, Slot, StandIn
     from langchain_tokenbuffer.counters import TokenCounter
 
 
@@ -38,9 +40,10 @@ class MessageMeter:
         """Return messages in numbers, by their keys."""
         numbers = []
         for message, tokens in zip(messages, self.counter.tokens(messages, keys), strict=True):
-            kind = kind_of(message)
-            calls = len(call_ids(message)) if kind == "ai" else 0
-            numbers.append(MessageTokens(kind, tokens, calls, self._is_pinned(message)))
+            facts, pinned = facts_of(message), self._is_pinned(message)
+            calls, results = facts.calls, facts.results
+            marks = facts.is_notification, facts.has_compaction
+            numbers.append(MessageTokens(facts.kind, tokens, calls, results, facts.server_calls, pinned, *marks))
         return numbers
 
     def clamped(self, message: BaseMessage, tokens: int) -> BaseMessage:
@@ -50,13 +53,26 @@ class MessageMeter:
     def show(
         self,
         messages: Sequence[BaseMessage] | Mapping[int, BaseMessage],
-        kept: Sequence[int],
+        slots: Sequence[Slot],
         clamped: Mapping[int, int],
     ) -> list[BaseMessage]:
-        """Return the messages of a window by their indices, shortened where it says so."""
+        """Return the messages of a window, mended and shortened where it says so."""
         return [
-            self.clamped(messages[index], clamped[index]) if index in clamped else messages[index] for index in kept
+            self._mended(messages[slot.index], slot)
+            if not isinstance(slot, int)
+            else self.clamped(messages[slot], clamped[slot])
+            if slot in clamped
+            else messages[slot]
+            for slot in slots
         ]
+
+    def _mended(self, message: BaseMessage, slot: StandIn | Piece) -> BaseMessage:
+        return mended(message, slot) or message
+
+    def mended_tokens(self, message: BaseMessage, slot: StandIn | Piece) -> int | None:
+        """Return what a stand-in or a piece made of this message costs; `None` where nothing can answer the call."""
+        made = mended(message, slot)
+        return None if made is None else self.counter.tokens([made])[0]
 
     def min_tokens(self, message: BaseMessage) -> int:
         """Return the fewest tokens to which a message can be clamped."""
@@ -90,9 +106,12 @@ class ConversationTokens:
     def min_tokens(self, index: int) -> int:
         return self.meter.min_tokens(self.messages[index])
 
-    def show(self, kept: Sequence[int], clamped: Mapping[int, int]) -> list[BaseMessage]:
-        return self.meter.show(self.messages, kept, clamped)
+    def mended_tokens(self, slot: StandIn | Piece) -> int | None:
+        return self.meter.mended_tokens(self.messages[slot.index], slot)
 
-    def whole_tokens(self, kept: Sequence[int], clamped: Mapping[int, int]) -> int:
+    def show(self, slots: Sequence[Slot], clamped: Mapping[int, int]) -> list[BaseMessage]:
+        return self.meter.show(self.messages, slots, clamped)
+
+    def whole_tokens(self, slots: Sequence[Slot], clamped: Mapping[int, int]) -> int:
         """Count a window as a whole, in tokens."""
-        return self.meter.counter(self.show(kept, clamped))
+        return self.meter.counter(self.show(slots, clamped))

@@ -15,9 +15,11 @@ from langchain_tokenbuffer._window.replay import FIXED_PART, Replay
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from langchain_tokenbuffer._window.budget import Budget, MessageTokens, Window
+    from langchain_tokenbuffer._messages.slots import Slot
+    from langchain_tokenbuffer._messages.violations import Violation
+    from langchain_tokenbuffer._window.budget import Budget, MessageSource, MessageTokens, Window
 
 WindowReason: TypeAlias = Literal["fits", "held", "moved", "clamped"]
 """Why a window is what it is: everything is seen; the cut stayed where it was; it moved; something had to be shortened
@@ -106,7 +108,7 @@ class WindowDriver:
 
     # --- going on ---
 
-    def push(self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None) -> list[int]:
+    def push(self, message: MessageTokens, source: MessageSource, at: int | None = None) -> list[int]:
         """Follow the conversation by one message; return what left, as `Replay.push` does."""
         replay = self._replay
         index = replay.count if at is None else at
@@ -117,7 +119,7 @@ class WindowDriver:
         self._total_tokens += message.tokens
         if self._anchor is not NO_ANCHOR:
             self._rescale(index, message)
-        left = replay.push(message, min_tokens, at)
+        left = replay.push(message, source, at)
         self._follow_up(index, message, left)
         return left
 
@@ -212,8 +214,12 @@ class WindowDriver:
         return self._replay.tokens
 
     @property
-    def append_only(self) -> bool:
-        return self._replay.append_only
+    def open_calls(self) -> list[str | None] | None:
+        return self._replay.open_calls
+
+    @property
+    def strays(self) -> Sequence[int]:
+        return self._replay.strays
 
     @property
     def kept_before_cut(self) -> list[int]:
@@ -240,18 +246,22 @@ class WindowDriver:
         """The index before which thinking was produced under another window."""
         return self._stale_before
 
-    def kept(self) -> list[int]:
-        """Return what is in the window, in order; raise `shortage` if there is one. O(window)."""
+    def slots(self) -> list[Slot]:
+        """Return what is in the window, in order; raise as `Replay.slots` does. O(window)."""
         if (shortage := self.shortage) is not None:
             raise shortage
-        return self._replay.kept()
+        return self._replay.slots()
+
+    def mended(self) -> tuple[Violation, ...]:
+        """Return what is out of order in the window, and what was done."""
+        return self._replay.mended()
 
     def clamped(self) -> dict[int, int]:
         """Return index and tokens of what is clamped, as a new dict."""
         return dict(self._replay.clamped)
 
     def window(self) -> Window:
-        """Return the window, or raise as `kept` does. O(conversation), once for the same."""
+        """Return the window, or raise as `slots` does. O(conversation), once for the same."""
         if (shortage := self.shortage) is not None:
             raise shortage
         if self._window is None:
@@ -298,7 +308,7 @@ class WindowDriver:
         if self._anchor is NO_ANCHOR:
             return 0
         if self._unreported is None:
-            self._unreported = self._replay.tokens_from(self._first_unreported)
+            self._unreported = self._replay.tokens_since(self._first_unreported)
         return self._unreported
 
     def _as_billed(self, error: TokenBudgetError) -> TokenBudgetError:
@@ -306,7 +316,7 @@ class WindowDriver:
         if self._anchor is NO_ANCHOR:
             return error
         window = error.tokens - self._replay.budget.fixed
-        unreported = min(window, self._replay.tokens_from(self._first_unreported))
+        unreported = min(window, self._replay.tokens_since(self._first_unreported))
         tokens = self._billing.estimated_bill(self._anchor, window, unreported)
         made_of = {name: n * tokens // error.tokens for name, n in error.made_of.items()}
         made_of[FIXED_PART] += tokens - sum(made_of.values())

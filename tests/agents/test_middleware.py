@@ -607,7 +607,6 @@ def test_nothing_is_logged_above_debug(caplog: pytest.LogCaptureFixture) -> None
         ({"on_evict": print}, ValueError, "evict_from_state=True"),
         ({"oversize": "squeeze"}, ValueError, "oversize must be"),
         ({"token_counter": 5}, TypeError, "token_counter must be"),
-        ({"token_counter": "gpt-4o"}, ValueError, "o200k_base"),
         ({"limit": 5}, TypeError, "limit"),
     ],
 )

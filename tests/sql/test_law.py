@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from langchain_tokenbuffer import TokenBudgetError, TokenBuffer
+from langchain_tokenbuffer import TokenBuffer, TokenBufferError
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests import strategies
 from tests.builders import count_words, count_words_by_threes
@@ -55,7 +55,7 @@ def in_memory(session_id: str, **options: Any) -> SQLTokenBufferHistory:
 def window_or_error(read: Callable[[], list[BaseMessage]]) -> list[BaseMessage] | str:
     try:
         return read()
-    except TokenBudgetError as error:
+    except TokenBufferError as error:
         return str(error)
 
 

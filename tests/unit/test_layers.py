@@ -14,11 +14,11 @@ PACKAGE = ROOT / "langchain_tokenbuffer"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "_handlers", "_run_view", "_messages"),
-    ("order", "vocabularies"),
+    ("vocabularies",),
     ("_counting",),
     ("counters",),
     ("_window",),
-    ("buffer",),
+    ("order", "buffer"),
     ("memory", "chat_history", "middleware", "sql", "replay"),
     ("__main__",),
 )
