@@ -189,7 +189,7 @@ class World:
         rng = random.Random(f"agent {self.seed}")
         evicts = rng.random() < 0.5
         self.options = {
-            "max_tokens": rng.randrange(150, 1500),
+            "max_tokens": rng.randrange(300, 1500),
             "trim_to": rng.choice([0.3, 0.6, 1.0]),
             "reserve_tokens": rng.choice([0, 0, 20]),
             "evict_from_state": evicts,

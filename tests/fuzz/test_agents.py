@@ -90,6 +90,8 @@ def _faults_of_call(world: World, asked: list[BaseMessage], sent: list[BaseMessa
 
 def _faults_between_calls(course: Course, calls: list[tuple[list[BaseMessage], list[BaseMessage]]]) -> Iterator[str]:
     limit, reserve = course.world.options["max_tokens"], course.world.options["reserve_tokens"]
+    # What a node evicts of its own state comes again with its parent's, without what was new.
+    evicts_below = course.world.shape == "node" and course.world.options["evict_from_state"]
     windows: dict[Any, Any] = {}
     gone, last = set[str | None](), list[BaseMessage]()
     for n, (asked, sent) in enumerate(calls):
@@ -100,6 +102,8 @@ def _faults_between_calls(course: Course, calls: list[tuple[list[BaseMessage], l
         before = [each.id for each in last[1:]]
         if n in course.breaks or not set(before) & {each.id for each in asked}:
             gone.clear()
+        elif evicts_below:
+            pass
         elif gone & set(ids):
             yield f"call {n}: what had left came back"
         else:
