@@ -21,8 +21,10 @@ from typing_extensions import override
 
 from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Request, RequestReader
 from langchain_tokenbuffer._agents.fixed_part import FixedPartCounter
+from langchain_tokenbuffer._agents.limits import UnsavedLimits, log_limit
+from langchain_tokenbuffer._agents.model_run import ModelRun, watched_model_run
 from langchain_tokenbuffer._agents.models import ModelReader
-from langchain_tokenbuffer._agents.plan import learn_limit, plan_call
+from langchain_tokenbuffer._agents.plan import MAX_TRIES, learn_limit, plan_call
 from langchain_tokenbuffer._agents.rendering import HandedOver, RenderedCall, render
 from langchain_tokenbuffer._agents.state import Overflowed, ThreadState
 from langchain_tokenbuffer._handlers import OnEvict, async_handler, is_async, logged_failure, sync_handler
@@ -55,11 +57,11 @@ Reason: TypeAlias = Literal["fits", "held", "moved", "clamped", "overflow"]
 class TokenBufferState(AgentState[Any]):
     """The agent's state plus this middleware's private key, which must survive the process. Plain JSON types only.
 
-    `limits`: model name to the `max_tokens` an overflow taught; `thinned`: ids of messages whose thinking is left out
-    for good. Where reported usage is used, `anchored`: [id of the last message before reports count, anchor, id of the
-    first message it does not cover], for requests with the settings `basis`. With `evict_from_state` also what a replay
-    can no longer find out without the deleted messages: more `thinned` ids, and `sizes`: id of a clamped message to its
-    tokens and a fingerprint of the conversation up to it, for the same `basis`.
+    `limits`: model name to what refusals taught, which are `Limits` as JSON; `thinned`: ids of messages whose thinking
+    is left out for good. Where reported usage is used, `anchored`: [id of the last message before reports count,
+    anchor, id of the first message it does not cover], for requests with the settings `basis`. With `evict_from_state`
+    also what a replay can no longer find out without the deleted messages: more `thinned` ids, and `sizes`: id of a
+    clamped message to its tokens and a fingerprint of the conversation up to it, for the same `basis`.
     """
 
     token_buffer: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
@@ -126,8 +128,12 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     but not their private state cannot tell each other's reports from their own. A `token_counter` that is no estimate
     is taken as it is; reports never correct it.
 
-    Edges: a request that the provider calls too long is retried once with at most 80 % of its tokens; that limit is
-    then stored in the agent's private state and binds later calls of this thread. For Claude models thinking blocks of
+    Edges: a request that the provider calls too long is tried again, up to four times, each time smaller: under the
+    limit that it named, else with 80 % of what was refused, then a half, a half and a fourth of it; never after a part
+    of a reply was streamed. What that taught is kept in the agent's private state for later calls of this thread, also
+    when the last try fails. A limit that no provider named is a guess: it is logged at WARNING, and grows back in steps
+    while calls succeed, within 24 calls after the first refusal. Each message is replayed under the limit of its time,
+    so the cut never moves back. For Claude models thinking blocks of
     steps before the running one are left out as soon as the cut moves, since newer ones are bound to the messages they
     were produced under. It counts the request as earlier middlewares changed it, so it goes last in `middleware=`.
 
@@ -202,6 +208,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         """Begin with nothing read and followed."""
         self._reader = RequestReader(ModelReader(), FixedPartCounter())
         self._drivers = DriverCache()
+        self._unsaved = UnsavedLimits()
         self._handed_over = HandedOver()
 
     @override
@@ -217,11 +224,16 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         """
         hand_over = sync_handler(self.on_evict, _NEEDS_ASYNC)
         call = self._prepare(request)
-        try:
-            response = handler(call.request)
-        except Exception as error:  # noqa: BLE001  # raised again unless it is an overflow
-            call = self._retry(call, error)
-            response = handler(call.request)
+        while True:
+            with watched_model_run() as run:
+                try:
+                    response = handler(call.request)
+                    break
+                except GraphBubbleUp:
+                    raise
+                except Exception as error:  # noqa: BLE001  # raised again unless it is an overflow
+                    call = self._retry(call, error, run)
+        self._unsaved.forget(call.plan.facts.model, call.plan.conversation.ids)
         with self._handing_over(call) as evicted:
             hand_over(evicted)
         return call.with_updates(response, self._handed_over.among(call.evicted))
@@ -233,37 +245,48 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         """`wrap_model_call`, counting off the event loop."""
         hand_over = async_handler(self.on_evict)
         call = await run_in_executor(None, self._prepare, request)
-        try:
-            response = await handler(call.request)
-        except Exception as error:  # noqa: BLE001
-            call = await run_in_executor(None, self._retry, call, error)
-            response = await handler(call.request)
+        while True:
+            with watched_model_run() as run:
+                try:
+                    response = await handler(call.request)
+                    break
+                except GraphBubbleUp:
+                    raise
+                except Exception as error:  # noqa: BLE001
+                    call = await run_in_executor(None, self._retry, call, error, run)
+        self._unsaved.forget(call.plan.facts.model, call.plan.conversation.ids)
         with self._handing_over(call) as evicted:
             await hand_over(evicted)
         return call.with_updates(response, self._handed_over.among(call.evicted))
 
     def _prepare(self, request: Request, overflowed: Overflowed | None = None) -> RenderedCall:
-        """Return the request with the window for its messages; `overflowed` is what a refusal of it taught."""
+        """Return the request with the window for its messages; `overflowed` is what refusals of it taught."""
         facts = self._reader.facts(request, self._settings)
-        state = ThreadState.load(request.state, facts, overflowed)
         conversation = facts.read_messages(request.messages)
+        state = ThreadState.load(request.state, facts, conversation.ids, self._unsaved, overflowed)
         plan = plan_call(facts, state, conversation, self._drivers.follow)
         call = render(plan, request, self._handed_over)
         self._emit_event(call)
         return call
 
-    def _retry(self, refused: RenderedCall, error: Exception) -> RenderedCall:
+    def _retry(self, refused: RenderedCall, error: Exception, run: ModelRun) -> RenderedCall:
         """Return the call to try instead of one the provider found too long.
 
-        Raises the error itself if it is no overflow, or no smaller request is possible.
+        Raises the error itself if it is no overflow, no smaller request is possible, enough were tried, or somebody may
+        have seen a part of the reply. What it taught is kept.
         """
+        facts = refused.plan.facts
         overflowed = learn_limit(refused.plan, refused.tokens, error)
+        self._unsaved.keep(facts.model, refused.plan.conversation.ids, overflowed.limits)
+        if overflowed.refusals > MAX_TRIES or run.has_streamed:
+            raise error
         try:
             smaller = self._prepare(refused.original, overflowed)
         except TokenBudgetError:
             raise error from None
         if smaller.tokens >= refused.tokens:
             raise error
+        log_limit(facts.model, refused.tokens, smaller.plan.state.limits, facts.max_tokens)
         return smaller
 
     @contextmanager
@@ -325,7 +348,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         self._reset_caches()
 
 
-_CACHES = {"_reader", "_drivers", "_handed_over"}
+_CACHES = {"_reader", "_drivers", "_unsaved", "_handed_over"}
 _SHOWN = ("max_tokens", "token_counter", "trim_to", "reserve_tokens", "oversize", "evict_from_state")
 
 

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
     from langchain_tokenbuffer._agents.state import ThreadState
+    from langchain_tokenbuffer._counting.overflow import Overflow
     from langchain_tokenbuffer._messages.slots import Slot
     from langchain_tokenbuffer._messages.violations import Violation
     from langchain_tokenbuffer._window.billing import Billing
     from langchain_tokenbuffer._window.conversation import ConversationTokens
     from langchain_tokenbuffer._window.driver import CallWindow, WindowDriver
 
-_OVERFLOW_SHARE = 0.8
-"""Of what a provider refused as too long, what is tried instead."""
+_SHARES = (0.8, 0.5, 0.5, 0.25)
+"""Of what a provider refused as too long, what is tried instead: at the first refusal of a call, the second, ..."""
+MAX_TRIES = len(_SHARES)
 
 Follow: TypeAlias = (
     "Callable[[ConversationTokens, Billing, str], AbstractContextManager[tuple[WindowDriver, int | None]]]"
@@ -70,13 +72,19 @@ class CallPlan:
 
 def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConversation, follow: Follow) -> CallPlan:
     """Decide what a call is sent, or raise `TokenBudgetError`."""
+    while True:
+        try:
+            return _plan_under(facts, state, conversation, follow)
+        except TokenBudgetError as shortage:
+            state = state.making_room(shortage, conversation)
+
+
+def _plan_under(facts: RequestFacts, state: ThreadState, conversation: AgentConversation, follow: Follow) -> CallPlan:
     state.apply_to(conversation)
     messages = conversation.messages
     with follow(conversation, state.billing(conversation), facts.model) as (driver, whole_tokens):
         slots = driver.slots()
-        # A new limit is another budget: all earlier thinking belongs to the old budget's windows.
-        stale_before = driver.running_from if state.overflowed else driver.stale_before
-        stale = (i for i in messages_of(slots) if i < stale_before or messages[i].id in state.thinned)
+        stale = (i for i in messages_of(slots) if i < driver.stale_before or messages[i].id in state.thinned)
         thinned = tuple(i for i in stale if facts.strip_thinking(messages[i]) is not None)
         call, mended = driver.call(thinned), driver.mended()
     if messages and not slots:
@@ -93,17 +101,37 @@ def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConver
 def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:
     """Return what a refused call teaches, which was counted to so many tokens as it was sent.
 
-    Raises the error itself if it does not say the request is too long, or if nothing smaller is allowed.
+    Raises the error itself if it does not say that the request is too long, or if nothing smaller is possible.
     """
     overflow = overflow_of(error)
-    if overflow is None or plan.state.overflowed is not None:
+    earlier, reserved = plan.state.overflowed, plan.facts.settings.reserve_tokens
+    refusals = 1 if earlier is None else earlier.refusals + 1
+    if overflow is None:
         raise error
-    reserved = plan.facts.settings.reserve_tokens
-    sent = tokens - reserved
-    limit = int(_OVERFLOW_SHARE * sent) + reserved
-    if overflow.counted and overflow.allowed:
-        # The provider's own count of this very request tells what its limit is in our tokens.
-        limit = min(limit, overflow.allowed * sent // overflow.counted)
+    limit, is_named = _smaller(overflow, tokens - reserved, refusals)
     if limit < 1:
         raise error
-    return Overflowed(limit, plan.call.anchor, plan.call.first_unreported)
+    limits = plan.state.limits.after_refusal(
+        plan.conversation.id_before_newest,
+        limit + reserved,
+        tokens=tokens,
+        is_named=is_named,
+        is_first=refusals == 1,
+    )
+    return Overflowed(limits, refusals, tokens)
+
+
+def _smaller(overflow: Overflow, sent: int, refusals: int) -> tuple[int, bool]:
+    """Return what to try instead of so many tokens, and whether the provider named it."""
+    guess = int(_SHARES[min(refusals, len(_SHARES)) - 1] * sent)
+    counted, allowed, excess = overflow
+    if counted and allowed:
+        # The provider's own count of this very request tells what its limit is in our tokens.
+        allowed = allowed * sent // counted
+    elif excess:
+        allowed = sent - excess
+    if allowed is None or allowed >= sent:
+        return guess, False
+    if refusals == 1 or allowed <= guess:
+        return allowed, True
+    return guess, False

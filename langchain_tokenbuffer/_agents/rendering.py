@@ -73,7 +73,7 @@ class RenderedCall:
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Return the response, with what changes in the agent's state: what was handed over is removed."""
         plan, update = self.plan, dict[str, Any]()
-        private = plan.state.save(plan.conversation, plan.call, plan.thinned, handed_over)
+        private = plan.state.save(plan.conversation, plan.call, plan.thinned, handed_over, self.tokens)
         if private is not None:
             update["token_buffer"] = private
         if handed_over:

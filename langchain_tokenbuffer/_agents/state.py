@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from langchain_tokenbuffer._agents.limits import Limits
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import RULE
@@ -19,41 +20,64 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
+    from langchain_tokenbuffer._agents.limits import UnsavedLimits
     from langchain_tokenbuffer._window.driver import CallWindow
+    from langchain_tokenbuffer.errors import TokenBudgetError
 
 
 class Overflowed(NamedTuple):
-    """What a provider's refusal teaches."""
+    """What refusals of one call taught so far."""
 
-    limit: int  # the `max_tokens` to keep from now on
-    anchor: Anchor  # what reports had come to when the refusal came
-    first_unreported: int  # index of the first message that this anchor does not cover
+    limits: Limits
+    refusals: int  # how often this call was refused
+    tokens: int  # what the last of these requests cost; the next one costs less
 
 
 class ThreadState:
     """What the private state knows of a thread, for one request."""
 
-    def __init__(self, raw: dict[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None) -> None:
+    def __init__(self, raw: dict[str, Any], facts: RequestFacts, limits: Limits, overflowed: Overflowed | None) -> None:
         self.raw = raw  # the private state as it is
-        self.overflowed = overflowed  # what a refusal of this very request taught
+        self.limits = limits  # of the request's model
+        self.overflowed = overflowed  # what refusals of this very request taught
         self._facts = facts
-        self._limits: dict[str, int] = dict(raw.get("limits", {}))
-        if overflowed is not None:
-            self._limits[facts.model] = overflowed.limit
-        # The budget in force: no more than any refusal allowed.
-        self.max_tokens = min(facts.max_tokens, self._limits.get(facts.model, facts.max_tokens))
-        self.budget = facts.budget(self.max_tokens)
+        self.max_tokens = limits.under(facts.max_tokens)  # the budget in force
+        self._budget = facts.budget(facts.max_tokens)
         self.thinned: set[str] = set(raw.get("thinned", ()))  # ids of messages whose thinking is left out for good
 
     @classmethod
-    def load(cls, state: Mapping[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None) -> ThreadState:
-        """Read the agent's state."""
-        return cls(state.get("token_buffer") or {}, facts, overflowed)
+    def load(
+        cls,
+        state: Mapping[str, Any],
+        facts: RequestFacts,
+        ids: Sequence[str | None],
+        unsaved: UnsavedLimits,
+        overflowed: Overflowed | None = None,
+    ) -> ThreadState:
+        """Read the agent's state, and what no state holds of the messages with these ids."""
+        raw = state.get("token_buffer") or {}
+        if overflowed is not None:
+            limits = overflowed.limits
+        else:
+            limits = unsaved.find(facts.model, ids) or Limits.load(raw.get("limits", {}).get(facts.model))
+        return cls(raw, facts, limits, overflowed)
+
+    def making_room(self, shortage: TokenBudgetError, conversation: AgentConversation) -> ThreadState:
+        """Return the state under a limit that what must stay fits; raise the shortage if there is none.
+
+        What is only a guess, or tried, refuses nothing by itself.
+        """
+        is_guess = self.overflowed is not None or self.limits.refused is not None
+        most = self._facts.max_tokens if self.overflowed is None else self.overflowed.tokens - 1
+        if not (is_guess and self.max_tokens < shortage.tokens <= most):
+            raise shortage
+        limits = self.limits.raised(conversation.id_before_newest, shortage.tokens)
+        return ThreadState(self.raw, self._facts, limits, self.overflowed)
 
     @property
     def basis(self) -> list[Any]:
         """The settings under which anchors and clamped tokens hold, in JSON types."""
-        budget = self.budget
+        budget = self._budget
         settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize]
         return [RULE, *settings, self._facts.counter.describe()]
 
@@ -65,8 +89,13 @@ class ThreadState:
     def billing(self, conversation: AgentConversation) -> Billing:
         """Return how counts become bills, by the reports before those."""
         _, anchor, first_unreported = self._earlier_reports(conversation)
+        most = self._facts.max_tokens
         return Billing(
-            self.budget,
+            self._budget,
+            limits=tuple(
+                (start, self._facts.budget(most if limit is None else min(limit, most)))
+                for start, limit in self.limits.starts(conversation.ids)
+            ),
             reserved=self._facts.settings.reserve_tokens,
             borrowed_tokenizer=self._facts.counter.borrowed_tokenizer,
             is_estimate=self._facts.counter.is_estimate,
@@ -79,8 +108,6 @@ class ThreadState:
 
         Where nothing is known, all replies are taken to answer requests with these settings.
         """
-        if self.overflowed is not None:
-            return len(conversation.messages), self.overflowed.anchor, self.overflowed.first_unreported
         anchored = self.raw.get("anchored")
         if not self._facts.uses_reports or (anchored and self.raw["basis"] != self.basis):
             return len(conversation.messages), NO_ANCHOR, 0
@@ -108,38 +135,48 @@ class ThreadState:
     # --- saving ---
 
     def save(
-        self, conversation: AgentConversation, call: CallWindow, thinned: Sequence[int], evicted: Sequence[BaseMessage]
+        self,
+        conversation: AgentConversation,
+        call: CallWindow,
+        thinned: Sequence[int],
+        evicted: Sequence[BaseMessage],
+        tokens: int,
     ) -> dict[str, Any] | None:
-        """Return the private state after a call; `None` if it stays as it is.
+        """Return the private state after a call that cost so many tokens; `None` if it stays as it is.
 
         `thinned` are the indices whose thinking was left out, `evicted` the messages that later calls do not see.
         """
         evicts = self._facts.settings.evict_from_state
-        # Later replays cannot find this out: messages are deleted, or windows so far were under another limit.
-        must_store = evicts or self.overflowed is not None
         left = {message.id for message in evicted}
-        saved: dict[str, Any] = {"limits": self._limits}
-        saved |= self._saved_anchor(conversation.messages, call, left, must_store=must_store)
-        if evicts:
+        saved: dict[str, Any] = {"limits": self._saved_limits(conversation, tokens, left)}
+        saved |= self._saved_anchor(conversation.messages, call, left)
+        if evicts:  # later replays cannot find this out without the deleted messages
             saved |= self._saved_clamped(conversation, call, left)
-        if must_store or self.thinned:
+        if evicts or self.thinned:
             saved["thinned"] = [conversation.ids[index] for index in thinned]
         saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
 
-    def _saved_anchor(
-        self, messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None], *, must_store: bool
-    ) -> dict[str, Any]:
+    def _saved_limits(self, conversation: AgentConversation, tokens: int, left: set[str | None]) -> dict[str, Any]:
+        """Return the limits of all models, of which this one's request succeeded."""
+        facts = self._facts
+        last_id = conversation.ids[-1] if conversation.ids else None
+        known = {model: Limits.load(raw) for model, raw in self.raw.get("limits", {}).items()}
+        known[facts.model] = self.limits.after_success(last_id, facts.max_tokens, tokens)
+        return {model: limits.without(left).dump() for model, limits in known.items() if limits != Limits()}
+
+    def _saved_anchor(self, messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None]) -> dict[str, Any]:
         """Return under which settings replies reported their usage, and from which one on."""
         anchored = self.raw.get("anchored")
         # Also kept while a model without reports runs; else old reports would count again after it.
         if anchored is None and not self._facts.uses_reports:
             return {}
         basis = self.basis
-        if anchored is None and not must_store:
+        evicts = self._facts.settings.evict_from_state
+        if anchored is None and not evicts:
             # All replies so far are taken to answer requests with these settings.
             return {"basis": basis, "anchored": [None, None, None]}
-        if must_store or self.raw["basis"] != basis:
+        if evicts or self.raw["basis"] != basis:
             anchored = _anchor_after(messages, call, left)
         return {"basis": basis, "anchored": anchored}
 

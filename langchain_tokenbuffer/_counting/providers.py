@@ -26,9 +26,6 @@ class Provider:
     remote_package: str | None = None  # how the packages begin in which a model's own counting asks the provider
     # Its models by a pattern of "name place", lower case; the first that matches counts. The last matches all.
     families: tuple[tuple[str, Family], ...] = (("", Family()),)
-    too_long: str | None = None  # what its error contains, in any case, when a request is too long
-    counted: str | None = None  # what stands in it around the tokens that were counted
-    allowed: str | None = None  # ... and that are allowed
     # What a token costs that the prompt cache serves, and one that goes into it, as shares of the input's price.
     cache_prices: tuple[float, float] | None = None
     profile: tuple[str, str] | None = None  # the package and class that know how many tokens its models take
@@ -86,10 +83,6 @@ OPENAI = Provider(
         # A deployment or a fine-tuned model whose name says nothing, most often OpenAI's own.
         ("", Family(Vocabulary(estimate=Estimate(1.0)))),
     ),
-    too_long="context_length_exceeded|maximum context length|exceeds the context window"
-    "|input tokens exceed|ContextWindowExceededError",  # also Azure's, vLLM's and LiteLLM's
-    counted=r"(?:resulted in|requested) (\d+) tokens",
-    allowed=r"maximum context length is (\d+)",
     cache_prices=(0.1, 1.0),
     profile=("langchain_openai", "ChatOpenAI"),
 )
@@ -97,9 +90,6 @@ OPENAI = Provider(
 OPEN_MODELS = Provider(
     name="open models",
     families=(("", Family(chat=replace(_UNKNOWN, constant=5, per_message=4))),),
-    too_long="exceed_context_size_error|exceeds the available context size",  # llama.cpp's
-    counted=r"n_prompt_tokens\W+(\d+)|request \((\d+) tokens\) exceeds",
-    allowed=r"n_ctx\W+(\d+)|context size \((\d+) tokens",
 )
 """What no other row recognises: a model that some server has, or a tokenizer object without a chat template. The format
 is the dearest of ChatML (Qwen, SmolLM), Llama 3's and Gemma's: all put four tokens beside the role around a message,
@@ -122,9 +112,6 @@ PROVIDERS = (
         places=r"anthropic",
         remote_package="langchain_anthropic",
         families=(("", _CLAUDE),),
-        too_long="prompt is too long",
-        counted=r"too long: (\d+) tokens",
-        allowed=r"tokens > (\d+)",
         cache_prices=(0.1, 1.25),
         profile=("langchain_anthropic", "ChatAnthropic"),
         binds_thinking=True,
@@ -135,9 +122,6 @@ PROVIDERS = (
         places=r"langchain_google|googleapis\.com",
         remote_package="langchain_google",
         families=(("", _GEMINI),),
-        too_long="exceeds the maximum number of tokens",
-        counted=r"token count \((\d+)\)",
-        allowed=r"tokens allowed \((\d+)",
     ),
     Provider(name="mistral", models=r"(?:mi[sn]|code|magi|dev|vox)tral|mixtral|pixtral", places=r"mistral"),
     Provider(name="deepseek", models=r"deepseek(?!\S*distill)", places=r"deepseek"),
@@ -149,7 +133,7 @@ PROVIDERS = (
         name="cohere", models=r"(?:^|[/.])(?:command|c4ai|aya)", places=r"cohere", remote_package="langchain_cohere"
     ),
     OPENAI,
-    Provider(name="bedrock", places="langchain_aws", remote_package="langchain_aws", too_long="input is too long for"),
+    Provider(name="bedrock", places="langchain_aws", remote_package="langchain_aws"),
     OPEN_MODELS,
 )
 REMOTE_PACKAGES = tuple(row.remote_package for row in PROVIDERS if row.remote_package)

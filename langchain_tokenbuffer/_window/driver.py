@@ -6,7 +6,6 @@ the request begins as the last one did. Every surface uses this class.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor, Report
@@ -119,6 +118,8 @@ class WindowDriver:
         self._total_tokens += message.tokens
         if self._anchor is not NO_ANCHOR:
             self._rescale(index, message)
+        elif self._billing.limits:
+            replay.rebase(self._billing.budget_at(index))
         left = replay.push(message, source, at)
         self._follow_up(index, message, left)
         return left
@@ -128,17 +129,15 @@ class WindowDriver:
 
     def can_continue(self, billing: Billing) -> bool:
         """Tell whether the conversation would have come to the same under these settings."""
-        if self._used_slack:
-            return billing == self._billing
-        slack = self._billing.budget.slack
-        return self._billing == replace(billing, budget=replace(billing.budget, slack=slack))
+        followed, asked = (each.until(self.count, with_slack=self._used_slack) for each in (self._billing, billing))
+        return followed == asked
 
     def continue_under(self, billing: Billing) -> None:
         """Take settings for which `can_continue` is true."""
         self._billing = billing
         self._window = None
         if self._anchor is NO_ANCHOR:
-            self._replay.rebase(billing.budget)
+            self._replay.rebase(billing.budget_at(self.count - 1))
 
     def take_drop_errors(self) -> list[TokenBudgetError]:
         """Return why units were left out, each once."""
@@ -162,7 +161,7 @@ class WindowDriver:
         self._anchor, self._first_unreported = anchor, index + 1
         self._total_unreported_tokens = self._unreported = 0
         if anchor is NO_ANCHOR:
-            self._replay.rebase(self._billing.budget)
+            self._replay.rebase(self._billing.budget_at(index))
 
     def _rescale(self, index: int, message: MessageTokens) -> None:
         """Rescale the budget for tokens that no usage report covers."""
@@ -171,7 +170,7 @@ class WindowDriver:
             unreported += message.clamped_tokens
             self._total_unreported_tokens += message.tokens
         self._unreported = unreported
-        self._replay.rebase(self._billing.budget_under(self._anchor, unreported))
+        self._replay.rebase(self._billing.budget_under(self._anchor, unreported, index))
 
     def _follow_up(self, index: int, message: MessageTokens, left: list[int]) -> None:
         replay, changed = self._replay, self._replay.changed
@@ -320,5 +319,5 @@ class WindowDriver:
         tokens = self._billing.estimated_bill(self._anchor, window, unreported)
         made_of = {name: n * tokens // error.tokens for name, n in error.made_of.items()}
         made_of[FIXED_PART] += tokens - sum(made_of.values())
-        clamped = self._billing.budget.oversize == "clamp"
-        return TokenBudgetError.of(made_of, self._billing.budget.max_tokens, clamped=clamped)
+        budget = self._billing.budget_at(self.count - 1)
+        return TokenBudgetError.of(made_of, budget.max_tokens, clamped=budget.oversize == "clamp")

@@ -67,7 +67,7 @@ class DriverCache:
         another `model`'s conversation, too.
         """
         if not conversation.meter.counter.additive:
-            yield fit_whole(billing.budget, conversation)
+            yield fit_whole(billing.budget_at(len(conversation.messages) - 1), conversation)
             return
         name = model, tuple(conversation.keys[:_NAMED_BY])
         driver, start = self._take(name, conversation, billing)
