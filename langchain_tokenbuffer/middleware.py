@@ -19,6 +19,7 @@ from langchain_core.runnables.config import run_in_executor
 from langgraph.errors import GraphBubbleUp
 from typing_extensions import override
 
+from langchain_tokenbuffer._agents.added import AddedTokens, added_tokens
 from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Request, RequestReader
 from langchain_tokenbuffer._agents.fixed_part import FixedPartCounter
 from langchain_tokenbuffer._agents.limits import UnsavedLimits, log_limit
@@ -206,7 +207,8 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _reset_caches(self) -> None:
         """Begin with nothing read and followed."""
-        self._reader = RequestReader(ModelReader(), FixedPartCounter())
+        self._added = AddedTokens()
+        self._reader = RequestReader(ModelReader(), FixedPartCounter(), self._added.find)
         self._drivers = DriverCache()
         self._unsaved = UnsavedLimits()
         self._handed_over = HandedOver()
@@ -233,10 +235,10 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
                     raise
                 except Exception as error:  # noqa: BLE001  # raised again unless it is an overflow
                     call = self._retry(call, error, run)
-        self._unsaved.forget(call.plan.facts.model, call.plan.conversation.ids)
+        added = self._learn(call, run)
         with self._handing_over(call) as evicted:
             hand_over(evicted)
-        return call.with_updates(response, self._handed_over.among(call.evicted))
+        return call.with_updates(response, self._handed_over.among(call.evicted), added)
 
     @override
     async def awrap_model_call(
@@ -254,10 +256,10 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
                     raise
                 except Exception as error:  # noqa: BLE001
                     call = await run_in_executor(None, self._retry, call, error, run)
-        self._unsaved.forget(call.plan.facts.model, call.plan.conversation.ids)
+        added = await run_in_executor(None, self._learn, call, run)
         with self._handing_over(call) as evicted:
             await hand_over(evicted)
-        return call.with_updates(response, self._handed_over.among(call.evicted))
+        return call.with_updates(response, self._handed_over.among(call.evicted), added)
 
     def _prepare(self, request: Request, overflowed: Overflowed | None = None) -> RenderedCall:
         """Return the request with the window for its messages; `overflowed` is what refusals of it taught."""
@@ -288,6 +290,14 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
             raise error
         log_limit(facts.model, refused.tokens, smaller.plan.state.limits, facts.max_tokens)
         return smaller
+
+    def _learn(self, call: RenderedCall, run: ModelRun) -> int:
+        """Learn from a call that succeeded; return what is added behind to requests of this thread, in tokens."""
+        plan, request = call.plan, call.original
+        self._unsaved.forget(plan.facts.model, plan.conversation.ids)
+        if added := added_tokens(call.request, run, plan.facts.counter):
+            self._added.learn(plan.facts, request, call.tokens, added, plan.state.max_tokens)
+        return max(added, self._added.find(request))
 
     @contextmanager
     def _handing_over(self, call: RenderedCall) -> Iterator[list[BaseMessage]]:
@@ -348,7 +358,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         self._reset_caches()
 
 
-_CACHES = {"_reader", "_drivers", "_unsaved", "_handed_over"}
+_CACHES = {"_added", "_reader", "_drivers", "_unsaved", "_handed_over"}
 _SHOWN = ("max_tokens", "token_counter", "trim_to", "reserve_tokens", "oversize", "evict_from_state")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -51,6 +51,7 @@ class FixedTokens(NamedTuple):
 
     system: int  # the system message, with the request's constant
     tools: int  # tools, response format and tool choice
+    added: int = 0  # what middlewares behind have added to requests of this thread, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,18 @@ class RequestFacts:
     strip_thinking: Callable[[BaseMessage], BaseMessage | None]  # leaves out thinking that is bound to other messages
 
     @property
+    def reserved(self) -> int:
+        """What is kept free, in tokens: of `reserve_tokens` what is not known to be taken by what is added behind."""
+        return max(0, self.settings.reserve_tokens - self.fixed_tokens.added)
+
+    @property
     def fixed(self) -> int:
         """What is beside the messages, `reserve_tokens` included, in tokens."""
-        return sum(self.fixed_tokens) + self.settings.reserve_tokens
+        return sum(self.fixed_tokens) + self.reserved
+
+    def without_added(self) -> RequestFacts:
+        """Return the same as if nothing were added behind."""
+        return replace(self, fixed_tokens=self.fixed_tokens._replace(added=0))
 
     def budget(self, max_tokens: int) -> Budget:
         """Return the budget of a window; the fixed part is rounded up."""
@@ -80,13 +90,17 @@ class RequestFacts:
 
 
 class RequestReader:
-    """Reads requests into facts, with what reads a model and what counts a request's fixed part."""
+    """Reads requests into facts, with what reads a model, what counts a request's fixed part, and what knows what is added behind."""
 
     def __init__(
-        self, read_model: Callable[[object], ModelFacts], count_fixed: Callable[[Request, TokenCounter], FixedTokens]
+        self,
+        read_model: Callable[[object], ModelFacts],
+        count_fixed: Callable[[Request, TokenCounter], FixedTokens],
+        find_added: Callable[[Request], int],
     ) -> None:
         self._read_model = read_model
         self._count_fixed = count_fixed
+        self._find_added = find_added
 
     def facts(self, request: Request, settings: AgentSettings) -> RequestFacts:
         """Return what is known of a request; raise as `TokenBufferMiddleware.wrap_model_call` does."""
@@ -99,7 +113,7 @@ class RequestReader:
             settings=settings,
             counter=counter,
             max_tokens=_max_tokens(settings.max_tokens, model, request),
-            fixed_tokens=self._count_fixed(request, counter),
+            fixed_tokens=self._count_fixed(request, counter)._replace(added=self._find_added(request)),
             model=model.name or model.kind,
             uses_reports=counter.additive and (counter.is_estimate or corrects_tools),
             continues_responses=model.continues_responses,

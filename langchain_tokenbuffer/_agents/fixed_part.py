@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._agents.facts import Request
-    from langchain_tokenbuffer.counters import TokenCounter, Tool
+    from langchain_tokenbuffer.counters import TokenCounter
 
 _TOOL_CHOICE_TOKENS = 10
 """Rounded up: OpenAI bills a named tool choice as its name + 4 tokens, `none` as 1."""
@@ -58,7 +58,7 @@ def _tokens(keyed: Keyed[FixedPart]) -> FixedTokens:
     return FixedTokens(system_tokens, max(0, max(candidates) - system_tokens) + chooses * _TOOL_CHOICE_TOKENS)
 
 
-def _formats(response_format: Any) -> list[tuple[list[Tool], dict[str, Any] | None]]:
+def _formats(response_format: Any) -> list[tuple[list[dict[str, Any]], dict[str, Any] | None]]:
     """Return how a response format may be asked for: as tools, or as a schema.
 
     `AutoStrategy` may become either; the dearer counts.
@@ -74,7 +74,12 @@ def _formats(response_format: Any) -> list[tuple[list[Tool], dict[str, Any] | No
     return [(_as_tools(strategy), None), *(([], spec.json_schema) for spec in strategy.schema_specs)]
 
 
-def _as_tools(strategy: ToolStrategy[Any]) -> list[Tool]:
+def format_tool_names(response_format: Any) -> set[str]:
+    """Return the names of the tools that a response format may become."""
+    return {tool["function"]["name"] for tools, _ in _formats(response_format) for tool in tools}
+
+
+def _as_tools(strategy: ToolStrategy[Any]) -> list[dict[str, Any]]:
     return [
         {
             "type": "function",

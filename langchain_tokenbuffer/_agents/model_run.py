@@ -4,29 +4,42 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers.context import register_configure_hook
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from langchain_core.messages import BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, GenerationChunk
 
 
+class SentRequest(NamedTuple):
+    """What a model was sent."""
+
+    messages: Sequence[BaseMessage]
+    tools: Sequence[Any]  # as its provider takes them
+
+
 class ModelRun(BaseCallbackHandler):
-    """Sees the model that was called last."""
+    """Sees what models are sent, and whether the last one has begun to answer."""
 
     run_inline = True  # an async run calls it at once, not in a worker thread for each token
 
     def __init__(self) -> None:
+        self.sent: list[SentRequest] = []
         self.has_streamed = False  # whether somebody may have seen a part of its reply
 
     @override
-    def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
+    def on_chat_model_start(
+        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], **kwargs: Any
+    ) -> None:
         self.has_streamed = False
+        tools = (kwargs.get("invocation_params") or {}).get("tools") or ()
+        self.sent += (SentRequest(each, tools) for each in messages)
 
     @override
     def on_llm_new_token(

@@ -76,6 +76,10 @@ def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConver
         try:
             return _plan_under(facts, state, conversation, follow)
         except TokenBudgetError as shortage:
+            if facts.fixed_tokens.added:  # it was sent before, and what was only noticed refuses nothing
+                facts = facts.without_added()
+                state = state.under(facts)
+                continue
             state = state.making_room(shortage, conversation)
 
 
@@ -104,7 +108,7 @@ def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:
     Raises the error itself if it does not say that the request is too long, or if nothing smaller is possible.
     """
     overflow = overflow_of(error)
-    earlier, reserved = plan.state.overflowed, plan.facts.settings.reserve_tokens
+    earlier, reserved = plan.state.overflowed, plan.facts.reserved
     refusals = 1 if earlier is None else earlier.refusals + 1
     if overflow is None:
         raise error

@@ -60,20 +60,25 @@ class RenderedCall:
         Where a report says what the request is billed, the counts are scaled to that.
         """
         facts = self.plan.facts
-        system, tools = facts.fixed_tokens
-        constant, reserve = facts.counter.constant, facts.settings.reserve_tokens
+        system, tools, added = facts.fixed_tokens
+        constant, reserve = facts.counter.constant, facts.reserved
         counted = {"system": system - constant, "tools": tools, "messages": facts.counter(self.shown)}
+        if added:
+            counted["added"] = added
         billed, total = self.tokens - reserve, sum(counted.values()) or 1
         made_of = {name: n * billed // total for name, n in counted.items()}
         made_of["messages"] += billed - sum(made_of.values())
         return {**made_of, "reserve": reserve}
 
     def with_updates(
-        self, response: ModelResponse[Any], handed_over: Sequence[BaseMessage]
+        self, response: ModelResponse[Any], handed_over: Sequence[BaseMessage], added: int
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
-        """Return the response, with what changes in the agent's state: what was handed over is removed."""
+        """Return the response, with what changes in the agent's state: what was handed over is removed.
+
+        `added` are the tokens that middlewares behind add to requests of this thread.
+        """
         plan, update = self.plan, dict[str, Any]()
-        private = plan.state.save(plan.conversation, plan.call, plan.thinned, handed_over, self.tokens)
+        private = plan.state.save(plan.conversation, plan.call, plan.thinned, handed_over, self.tokens, added)
         if private is not None:
             update["token_buffer"] = private
         if handed_over:

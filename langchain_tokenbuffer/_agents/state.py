@@ -74,6 +74,10 @@ class ThreadState:
         limits = self.limits.raised(conversation.id_before_newest, shortage.tokens)
         return ThreadState(self.raw, self._facts, limits, self.overflowed)
 
+    def under(self, facts: RequestFacts) -> ThreadState:
+        """Return the same under other facts."""
+        return ThreadState(self.raw, facts, self.limits, self.overflowed)
+
     @property
     def basis(self) -> list[Any]:
         """The settings under which anchors and clamped tokens hold, in JSON types."""
@@ -96,7 +100,7 @@ class ThreadState:
                 (start, self._facts.budget(most if limit is None else min(limit, most)))
                 for start, limit in self.limits.starts(conversation.ids)
             ),
-            reserved=self._facts.settings.reserve_tokens,
+            reserved=self._facts.reserved,
             borrowed_tokenizer=self._facts.counter.borrowed_tokenizer,
             is_estimate=self._facts.counter.is_estimate,
             anchor=anchor,
@@ -141,14 +145,16 @@ class ThreadState:
         thinned: Sequence[int],
         evicted: Sequence[BaseMessage],
         tokens: int,
+        added: int,
     ) -> dict[str, Any] | None:
         """Return the private state after a call that cost so many tokens; `None` if it stays as it is.
 
-        `thinned` are the indices whose thinking was left out, `evicted` the messages that later calls do not see.
+        `thinned` are the indices whose thinking was left out, `evicted` the messages that later calls do not see, `added`
+        the tokens that middlewares behind add to requests.
         """
         evicts = self._facts.settings.evict_from_state
         left = {message.id for message in evicted}
-        saved: dict[str, Any] = {"limits": self._saved_limits(conversation, tokens, left)}
+        saved: dict[str, Any] = {"limits": self._saved_limits(conversation, tokens, left), "added": added}
         saved |= self._saved_anchor(conversation.messages, call, left)
         if evicts:  # later replays cannot find this out without the deleted messages
             saved |= self._saved_clamped(conversation, call, left)
