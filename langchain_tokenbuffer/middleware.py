@@ -19,15 +19,13 @@ from langchain_core.runnables.config import run_in_executor
 from langgraph.errors import GraphBubbleUp
 from typing_extensions import override
 
-from langchain_tokenbuffer._agents.added import AddedTokens, added_tokens
 from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Request, RequestReader
 from langchain_tokenbuffer._agents.fixed_part import FixedPartCounter
-from langchain_tokenbuffer._agents.limits import UnsavedLimits, log_limit
 from langchain_tokenbuffer._agents.model_run import ModelRun, watched_model_run
 from langchain_tokenbuffer._agents.models import ModelReader
 from langchain_tokenbuffer._agents.plan import MAX_TRIES, learn_limit, plan_call
 from langchain_tokenbuffer._agents.rendering import HandedOver, RenderedCall, render
-from langchain_tokenbuffer._agents.state import Overflowed, ThreadState
+from langchain_tokenbuffer._agents.state import Overflowed, ThreadState, UnsavedLimits
 from langchain_tokenbuffer._handlers import OnEvict, async_handler, is_async, logged_failure, sync_handler
 from langchain_tokenbuffer._window.budget import Window
 from langchain_tokenbuffer._window.drivers import DriverCache
@@ -207,8 +205,8 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _reset_caches(self) -> None:
         """Begin with nothing read and followed."""
-        self._added = AddedTokens()
-        self._reader = RequestReader(ModelReader(), FixedPartCounter(), self._added.find)
+        self._count_fixed = FixedPartCounter()
+        self._reader = RequestReader(ModelReader(), self._count_fixed)
         self._drivers = DriverCache()
         self._unsaved = UnsavedLimits()
         self._handed_over = HandedOver()
@@ -235,7 +233,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
                     raise
                 except Exception as error:  # noqa: BLE001  # raised again unless it is an overflow
                     call = self._retry(call, error, run)
-        added = self._learn(call, run)
+        added = self._learn_added(call, run)
         with self._handing_over(call) as evicted:
             hand_over(evicted)
         return call.with_updates(response, self._handed_over.among(call.evicted), added)
@@ -256,7 +254,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
                     raise
                 except Exception as error:  # noqa: BLE001
                     call = await run_in_executor(None, self._retry, call, error, run)
-        added = await run_in_executor(None, self._learn, call, run)
+        added = await run_in_executor(None, self._learn_added, call, run)
         with self._handing_over(call) as evicted:
             await hand_over(evicted)
         return call.with_updates(response, self._handed_over.among(call.evicted), added)
@@ -265,7 +263,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         """Return the request with the window for its messages; `overflowed` is what refusals of it taught."""
         facts = self._reader.facts(request, self._settings)
         conversation = facts.read_messages(request.messages)
-        state = ThreadState.load(request.state, facts, conversation.ids, self._unsaved, overflowed)
+        state = ThreadState.load(request.state, facts, conversation, self._unsaved, overflowed)
         plan = plan_call(facts, state, conversation, self._drivers.follow)
         call = render(plan, request, self._handed_over)
         self._emit_event(call)
@@ -277,9 +275,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         Raises the error itself if it is no overflow, no smaller request is possible, enough were tried, or somebody may
         have seen a part of the reply. What it taught is kept.
         """
-        facts = refused.plan.facts
         overflowed = learn_limit(refused.plan, refused.tokens, error)
-        self._unsaved.keep(facts.model, refused.plan.conversation.ids, overflowed.limits)
         if overflowed.refusals > MAX_TRIES or run.has_streamed:
             raise error
         try:
@@ -288,16 +284,13 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
             raise error from None
         if smaller.tokens >= refused.tokens:
             raise error
-        log_limit(facts.model, refused.tokens, smaller.plan.state.limits, facts.max_tokens)
         return smaller
 
-    def _learn(self, call: RenderedCall, run: ModelRun) -> int:
-        """Learn from a call that succeeded; return what is added behind to requests of this thread, in tokens."""
-        plan, request = call.plan, call.original
-        self._unsaved.forget(plan.facts.model, plan.conversation.ids)
-        if added := added_tokens(call.request, run, plan.facts.counter):
-            self._added.learn(plan.facts, request, call.tokens, added, plan.state.max_tokens)
-        return max(added, self._added.find(request))
+    def _learn_added(self, call: RenderedCall, run: ModelRun) -> int:
+        """Return what middlewares behind add to requests of this thread, in tokens, as far as it was noticed."""
+        facts = call.plan.facts
+        added = run.added_to(call.request, facts.counter)
+        return self._count_fixed.learn_added(call.original, facts, added, call.tokens, call.plan.state.max_tokens)
 
     @contextmanager
     def _handing_over(self, call: RenderedCall) -> Iterator[list[BaseMessage]]:
@@ -358,7 +351,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         self._reset_caches()
 
 
-_CACHES = {"_added", "_reader", "_drivers", "_unsaved", "_handed_over"}
+_CACHES = {"_count_fixed", "_reader", "_drivers", "_unsaved", "_handed_over"}
 _SHOWN = ("max_tokens", "token_counter", "trim_to", "reserve_tokens", "oversize", "evict_from_state")
 
 

@@ -90,17 +90,13 @@ class RequestFacts:
 
 
 class RequestReader:
-    """Reads requests into facts, with what reads a model, what counts a request's fixed part, and what knows what is added behind."""
+    """Reads requests into facts, with what reads a model and what counts a request's fixed part."""
 
     def __init__(
-        self,
-        read_model: Callable[[object], ModelFacts],
-        count_fixed: Callable[[Request, TokenCounter], FixedTokens],
-        find_added: Callable[[Request], int],
+        self, read_model: Callable[[object], ModelFacts], count_fixed: Callable[[Request, TokenCounter], FixedTokens]
     ) -> None:
         self._read_model = read_model
         self._count_fixed = count_fixed
-        self._find_added = find_added
 
     def facts(self, request: Request, settings: AgentSettings) -> RequestFacts:
         """Return what is known of a request; raise as `TokenBufferMiddleware.wrap_model_call` does."""
@@ -113,7 +109,7 @@ class RequestReader:
             settings=settings,
             counter=counter,
             max_tokens=_max_tokens(settings.max_tokens, model, request),
-            fixed_tokens=self._count_fixed(request, counter)._replace(added=self._find_added(request)),
+            fixed_tokens=self._count_fixed(request, counter),
             model=model.name or model.kind,
             uses_reports=counter.additive and (counter.is_estimate or corrects_tools),
             continues_responses=model.continues_responses,

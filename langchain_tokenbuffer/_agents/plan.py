@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from langchain_tokenbuffer._agents.state import Overflowed
 from langchain_tokenbuffer._counting.overflow import overflow_of
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR
 from langchain_tokenbuffer._messages.slots import messages_of
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
-    from langchain_tokenbuffer._agents.state import ThreadState
+    from langchain_tokenbuffer._agents.state import Overflowed, ThreadState
     from langchain_tokenbuffer._counting.overflow import Overflow
     from langchain_tokenbuffer._messages.slots import Slot
     from langchain_tokenbuffer._messages.violations import Violation
@@ -107,27 +106,20 @@ def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:
 
     Raises the error itself if it does not say that the request is too long, or if nothing smaller is possible.
     """
-    overflow = overflow_of(error)
-    earlier, reserved = plan.state.overflowed, plan.facts.reserved
-    refusals = 1 if earlier is None else earlier.refusals + 1
+    overflow, state = overflow_of(error), plan.state
     if overflow is None:
         raise error
-    limit, is_named = _smaller(overflow, tokens - reserved, refusals)
+    reserved = plan.facts.reserved
+    earlier = 0 if state.overflowed is None else state.overflowed.refusals
+    limit, is_named = _smaller(overflow, tokens - reserved, earlier)
     if limit < 1:
         raise error
-    limits = plan.state.limits.after_refusal(
-        plan.conversation.id_before_newest,
-        limit + reserved,
-        tokens=tokens,
-        is_named=is_named,
-        is_first=refusals == 1,
-    )
-    return Overflowed(limits, refusals, tokens)
+    return state.after_refusal(plan.conversation, limit + reserved, tokens=tokens, is_named=is_named)
 
 
-def _smaller(overflow: Overflow, sent: int, refusals: int) -> tuple[int, bool]:
-    """Return what to try instead of so many tokens, and whether the provider named it."""
-    guess = int(_SHARES[min(refusals, len(_SHARES)) - 1] * sent)
+def _smaller(overflow: Overflow, sent: int, earlier: int) -> tuple[int, bool]:
+    """Return what to try instead of so many tokens, and whether the provider named it; this call's refusals so far."""
+    guess = int(_SHARES[min(earlier, len(_SHARES) - 1)] * sent)
     counted, allowed, excess = overflow
     if counted and allowed:
         # The provider's own count of this very request tells what its limit is in our tokens.
@@ -136,6 +128,6 @@ def _smaller(overflow: Overflow, sent: int, refusals: int) -> tuple[int, bool]:
         allowed = sent - excess
     if allowed is None or allowed >= sent:
         return guess, False
-    if refusals == 1 or allowed <= guess:
+    if not earlier or allowed <= guess:
         return allowed, True
     return guess, False

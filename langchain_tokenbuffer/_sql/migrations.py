@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from langchain_tokenbuffer._sql.schema import schema_of
 from langchain_tokenbuffer.errors import TokenBufferError
 
 if TYPE_CHECKING:
@@ -59,14 +60,15 @@ def _replace(connection: sa.Connection, table: sa.Table, old: str, new: sa.Colum
 
 def _columns(connection: sa.Connection, table: sa.Table) -> set[str]:
     """Return the names of a table's columns; none where there is no table."""
-    inspector = sa.inspect(connection)
-    if not inspector.has_table(table.name, table.schema):
+    inspector, schema = sa.inspect(connection), schema_of(connection)
+    if not inspector.has_table(table.name, schema):
         return set()
-    return {column["name"] for column in inspector.get_columns(table.name, table.schema)}
+    return {column["name"] for column in inspector.get_columns(table.name, schema)}
 
 
 def _alter(connection: sa.Connection, table: sa.Table, change: str) -> None:
-    name = connection.dialect.identifier_preparer.format_table(table)
+    quoted, schema = connection.dialect.identifier_preparer, schema_of(connection)
+    name = quoted.quote(table.name) if schema is None else f"{quoted.quote_schema(schema)}.{quoted.quote(table.name)}"
     connection.execute(sa.text(f"ALTER TABLE {name} {change}"))
 
 
@@ -91,7 +93,8 @@ def create(connection: sa.Connection, tables: Tables) -> None:
 def _refuse_others(version: int | None, tables: Tables) -> None:
     if version == VERSION:
         return
-    what = f"The tables of {tables.messages.fullname!r}"
+    name = tables.messages.name if tables.schema is None else f"{tables.schema}.{tables.messages.name}"
+    what = f"The tables of {name!r}"
     if version is not None and version > VERSION:
         msg = (
             f"{what} have version {version}, of a newer release of langchain-tokenbuffer; this one knows version "
@@ -105,7 +108,7 @@ def _refuse_others(version: int | None, tables: Tables) -> None:
 
 def _version(connection: sa.Connection, versions: sa.Table, *, for_update: bool = False) -> int | None:
     """Return the version, which is written last; `None` if there is none."""
-    if not sa.inspect(connection).has_table(versions.name, versions.schema):
+    if not sa.inspect(connection).has_table(versions.name, schema_of(connection)):
         return None
     select = sa.select(versions.c.version)
     # Without, an isolated transaction would see the version as it was when it began.
@@ -129,7 +132,7 @@ def _bring_up(connection: sa.Connection, tables: Tables) -> int:
 
 def _create(connection: sa.Connection, table: sa.Table) -> None:
     connection.execute(CreateTable(table, if_not_exists=True))
-    there = {each["name"] for each in sa.inspect(connection).get_indexes(table.name, table.schema)}
+    there = {each["name"] for each in sa.inspect(connection).get_indexes(table.name, schema_of(connection))}
     for index in table.indexes:
         if index.name not in there:  # MySQL has no IF NOT EXISTS for an index
             may = connection.dialect.name in ("sqlite", "postgresql")

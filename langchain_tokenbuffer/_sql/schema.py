@@ -16,14 +16,16 @@ Texts are ASCII, so no character set of a database loses anything.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import cache
+from functools import lru_cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+_SCHEMA = re.compile(r"[A-Za-z0-9_-]{1,63}")  # PostgreSQL cuts longer names off: two would be one
+_TABLES = ("sessions", "messages", "schema")
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts only INTEGER up
 _TEXT = sa.Text().with_variant(mysql.LONGTEXT, "mysql", "mariadb")
 _TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
@@ -37,13 +39,18 @@ class Mark(IntEnum):
     ACKNOWLEDGED = 3  # not in the window, wherever the cut is; acknowledged
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tables:
-    """The tables of one prefix in one schema."""
+    """The tables of one prefix, described without a schema, and the schema they are in.
 
+    One description serves all schemas: a connection translates it (`schema_translate_map`).
+    """
+
+    prefix: str
     sessions: sa.Table
     messages: sa.Table
     versions: sa.Table
+    schema: str | None = None
 
 
 def checked_name(value: object, name: str) -> str:
@@ -57,15 +64,44 @@ def checked_name(value: object, name: str) -> str:
     return value
 
 
-@cache
+def checked_schema(value: object) -> str:
+    """Return the name of a database schema; it is quoted in SQL, so it may be less plain than a prefix."""
+    if not isinstance(value, str):
+        msg = f"schema must be a string, got {value!r} ({type(value).__name__})"
+        raise TypeError(msg)
+    if not _SCHEMA.fullmatch(value):
+        msg = f"schema must be 1 to 63 ASCII letters, digits, underscores and hyphens, got {value!r}"
+        raise ValueError(msg)
+    return value
+
+
 def tables(prefix: str, schema: str | None = None) -> Tables:
-    """Describe the tables of a prefix in a database schema; names that are not safe are refused."""
+    """Return the tables of a prefix in a database schema; names that are not safe are refused."""
+    return replace(_described(prefix), schema=None if schema is None else checked_schema(schema))
+
+
+def metadata(prefix: str, schema: str | None = None) -> sa.MetaData:
+    """Describe the tables of a prefix, in a schema, for tools that create or compare tables."""
     checked_name(prefix, "prefix")
-    metadata = sa.MetaData(schema=None if schema is None else checked_name(schema, "schema"))
-    sessions = _sessions(prefix, metadata)
+    found = sa.MetaData(schema=None if schema is None else checked_schema(schema))
+    sessions = _sessions(prefix, found)
+    _messages(prefix, found, sessions)
     version = sa.Column("version", sa.Integer, primary_key=True, autoincrement=False)
-    versions = sa.Table(f"{prefix}_schema", metadata, version)
-    return Tables(sessions, _messages(prefix, metadata, sessions), versions)
+    sa.Table(f"{prefix}_schema", found, version)
+    return found
+
+
+@lru_cache(maxsize=32)
+def _described(prefix: str) -> Tables:
+    sessions, messages, versions = (metadata(prefix).tables[f"{prefix}_{name}"] for name in _TABLES)
+    return Tables(prefix, sessions, messages, versions)
+
+
+def schema_of(connection: sa.Connection) -> str | None:
+    """Return the schema that a connection finds our tables in; None is its default one."""
+    translated = connection.get_execution_options().get("schema_translate_map") or {}
+    found = translated.get(None)
+    return None if found is None else str(found)
 
 
 def _sessions(prefix: str, metadata: sa.MetaData) -> sa.Table:

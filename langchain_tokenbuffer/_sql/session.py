@@ -19,7 +19,7 @@ from langchain_core.messages import BaseMessage
 from sqlalchemy import exc
 
 from langchain_tokenbuffer._messages.slots import slot_from_json
-from langchain_tokenbuffer._sql.engines import IN_DOUBT, ConcurrentCreateError
+from langchain_tokenbuffer._sql.database import IN_DOUBT, ConcurrentCreateError, lock_limit
 from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows, encode, key_of
 from langchain_tokenbuffer._sql.schema import Mark, Tables
 from langchain_tokenbuffer._sql.window import PAGE, Settings, WindowUpdate, display_of
@@ -40,12 +40,19 @@ class StoredWindow(NamedTuple):
     display: dict[str, Any]  # what is clamped, and what to raise instead; see `display_of`
 
 
+class Position(NamedTuple):
+    """A place in a source of messages."""
+
+    number: int
+    fingerprint: str | None  # of what the source holds up to there; None: release 0.1.0 kept none
+
+
 class Imported(NamedTuple):
     """How far the import from a source comes with an append, and how far it had to be before."""
 
     source: str
-    after: int
-    upto: int
+    after: Position | None
+    upto: Position
 
 
 class AlreadyStoredError(Exception):
@@ -133,9 +140,9 @@ class Session:
         """Read what the session carries beside its messages."""
         return self._read_json(connection, self._s.metadata)
 
-    def imported(self, connection: sa.Connection, source: str) -> int | None:
+    def imported(self, connection: sa.Connection, source: str) -> Position | None:
         """Read how far the import from a source came."""
-        return self._read_json(connection, self._s.imported).get(source)
+        return _position(self._read_json(connection, self._s.imported).get(source))
 
     def _read_json(self, connection: sa.Connection, column: sa.Column[Any]) -> dict[str, Any]:
         text = connection.scalar(sa.select(column).where(self._s.key == self.key))
@@ -211,8 +218,9 @@ class Session:
 
     def _advance_import(self, connection: sa.Connection, row: sa.Row[Any], imported: Imported) -> None:
         positions = json.loads(row.imported) if row.imported else {}
-        if positions.get(imported.source, -1) > imported.after:
-            raise AlreadyImportedError(positions[imported.source])
+        reached = _position(positions.get(imported.source))
+        if reached is not None and (imported.after is None or reached.number > imported.after.number):
+            raise AlreadyImportedError(reached)
         positions[imported.source] = imported.upto
         self.update(connection, row.id, imported=json.dumps(positions))
 
@@ -229,7 +237,8 @@ class Session:
         s = self._s
         mine = s.key == self.key
         values = values or {"next_seq": s.next_seq}
-        update = sa.update(self.tables.sessions).where(mine).values(updated_at=_now(), **values)
+        update = sa.update(self.tables.sessions).where(mine, lock_limit(connection))
+        update = update.values(updated_at=_now(), **values)
         if not connection.execute(update).rowcount:
             return None
         row = (s.id, s.next_seq, s.cut, s.tokens, s.open_calls, s.settings_digest)
@@ -330,6 +339,13 @@ def list_sessions(connection: sa.Connection, tables: Tables, after: int) -> dict
         metadata = json.loads(row.metadata) if row.metadata else {}
         infos[row.id] = SessionInfo(json.loads(row.name), row.next_seq, row.tokens, created_at, updated_at, metadata)
     return infos
+
+
+def _position(stored: Any) -> Position | None:
+    """Return a position as it is stored: two values in a list, or the number alone."""
+    if stored is None or isinstance(stored, list):
+        return None if stored is None else Position(*stored)
+    return Position(stored, None)
 
 
 def _now() -> datetime:

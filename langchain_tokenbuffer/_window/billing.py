@@ -19,7 +19,7 @@ class Billing:
     """How one request's counts become its bill, in tokens."""
 
     budget: Budget  # in counted tokens, while no report says otherwise
-    limits: tuple[tuple[int, Budget], ...] = ()  # from an index on another one, in order
+    limits: tuple[tuple[int, int | None], ...] = ()  # from an index on at most so many tokens, if not `None`; in order
     reserved: int = 0  # of it, what is kept free for what is not counted
     borrowed_tokenizer: bool = False  # whether texts are counted with another tokenizer than the model's
     is_estimate: bool = False  # whether reports are nearer the truth than the count
@@ -39,15 +39,14 @@ class Billing:
 
     def budget_at(self, index: int) -> Budget:
         """Return the budget under which the message at an index comes."""
-        return next((budget for start, budget in reversed(self.limits) if start <= index), self.budget)
+        limit = next((limit for start, limit in reversed(self.limits) if start <= index), None)
+        return self.budget if limit is None else self.budget.limited(limit)
 
     def until(self, count: int, *, with_slack: bool) -> Billing:
         """Return what so many messages come under, whatever holds for later ones."""
-        limits = tuple((start, budget) for start, budget in self.limits if start < count)
-        if with_slack:
-            return replace(self, limits=limits)
-        limits = tuple((start, replace(budget, slack=0)) for start, budget in limits)
-        return replace(self, budget=replace(self.budget, slack=0), limits=limits)
+        limits = tuple((start, limit) for start, limit in self.limits if start < count)
+        budget = self.budget if with_slack else replace(self.budget, slack=0)
+        return replace(self, budget=budget, limits=limits)
 
     def budget_under(self, anchor: Anchor, unreported: int, index: int) -> Budget:
         """Return the budget in counted tokens under which the message at an index comes, given what is reported."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -64,6 +64,14 @@ class Budget:
     def may_drop(self) -> bool:
         """Whether the newest unit may be left out when nothing else helps."""
         return self.oversize == "drop" or (self.drop_if_unclampable and self.oversize == "clamp")
+
+    def limited(self, max_tokens: int) -> Budget:
+        """Return it with at most so many tokens; the fixed part is rounded up anew."""
+        if max_tokens >= self.max_tokens:
+            return self
+        exact = self.fixed - self.slack
+        slack = slack_of(max_tokens, exact)
+        return replace(self, max_tokens=max_tokens, fixed=exact + slack, slack=slack)
 
 
 def slack_of(max_tokens: int, fixed: int) -> int:

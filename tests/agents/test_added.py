@@ -149,7 +149,7 @@ def test_a_caller_that_keeps_the_messages_is_known_again_at_the_next_turn() -> N
 def test_an_agent_that_is_a_node_knows_it_at_the_next_turn() -> None:
     model = talker(20)
     graph = StateGraph(MessagesState).add_node("agent", agent_with(model, Adding(remembering)))
-    compiled = graph.add_edge(START, "agent").compile(InMemorySaver())
+    compiled: Any = graph.add_edge(START, "agent").compile(InMemorySaver())
     for turn in range(20):
         compiled.invoke(ask(turn), THREAD)
     assert max(model.sent()) <= BUDGET
@@ -174,7 +174,9 @@ def test_another_thread_is_not_taken_for_this_one() -> None:
 
 
 def long_thread(turns: int = 20) -> dict[str, Any]:
-    return {"messages": [each for turn in range(turns) for each in (*ask(turn)["messages"], AIMessage("yes " * 60))][:-1]}
+    return {
+        "messages": [each for turn in range(turns) for each in (*ask(turn)["messages"], AIMessage("yes " * 60))][:-1]
+    }
 
 
 def test_a_request_that_is_too_long_by_what_is_added_is_said_once_a_thread(caplog: pytest.LogCaptureFixture) -> None:

@@ -54,7 +54,7 @@ def classifier(answer: dict[str, Any]) -> Any:
 
 def router(of: Any, _: Path) -> Any:
     answer = {"type": "choice", "choice": "one", "probabilities": {"one": 1.0}, "confidence": 1.0}
-    choices = {"one": middleware.model_router.ModelChoice(Binding(replies=looking(STEPS)), "any")}  # type: ignore[attr-defined]
+    choices = {"one": middleware.model_router.ModelChoice(Binding(replies=looking(STEPS)), "any")}
     return of(choices=choices, instructions="Choose.", classifier=classifier(answer))
 
 
@@ -112,9 +112,9 @@ def test_beside_a_shipped_middleware_every_call_is_within_budget_and_valid(
 @pytest.mark.parametrize(("place", "name"), PLACES[::3])
 async def test_beside_a_shipped_middleware_async_sends_the_same(place: str, name: str, tmp_path: Path) -> None:
     models = [Binding(replies=looking(STEPS)) for _ in range(2)]
-    one, other = (create_agent(model, [look()], middleware=chain(name, place, tmp_path)) for model in models)
-    one.invoke(LOOK, FOREVER)
-    await other.ainvoke(LOOK, FOREVER)
+    agents: list[Any] = [create_agent(each, [look()], middleware=chain(name, place, tmp_path)) for each in models]
+    agents[0].invoke(LOOK, FOREVER)
+    await agents[1].ainvoke(LOOK, FOREVER)
     assert models[1].sent() == models[0].sent()
 
 

@@ -30,14 +30,14 @@ class Server(ChatOpenAI):
     """A model whose server keeps each response with all that it answers, as OpenAI's does."""
 
     payloads: list[dict[str, Any]] = Field(default_factory=list)
-    kept: dict[str | None, list[Any]] = Field(default_factory=lambda: {None: []})
+    kept: dict[str, list[Any]] = Field(default_factory=dict)
     refuses_over: int = 10**9
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
         payload = self._get_request_payload(messages, **{k: v for k, v in kwargs.items() if k == "tools"})
         self.payloads.append(payload)
         name = f"resp_{len(self.payloads)}"
-        self.kept[name] = [*self.kept[payload.get("previous_response_id")], *payload["input"]]
+        self.kept[name] = [*self.kept.get(payload.get("previous_response_id", ""), []), *payload["input"]]
         if self.billed(name) > self.refuses_over:
             msg = f"This model's maximum context length is {self.refuses_over} tokens."
             raise ValueError(msg)
@@ -81,7 +81,7 @@ def test_what_the_server_keeps_is_within_the_budget(wrapped: str, evict: bool) -
     model = server()
     asked: Any = {"as it is": model, "bound": model.bind(), "with fallbacks": model.with_fallbacks([model])}[wrapped]
     talk(asked, evict_from_state=evict, token_counter=TokenCounter(model))
-    assert max(map(model.billed, list(model.kept)[1:])) <= BUDGET + 40  # with the reply
+    assert max(map(model.billed, model.kept)) <= BUDGET + 40  # with the reply
 
 
 async def test_async_it_is_within_the_budget() -> None:
@@ -89,7 +89,7 @@ async def test_async_it_is_within_the_budget() -> None:
     agent: Any = create_agent(model, middleware=[TokenBufferMiddleware(BUDGET)], checkpointer=InMemorySaver())
     for _ in range(TURNS):
         await agent.ainvoke({"messages": [HumanMessage(repeat_word(40, "question"))]}, THREAD)
-    assert max(map(model.billed, list(model.kept)[1:])) <= BUDGET + 40
+    assert max(map(model.billed, model.kept)) <= BUDGET + 40
 
 
 def test_what_is_shortened_is_sent_anew() -> None:
@@ -102,7 +102,7 @@ def test_what_is_shortened_is_sent_anew() -> None:
 
 def test_what_was_too_long_for_the_server_is_tried_again_without_what_it_keeps() -> None:
     talk(model := server(refuses_over=400), max_tokens=10_000)
-    assert max(map(model.billed, list(model.kept)[1:])) <= 600
+    assert max(map(model.billed, model.kept)) <= 600
     assert [chain for chain in model.chains if chain is None][1:] != []
 
 
@@ -144,9 +144,7 @@ class Reasoning(Server):
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
         tools, count = kwargs.get("tools", []), TokenCounter("gpt-5")
         hidden = sum(str(each.content).count("'rs_") for each in messages) * self.thought
-        plain = [
-            each.model_copy(update={"content": ""}) if isinstance(each, AIMessage) else each for each in messages
-        ]
+        plain = [each.model_copy(update={"content": ""}) if isinstance(each, AIMessage) else each for each in messages]
         self.bills.append(count.count(plain, tools=tools) + hidden)
         n = len(self.bills)
         if n > TURNS:

@@ -6,8 +6,7 @@ The oracle shares nothing with the package. `AGENT_FUZZ=150` sets how many agent
 from __future__ import annotations
 
 import os
-from contextlib import AsyncExitStack, ExitStack
-from functools import cache
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,7 +137,12 @@ def _faults_of_evicting(course: Course) -> Iterator[str]:
 def as_said(messages: Sequence[BaseMessage], *, ids: bool = False) -> tuple[Any, ...]:
     """Return what a model is shown of messages, as something to compare."""
     return tuple(
-        (each.id if ids else None, each.type, repr(each.content), repr(each.tool_calls if isinstance(each, AIMessage) else None))
+        (
+            each.id if ids else None,
+            each.type,
+            repr(each.content),
+            repr(each.tool_calls if isinstance(each, AIMessage) else None),
+        )
         for each in messages
     )
 
