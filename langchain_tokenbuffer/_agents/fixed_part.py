@@ -113,8 +113,8 @@ def _as_tools(strategy: ToolStrategy[Any]) -> list[dict[str, Any]]:
 
 _MAX_THREADS = 1000
 _TOO_MUCH = (
-    "A request of %d tokens was sent, and max_tokens is %d: middlewares behind TokenBufferMiddleware added %d tokens to "
-    "it. From this thread's next call on they are in the budget. For its first call, too, put TokenBufferMiddleware "
+    "A request of %d tokens was sent, and max_tokens is %d: middlewares behind TokenBufferMiddleware added %d tokens. "
+    "From this thread's next call on they are in the budget. For its first call, too, put TokenBufferMiddleware "
     "last or set reserve_tokens=%d."
 )
 
@@ -138,7 +138,7 @@ class AddedTokens:
     def find(self, request: Request) -> int:
         """Return how many tokens are known to be added to requests of this thread."""
         state: Mapping[str, Any] = request.state
-        saved = (state.get("token_buffer") or {}).get("added", 0)
+        saved: int = (state.get("token_buffer") or {}).get("added", 0)
         return max(saved, self._last(request.messages).tokens)
 
     def keep(self, messages: Sequence[BaseMessage], tokens: int, *, is_too_much: bool) -> bool:

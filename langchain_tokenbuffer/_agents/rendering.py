@@ -78,7 +78,9 @@ class RenderedCall:
         `added` are the tokens that middlewares behind add to requests of this thread.
         """
         plan, update = self.plan, dict[str, Any]()
-        private = plan.state.save(plan.conversation, plan.call, plan.thinned, handed_over, self.tokens, added)
+        private = plan.state.save(
+            plan.conversation, plan.call, plan.thinned, handed_over, tokens=self.tokens, added=added
+        )
         if private is not None:
             update["token_buffer"] = private
         if handed_over:

@@ -288,13 +288,14 @@ class ThreadState:
         call: CallWindow,
         thinned: Sequence[int],
         evicted: Sequence[BaseMessage],
+        *,
         tokens: int,
         added: int,
     ) -> dict[str, Any] | None:
         """Return the private state after a call that cost so many tokens; `None` if it stays as it is.
 
-        `thinned` are the indices whose thinking was left out, `evicted` the messages that later calls do not see, `added`
-        the tokens that middlewares behind add to requests.
+        `thinned` are the indices whose thinking was left out, `evicted` the messages that later calls do not see,
+        `added` the tokens that middlewares behind add to requests.
         """
         self._unsaved.forget(self._facts.model, conversation.ids)
         evicts = self._facts.settings.evict_from_state
