@@ -60,7 +60,8 @@ class TokenBufferState(AgentState[Any]):
     is left out for good. Where reported usage is used, `anchored`: [id of the last message before reports count,
     anchor, id of the first message it does not cover], for requests with the settings `basis`. With `evict_from_state`
     also what a replay can no longer find out without the deleted messages: more `thinned` ids, and `sizes`: id of a
-    clamped message to its tokens and a fingerprint of the conversation up to it, for the same `basis`.
+    clamped message to its tokens and a fingerprint of the conversation up to it, for the same `basis`. `added`: the
+    tokens that middlewares behind were seen to add to a request at most.
     """
 
     token_buffer: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
@@ -85,7 +86,8 @@ class TrimEvent:
             had to be shortened now; `"overflow"`: the provider had refused a larger request.
         window: The window, as indices into the request's messages.
         made_of: What `tokens_after` is made of, in tokens: `"system"` (the system message), `"tools"` (with response
-            format and tool choice), `"messages"` and `"reserve"` (`reserve_tokens`).
+            format and tool choice), `"messages"` and `"reserve"` (`reserve_tokens`); and `"added"`, which is taken from
+            the reserve first, where a middleware behind was seen to add something.
     """
 
     tokens_before: int
@@ -132,9 +134,14 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     of a reply was streamed. What that taught is kept in the agent's private state for later calls of this thread, also
     when the last try fails. A limit that no provider named is a guess: it is logged at WARNING, and grows back in steps
     while calls succeed, within 24 calls after the first refusal. Each message is replayed under the limit of its time,
-    so the cut never moves back. For Claude models thinking blocks of
-    steps before the running one are left out as soon as the cut moves, since newer ones are bound to the messages they
-    were produced under. It counts the request as earlier middlewares changed it, so it goes last in `middleware=`.
+    so the cut never moves back. For Claude models thinking blocks of steps before the running one are left out as soon
+    as the cut moves, since newer ones are bound to the messages they were produced under. Of a model with
+    `use_previous_response_id` the chain is broken for each call whose window is not the whole conversation: it gets
+    replies without their response's id.
+
+    It counts the request as earlier middlewares changed it, so it goes last in `middleware=`. What a middleware behind
+    it adds is noticed by what the model was sent, and is in the budget from the thread's next call on, up to the most
+    that was added so far. A request that is over budget by it is a WARNING, once a thread; it raises nothing.
 
     Args:
         max_tokens: The budget of a request, in tokens; `("fraction", 0.8)` of the model's `max_input_tokens`; or
@@ -142,7 +149,8 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
             model's `max_output_tokens`. The last two forms need a model with a profile.
         token_counter: What counts, as `TokenBuffer` takes it; `None`: the request's own model.
         trim_to: Low-water mark in (0, 1], as in `TokenBuffer`.
-        reserve_tokens: Kept free of `max_tokens`, for the reply or what is added behind this middleware, in tokens.
+        reserve_tokens: Kept free of `max_tokens`, for the reply or what is added behind this middleware, in tokens;
+            what was seen to be added there is taken from it.
         pin: Tells which messages stay whatever the budget, as in `TokenBuffer`.
         oversize: When what must stay does not fit: `"clamp"`, `"raise"` or `"drop"`.
         on_trim: Called with a `TrimEvent` before each model call, in async runs in a worker thread; also a DEBUG log

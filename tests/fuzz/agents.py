@@ -179,6 +179,7 @@ class World:
     seed: int
     shape: Shape
     saved: bool = True
+    is_straight: bool = False  # whether nothing is reviewed, edited or gone back to
     options: dict[str, Any] = field(default_factory=dict)
     model: Improvising = field(init=False)
     asked: list[list[BaseMessage]] = field(default_factory=list)  # of each call, before anything left
@@ -197,7 +198,8 @@ class World:
             **self.options,
         }
         self.model = Improvising(seed=self.seed)
-        self.reviews = rng.random() < 0.5 and self.saved and self.shape != "sub-agent"
+        can_review = self.saved and self.shape != "sub-agent" and not self.is_straight
+        self.reviews = rng.random() < 0.5 and can_review
 
     def graph(self, saver: BaseCheckpointSaver[Any] | None) -> Any:
         """Return the agent as it stands in its place, with a checkpointer where there is one."""
@@ -323,7 +325,7 @@ def _decision(rng: random.Random, action: dict[str, Any]) -> dict[str, Any]:
 async def _change_the_past(agent: Runs, config: RunnableConfig, rng: random.Random, course: Course) -> None:
     """Edit a message, or run a call of the past again, once in a while."""
     world, now = course.world, await agent.state(config)
-    if now.next or world.shape == "sub-agent":
+    if now.next or world.shape == "sub-agent" or world.is_straight:
         return
     if rng.random() < 0.2:
         humans = [each for each in now.values["messages"] if each.type == "human"]

@@ -6,7 +6,9 @@ The oracle shares nothing with the package. `AGENT_FUZZ=150` sets how many agent
 from __future__ import annotations
 
 import os
-from contextlib import AsyncExitStack
+import uuid
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,21 +21,31 @@ from tests.fuzz.agents import SYSTEM, Course, Shape, Way, World, converse, count
 from tests.oracle import breaches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
 TOOLS_AT_MOST = 150
-AGENTS = int(os.environ.get("AGENT_FUZZ", "6"))
+AGENTS = int(os.environ.get("AGENT_FUZZ", "9"))
+IS_LONG = AGENTS > 9
 SHAPES: list[Shape] = ["plain", "node", "sub-agent"]
-SAVERS = ["memory", "sqlite", "none"]
+SAVERS = ["memory", "sqlite", "none", *(["postgres"] if IS_LONG else [])]
+POSTGRES = os.environ.get("TOKENBUFFER_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/test")
 
 
-async def run(seed: int, way: Way, shape: Shape | None = None, saver: str | None = None, **options: Any) -> Course:
+async def run(
+    seed: int,
+    way: Way,
+    shape: Shape | None = None,
+    saver: str | None = None,
+    *,
+    is_straight: bool = False,
+    **options: Any,
+) -> Course:
     """Run a random agent, in its own place and with its own checkpointer unless others are asked for."""
-    shape = shape or SHAPES[seed % 3]
-    saver = saver or SAVERS[seed // 3 % 3]
-    world = World(seed, shape, saver != "none", options)
+    shape = shape or SHAPES[seed % len(SHAPES)]
+    saver = saver or SAVERS[seed // len(SHAPES) % len(SAVERS)]
+    world = World(seed, shape, saver != "none", is_straight, options)
     async with AsyncExitStack() as stack:
         return await converse(world, way, await opened(saver, way, stack))
 
@@ -44,7 +56,36 @@ async def opened(name: str, way: Way, stack: AsyncExitStack) -> BaseCheckpointSa
         return await stack.enter_async_context(AsyncSqliteSaver.from_conn_string(":memory:"))
     if name == "sqlite":
         return stack.enter_context(SqliteSaver.from_conn_string(":memory:"))
+    if name == "postgres":
+        return await stack.enter_async_context(postgres(way))
     return InMemorySaver() if name == "memory" else None
+
+
+@asynccontextmanager
+async def postgres(way: Way) -> AsyncIterator[BaseCheckpointSaver[Any]]:
+    """Yield a checkpointer in a schema of its own, where a server answers."""
+    kind = pytest.importorskip("langgraph.checkpoint.postgres").PostgresSaver
+    akind = pytest.importorskip("langgraph.checkpoint.postgres.aio").AsyncPostgresSaver
+    psycopg = pytest.importorskip("psycopg")
+    url, schema = POSTGRES.replace("+psycopg", ""), f"t{uuid.uuid4().hex[:12]}"
+    try:
+        server = psycopg.connect(url, autocommit=True, connect_timeout=2)
+    except psycopg.OperationalError:
+        pytest.skip("no PostgreSQL answers")
+    url = f"{url}?options=-csearch_path%3D{schema}"
+    with server:
+        server.execute(f"CREATE SCHEMA {schema}")
+        try:
+            if way in ("async", "astream"):
+                async with akind.from_conn_string(url) as opened:
+                    await opened.setup()
+                    yield opened
+            else:
+                with kind.from_conn_string(url) as opened:
+                    opened.setup()
+                    yield opened
+        finally:
+            server.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
 # --- the oracle ---------------------------------------------------------------------------------
@@ -149,14 +190,31 @@ def as_said(messages: Sequence[BaseMessage], *, ids: bool = False) -> tuple[Any,
 
 # --- what holds ---------------------------------------------------------------------------------
 
+WAYS: list[Way] = ["async", "stream", "astream"]
+IN_EVERY_WAY = list(product(range(AGENTS), WAYS) if IS_LONG else zip([0, 3, 5], WAYS, strict=True))
 
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize("seed", range(AGENTS))
 async def test_a_random_agent_keeps_the_laws(seed: int) -> None:
     assert faults_of(await run(seed, "sync")) == []
 
 
-@pytest.mark.parametrize("seed", range(AGENTS))
-@pytest.mark.parametrize("way", ["async", "stream", "astream"])
-async def test_a_random_agent_is_sent_the_same_in_every_way(way: Way, seed: int) -> None:
+@pytest.mark.allow_hosts(["127.0.0.1"])
+@pytest.mark.parametrize(("seed", "way"), IN_EVERY_WAY)
+async def test_a_random_agent_is_sent_the_same_in_every_way(seed: int, way: Way) -> None:
     one, other = await run(seed, "sync"), await run(seed, way)
+    assert [*map(as_said, other.world.model.sent)] == [*map(as_said, one.world.model.sent)]
+
+
+@pytest.mark.parametrize("seed", range(AGENTS if IS_LONG else 2))
+async def test_alone_or_as_a_node_a_random_agent_is_sent_the_same(seed: int) -> None:
+    options: dict[str, Any] = {"saver": "memory", "is_straight": True, "evict_from_state": False, "on_evict": None}
+    one, other = await run(seed, "sync", "plain", **options), await run(seed, "sync", "node", **options)
+    assert [*map(as_said, other.world.model.sent)] == [*map(as_said, one.world.model.sent)]
+
+
+@pytest.mark.parametrize("seed", range(AGENTS if IS_LONG else 2))
+async def test_through_every_checkpointer_a_random_agent_is_sent_the_same(seed: int) -> None:
+    one, other = await run(seed, "sync", "plain", "memory"), await run(seed, "async", "plain", "sqlite")
     assert [*map(as_said, other.world.model.sent)] == [*map(as_said, one.world.model.sent)]
