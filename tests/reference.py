@@ -223,7 +223,7 @@ class Reference:
                     if call.id == each
                     and not unit.out
                     and all(call is not c for _, _, c in found)
-                    and (call.stand_in in window if call.stand_in else unit is last)
+                    and (call.stand_in in window and m.kind != "ai" if call.stand_in else unit is last)
                 ]
                 if open_calls:
                     found.append((r, unit, open_calls[0]))

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
+from langchain_tokenbuffer._messages.beside import BESIDE, reported_reasoning
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
@@ -119,7 +121,7 @@ def key_of(message: BaseMessage) -> int:
         if extra and not _COUNTED_EXTRAS.isdisjoint(extra):
             return _any_key_of(message)
         if content.__class__ is not str:
-            content = _frozen_blocks(content)
+            content = _frozen_blocks(content, fields)
         if kind is ToolMessage:
             return hash((kind, content, fields["name"], fields["tool_call_id"]))
         if kind is AIMessage and not fields["invalid_tool_calls"]:
@@ -134,7 +136,8 @@ def key_of(message: BaseMessage) -> int:
 
 def _any_key_of(message: BaseMessage) -> int:
     fields = message.__dict__
-    return hash((message.__class__, frozen([fields.get(name) for name in _COUNTED_FIELDS])))
+    counted = [*(fields.get(name) for name in _COUNTED_FIELDS), reported_reasoning(fields)]
+    return hash((message.__class__, frozen(counted)))
 
 
 def whole_key_of(message: BaseMessage) -> int:
@@ -144,13 +147,15 @@ def whole_key_of(message: BaseMessage) -> int:
 
 _PLAIN = frozenset({HumanMessage, SystemMessage})
 _COUNTED_FIELDS = ("content", "name", "role", "tool_call_id", "tool_calls", "invalid_tool_calls", "additional_kwargs")
-_COUNTED_EXTRAS = frozenset({"name", "tool_calls", "function_call", "audio", "__openai_role__"})
+_COUNTED_EXTRAS = frozenset({"name", "tool_calls", "function_call", "type", "__openai_role__", *BESIDE})
 
 _unfrozen = itertools.count()
 
 
-def _frozen_blocks(blocks: Iterable[dict[Any, Any]]) -> tuple[object, ...]:
+def _frozen_blocks(blocks: Iterable[dict[Any, Any]], fields: dict[str, Any]) -> tuple[object, ...]:
     parts: list[object] = []
+    if fields.get("usage_metadata"):
+        parts.append((reported_reasoning(fields),))
     for block in blocks:
         _add_items(block, parts)
     return tuple(parts)

@@ -89,12 +89,8 @@ class ChatCounter(MessageCounter):
         count, chat_format = self._count, self._format
         fields = message.__dict__
         total = chat_format.per_message + (self._tokens_of_name(_role(message)) if chat_format.role else 0)
-        content = fields["content"]
+        total += content_tokens(message, count, self._media)
         calls = _calls(message, as_written=False)
-        if content.__class__ is str:
-            total += count(content)
-        else:
-            total += content_tokens(content, count, self._media, has_calls=bool(calls))
         if fields.get("tool_call_id") is not None:
             total += chat_format.result  # the id's own text is not billed, nor a result's name sent
         elif name := fields.get("name") or _extra(message).get("name"):

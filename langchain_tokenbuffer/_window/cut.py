@@ -53,22 +53,19 @@ def best_cut(
 def _candidates(pinned: Iterable[Unit], tail: Collection[Unit]) -> Iterator[_Candidate]:
     """Yield every unit beyond the cut with rest(k) and tail(k), in tokens."""
     rest, left = 0, tokens_of(tail)
-    held: set[int] = set()  # by identity: units are not compared by value
+    held: set[Unit] = set()
 
-    def owed(units: Iterable[Unit]) -> int:
-        return sum(unit.held_tokens for unit in units if id(unit) not in held)
-
-    def pass_by(unit: Unit) -> None:
-        nonlocal rest
-        if unit.stays:
-            for each in (unit, *unit.questions()):
-                rest += owed([each])
-                held.add(id(each))
+    def hold(unit: Unit) -> int:
+        """Let what is pinned and its questions stay; return what that adds."""
+        new = {unit, *unit.questions()} - held
+        held.update(new)
+        return sum(each.held_tokens for each in new)
 
     for unit in pinned:
-        pass_by(unit)
+        rest += hold(unit) if unit.stays else 0
     for position, unit in enumerate(tail):
         if position:
-            yield _Candidate(position, unit, rest + owed(unit.questions()), left)
-        pass_by(unit)
+            owed = sum([each.held_tokens for each in unit.questions() if each not in held])
+            yield _Candidate(position, unit, rest + owed, left)
+        rest += hold(unit) if unit.stays else 0
         left -= unit.tokens

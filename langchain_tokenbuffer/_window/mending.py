@@ -55,26 +55,37 @@ class Mending:
             elif isinstance(part.slot, StandIn) and unit not in self._units:
                 self._units.append(unit)
 
-    def answers(self, results: Sequence[str | None], step: Unit | None) -> list[Answer]:
-        """Return which calls results answer: the nearest of their id, in one unit the first."""
+    def answers(self, message: MessageTokens, step: Unit | None) -> list[Answer]:
+        """Return which calls a message answers: of each id the nearest, in one unit the first."""
+        if step is not None and len(step.open_calls) == len(message.results) == 1:  # most results
+            call = step.open_calls[0]
+            if call.id == message.results[0] and call.stand_in is None and not call.is_server_side:
+                return [Answer(0, step, call)]
         found: list[Answer] = []
-        for result, each in enumerate(results):
+        for result, each in enumerate(message.results):
             taken = [answer.call for answer in found]
-            answer = next(
-                (
-                    Answer(result, unit, call)
-                    for unit in ([] if step is None else [step]) + self._units[::-1]
-                    for call in unit.open_calls
-                    if call.id == each and call not in taken
-                ),
-                None,
-            )
-            if answer is not None:
-                found.append(answer)
+            calls = self._ai_answers(step) if message.kind == "ai" else self._tool_answers(step)
+            unit_call = next(((unit, call) for unit, call in calls if call.id == each and call not in taken), None)
+            if unit_call is not None:
+                found.append(Answer(result, *unit_call))
         return found
 
-    def leave(self, parts: Iterable[Part]) -> Iterator[int]:
-        """Yield the indices of messages of which nothing is left when these parts leave."""
+    def _tool_answers(self, step: Unit | None) -> Iterator[tuple[Unit, OpenCall]]:
+        """Yield the calls that a result may answer, the nearest first."""
+        for unit in ([] if step is None else [step]) + self._units[::-1]:
+            yield from ((unit, call) for call in unit.open_calls if not call.is_server_side)
+
+    def _ai_answers(self, step: Unit | None) -> Iterator[tuple[Unit, OpenCall]]:
+        """Yield the calls that an AI message may have the results of: those of the step it goes on with."""
+        return ((step, call) for call in step.unanswered) if step is not None else iter(())
+
+    def leave(self, parts: Iterable[Part]) -> list[int]:
+        """Return the indices of messages of which nothing is left when these parts leave."""
+        if not (self._units or self.moved or self._pieces):
+            return [part.index for part in parts]  # all stand where they came
+        return list(self._leave_one_by_one(parts))
+
+    def _leave_one_by_one(self, parts: Iterable[Part]) -> Iterator[int]:
         for part in parts:
             slot = part.slot
             if part.is_moved:
@@ -128,7 +139,7 @@ def calls_left_open(open_calls: Sequence[str | None], message: MessageTokens) ->
     if message.kind in ("ai", "human"):
         if left:
             return None
-        left = [*message.calls, *message.server_calls]
+        left = list(message.calls)
     elif message.kind == "tool" and not message.results:
         return None
-    return None if message.compacts else left
+    return None if message.compacts or message.server_calls else left

@@ -85,7 +85,8 @@ class Replay:
         """
         if self._question is None or self._dropping:
             return None
-        return [call.id for call in self._tail[-1].unanswered]
+        calls = self._tail[-1].unanswered
+        return None if any(call.is_server_side for call in calls) else [call.id for call in calls]
 
     @property
     def strays(self) -> Sequence[int]:
@@ -243,13 +244,14 @@ class Replay:
         """Give the message its unit and its turn; results go to their calls."""
         if message.kind == "human" and self._question is None:
             self._drop_preamble(left)
-        if self._is_left_out(message):
+        if self._dropping and self._is_left_out(message):
             left.append(index)
             return
-        own, others = self._answers(message)
-        if message.kind in ("ai", "human"):
+        own, others = self._answers(message) if message.results else ([], [])
+        if message.kind in ("ai", "human") and self._tail and self._tail[-1].open_calls:
             self._close([answer.call for answer in own], index, source)
-        self._place_results(index, message, others, source)
+        if others:
+            self._place_results(index, message, others, source)
         if message.kind != "tool":
             self._place_rest(index, message, own, source)
         elif not others:
@@ -262,7 +264,7 @@ class Replay:
     def _answers(self, message: MessageTokens) -> tuple[list[Answer], list[Answer]]:
         """Return which calls a message answers: those of the step it becomes a part of, and others."""
         step = self._tail[-1] if self._tail else None
-        answers = self._mending.answers(message.results, step)
+        answers = self._mending.answers(message, step)
         if message.kind == "tool":
             return [], answers
         own = [answer for answer in answers if answer.unit is step and answer.call.stand_in is None]
@@ -282,7 +284,7 @@ class Replay:
         self, index: int, message: MessageTokens, answers: Sequence[Answer], source: MessageSource
     ) -> None:
         """Put results behind their calls: a message whole where all its calls are one unit's, else in pieces."""
-        for unit in dict.fromkeys(answer.unit for answer in answers):
+        for unit in dict.fromkeys([answer.unit for answer in answers]):
             those = [answer for answer in answers if answer.unit is unit]
             is_whole = message.kind == "tool" and len(those) == len(message.results)
             slot = index if is_whole else Piece(index, tuple(answer.result for answer in those), rest=False)
@@ -293,10 +295,11 @@ class Replay:
 
     def _place_rest(self, index: int, message: MessageTokens, own: Sequence[Answer], source: MessageSource) -> None:
         """Place what is no result: in a unit of its own, or in the step that its results belong to."""
-        places = tuple(answer.result for answer in own)
-        slot = index if len(places) == len(message.results) else Piece(index, places)
+        slot: Slot = index
+        if len(own) < len(message.results):
+            slot = Piece(index, tuple(answer.result for answer in own))
         part = Part.of(slot, index, message, source)
-        begins_turn = self._begins_turn(message)
+        begins_turn = message.kind == "human" and self._begins_turn(message)
         if own:
             unit = own[0].unit
             unit.open_calls = [call for call in unit.open_calls if all(call is not answer.call for answer in own)]
@@ -313,16 +316,15 @@ class Replay:
         self._note(unit, part)
         if begins_turn:
             self._question = unit
-        self._user_wrote |= message.kind == "human" and not message.is_notification
+            self._user_wrote |= not message.is_notification
 
     def _note(self, unit: Unit, part: Part) -> None:
-        if isinstance(part.slot, int):
-            if part.tokens < part.full:
-                self.clamped = {**self.clamped, part.slot: part.tokens}
-            if not part.is_moved:  # most messages
-                return
-        self._mending.note(unit, [part])
-        self.changed = min(self.changed, part.at)
+        slot = part.slot
+        if part.tokens < part.full and isinstance(slot, int):
+            self.clamped = {**self.clamped, slot: part.tokens}
+        if slot != part.at:  # few stand elsewhere than they came
+            self._mending.note(unit, [part])
+            self.changed = min(self.changed, part.at)
 
     def _add_tokens(self, unit: Unit, tokens: int) -> None:
         if unit in self._pinned:
@@ -332,10 +334,8 @@ class Replay:
 
     def _close(self, answered: Sequence[OpenCall], index: int, source: MessageSource) -> None:
         """Let stand-ins answer the calls of the step that is over, since the message at an index comes behind it."""
-        if not self._tail:
-            return
         step = self._tail[-1]
-        step.open_calls = [call for call in step.open_calls if call.place >= 0 or call in answered]
+        step.open_calls = [call for call in step.open_calls if not call.is_server_side or call in answered]
         for call in step.unanswered:
             if call in answered:
                 continue

@@ -30,9 +30,10 @@ class Part:
         cls, slot: Slot, index: int, message: MessageTokens, source: MessageSource, kind: Kind | None = None
     ) -> Part:
         """Return the message at an index, or a piece of it, where it comes."""
-        full = message.tokens if isinstance(slot, int) else source.mended_tokens(slot) or 0
-        tokens = message.clamped_tokens if isinstance(slot, int) else full
-        return cls(slot, kind or message.kind, full, tokens, index, index)
+        if isinstance(slot, int):
+            return cls(slot, message.kind, message.tokens, message.clamped_tokens, index, index)
+        tokens = source.mended_tokens(slot) or 0
+        return cls(slot, kind or message.kind, tokens, tokens, index, index)
 
     def min_tokens(self, source: MessageSource) -> int:
         """Return the fewest tokens it can be charged; what mending made stays as it is."""
@@ -62,6 +63,10 @@ class OpenCall:
     id: str | None
     stand_in: Part | None = None  # what stands in its result's place, once the step is over
 
+    @property
+    def is_server_side(self) -> bool:
+        return self.place < 0
+
 
 class Unit:
     """A question, or one AI message with its results.
@@ -90,8 +95,10 @@ class Unit:
         self.parts.append(part)
         self.tokens += part.tokens
         self.pinned |= message.pinned
-        self.open_calls += [OpenCall(part.index, place, each) for place, each in enumerate(message.calls)]
-        self.open_calls += [OpenCall(part.index, -1, each) for each in message.server_calls]
+        if message.calls:
+            self.open_calls += [OpenCall(part.index, place, each) for place, each in enumerate(message.calls)]
+        if message.server_calls:
+            self.open_calls += [OpenCall(part.index, -1, each) for each in message.server_calls]
 
     def questions(self) -> Iterator[Unit]:
         """Yield the questions it needs before it: of its turn, and where that is part of a step, of that step's."""

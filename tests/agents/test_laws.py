@@ -14,13 +14,15 @@ from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import BaseMessage, RemoveMessage, SystemMessage
 
 from langchain_tokenbuffer._messages.kinds import kind_of
-from langchain_tokenbuffer.errors import TokenBudgetError
+from langchain_tokenbuffer.errors import TokenBufferError
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
+from langchain_tokenbuffer.order import validate
 from tests.agents.scripted import Scripted, request
 from tests.builders import comparable, count_words
 from tests.oracle import breaches
 from tests.scale import examples
 from tests.strategies import TRIM_TO, threads
+from tests.torn import torn
 
 CLAUDE = Scripted(replies=[], model_name="claude-opus-4-5")
 SYSTEM = SystemMessage("You look at places, one after the other.")
@@ -68,7 +70,7 @@ def run_thread(
             calls.states.append(list(state))
             try:
                 answer: Any = (middleware() if fresh else held).wrap_model_call(asked, handler)
-            except (TokenBudgetError, ContextOverflowError) as error:
+            except (TokenBufferError, ContextOverflowError) as error:
                 calls.has_failed |= isinstance(error, ContextOverflowError)
                 calls.sent.append(None)
                 calls.events.append(None)
@@ -214,3 +216,25 @@ def test_every_call_is_valid_whatever_limits_are_learned(messages: list[BaseMess
     calls = run_thread(messages, **options)
     assume(calls.refused)
     assert [breach for each in calls.sent if each is not None for breach in breaches(each)] == []
+
+
+# --- out of order, in any dialect -----------------------------------------------------------------
+
+
+@settings(max_examples=examples(100))
+@given(torn(), budgets)
+def test_every_call_of_a_torn_thread_is_valid_and_within_budget(
+    messages: list[BaseMessage], options: dict[str, Any]
+) -> None:
+    for sent in run_thread(messages, **options).sent:
+        if sent is not None:
+            assert (validate(sent), count_words([SYSTEM, *sent]) <= options["max_tokens"]) == ([], True)
+
+
+@settings(max_examples=examples(100))
+@given(torn(), budgets)
+def test_what_is_evicted_changes_no_window_of_a_torn_thread(
+    messages: list[BaseMessage], options: dict[str, Any]
+) -> None:
+    evicting = run_thread(messages, evict_from_state=True, **options)
+    assert evicting.windows() == run_thread(messages, **options).windows()

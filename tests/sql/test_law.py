@@ -19,6 +19,7 @@ from tests import strategies
 from tests.builders import count_words, count_words_by_threes
 from tests.scale import examples
 from tests.strategies import conversations, disordered
+from tests.torn import torn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ budgets = st.fixed_dictionaries(
         "oversize": st.sampled_from(strategies.OVERSIZES),
     }
 )
-anything = conversations() | disordered()
+anything = conversations() | disordered() | torn()
 
 
 def in_memory(session_id: str, **options: Any) -> SQLTokenBufferHistory:
