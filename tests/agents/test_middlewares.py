@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from langchain_core.runnables import RunnableConfig
 
-STEPS = 8
+STEPS = 7
 BUDGET = 450
 LOOK: dict[str, Any] = {"messages": [HumanMessage("Look everywhere.")]}
 THREAD: RunnableConfig = {**FOREVER, "configurable": {"thread_id": "1"}}
