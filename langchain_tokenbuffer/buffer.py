@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
@@ -15,11 +15,17 @@ from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.budget import Budget, Oversize, Window
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
 from langchain_tokenbuffer._window.drivers import DriverCache
-from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_oversize, checked_pin, checked_trim_to
+from langchain_tokenbuffer._window.settings import (
+    checked_bool,
+    checked_max_tokens,
+    checked_oversize,
+    checked_pin,
+    checked_trim_to,
+)
 from langchain_tokenbuffer.counters import CountedBy, TokenCounter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from langchain_core.runnables import RunnableConfig
 
@@ -27,6 +33,14 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer.errors import TokenBudgetError
 
 logger = logging.getLogger(__name__)
+
+
+class _Decided(NamedTuple):
+    """A window, what stands in it, and to how many tokens what of it is shortened, clamped or cleared."""
+
+    window: Window
+    slots: Sequence[Slot]
+    shortened: Mapping[int, int]
 
 
 class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
@@ -54,6 +68,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             `additional_kwargs={"pinned": True}`.
         oversize: When what must stay does not fit: `"clamp"` shortens the biggest tool results, then the biggest other
             texts; `"raise"` raises; `"drop"` leaves the newest unit out.
+        clear_results: Whether results of old steps go to their marker before whole steps leave; the newest steps, whose
+            results together take at most half of the room, are left alone.
 
     Raises:
         TypeError: If an argument has the wrong type; it names the argument.
@@ -73,11 +89,13 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         trim_to: float = 0.6,
         pin: Callable[[BaseMessage], bool] | None = None,
         oversize: Oversize = "clamp",
+        clear_results: bool = False,
     ) -> None:
         """Check the settings; count and load nothing yet."""
         self.max_tokens = checked_max_tokens(max_tokens)
         self.trim_to = checked_trim_to(trim_to)
         self.oversize: Oversize = checked_oversize(oversize)
+        self.clear_results = checked_bool(clear_results, "clear_results")
         self.pin = checked_pin(pin)
         self.token_counter = TokenCounter(token_counter)
         self._drivers = DriverCache()
@@ -97,8 +115,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             TypeError: If `messages` is a dict such as a graph's state; it names what to pass.
         """
         conversation = ConversationTokens(as_messages(messages), self.meter)
-        window, slots = self._window(conversation)
-        return conversation.show(slots, window.clamped)
+        window = self._window(conversation)
+        return conversation.show(window.slots, window.shortened)
 
     async def atrim(self, messages: MessagesLike) -> list[BaseMessage]:
         """`trim`, off the event loop: the first use loads a vocabulary."""
@@ -111,8 +129,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             TokenBudgetError: As `trim` does.
             TypeError: As `trim` does.
         """
-        window, _ = self._window(ConversationTokens(as_messages(messages), self.meter))
-        return window
+        return self._window(ConversationTokens(as_messages(messages), self.meter)).window
 
     async def awindow(self, messages: MessagesLike) -> Window:
         """`window`, off the event loop: the first use loads a vocabulary."""
@@ -153,24 +170,30 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
 
     def budget(self) -> Budget:
         """Return the budget its windows are decided under."""
-        return Budget(self.max_tokens, self.trim_to, self.token_counter.constant, oversize=self.oversize)
+        return Budget(
+            self.max_tokens,
+            self.trim_to,
+            self.token_counter.constant,
+            oversize=self.oversize,
+            clear_results=self.clear_results,
+        )
 
     def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
         """Say which units did not fit and were left out of the window."""
         for error in errors:
             logger.warning("Left out of the window: %s", error)
 
-    def _window(self, conversation: ConversationTokens) -> tuple[Window, list[Slot]]:
+    def _window(self, conversation: ConversationTokens) -> _Decided:
         billing = Billing(self.budget())
         with self._drivers.follow(conversation, billing) as (driver, whole_tokens):
             self.log_dropped(driver.take_drop_errors())
-            window, slots = driver.window(), driver.slots()
+            window, slots, shortened = driver.window(), driver.slots(), driver.clamped()
         if whole_tokens is None:
-            if not window.clamped:
-                return window, slots
-            # A clamped message is charged its target; shown, it may cost a little less.
-            whole_tokens = conversation.whole_tokens(slots, window.clamped)
-        return replace(window, tokens=whole_tokens, clamped=dict(window.clamped)), slots
+            if not shortened:
+                return _Decided(window, slots, shortened)
+            # What is shortened is charged its target; shown, it may cost a little less.
+            whole_tokens = conversation.whole_tokens(slots, shortened)
+        return _Decided(replace(window, tokens=whole_tokens, clamped=dict(window.clamped)), slots, shortened)
 
     def __repr__(self) -> str:
         """Show the settings."""

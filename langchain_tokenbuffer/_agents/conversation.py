@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._window.conversation import MessageMeter
 
 
+def mark_of(message: BaseMessage, changes: object = None) -> bytes:
+    """Return what a message says, and how it is changed, for a digest: the same in every process."""
+    parts = (message.type, message.content, getattr(message, "tool_calls", None), changes)
+    return repr(parts).encode(errors="backslashreplace")
+
+
 class AgentConversation(ConversationTokens):
     """The messages of one request, or of the agent's state.
 
@@ -89,11 +95,10 @@ class AgentConversation(ConversationTokens):
             return {}
         marks: dict[str, str] = {}
         digest = blake2b(digest_size=12)
-        for message, kind in zip(self.messages, self.kinds, strict=True):
+        for message in self.messages:
             if message.id in without:
                 continue
-            parts = (kind, message.content, getattr(message, "tool_calls", None))
-            digest.update(repr(parts).encode(errors="backslashreplace"))
+            digest.update(mark_of(message))
             if message.id is not None and message.id in ids:
                 marks[message.id] = digest.hexdigest()
         return marks

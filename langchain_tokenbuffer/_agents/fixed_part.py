@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TOOL_CHOICE_TOKENS = 10
-"""Rounded up: OpenAI bills a named tool choice as its name + 4 tokens, `none` as 1."""
-_FREE_CHOICES = (None, "auto", "any", "required")
-
 
 class FixedPart(NamedTuple):
     """What is counted beside the messages, and by what."""
@@ -35,7 +31,7 @@ class FixedPart(NamedTuple):
     system: list[BaseMessage]
     tools: list[Any]
     response_format: Any
-    chooses_tool: bool
+    chosen: int  # what the tool choice brings, in tokens
 
 
 class FixedPartCounter:
@@ -48,11 +44,11 @@ class FixedPartCounter:
     def __call__(self, request: Request, counter: TokenCounter) -> FixedTokens:
         system: list[BaseMessage] = [request.system_message] if request.system_message else []
         tools, response_format = [*request.tools], request.response_format
-        chooses = request.tool_choice not in _FREE_CHOICES
+        chosen = counter.choice_tokens(request.tool_choice)
         # A dict may be changed in place, so it is known by what it says; others by identity.
         tool_keys = tuple(repr(tool) if isinstance(tool, dict) else id(tool) for tool in tools)
-        key = (id(counter), *counter.keys(system), tool_keys, id(response_format), chooses)
-        tokens = self._tokens(Keyed(key, FixedPart(counter, system, tools, response_format, chooses)))
+        key = (id(counter), *counter.keys(system), tool_keys, id(response_format), chosen)
+        tokens = self._tokens(Keyed(key, FixedPart(counter, system, tools, response_format, chosen)))
         return tokens._replace(added=self._added.find(request))
 
     def learn_added(self, request: Request, facts: RequestFacts, added: int, tokens: int, max_tokens: int) -> int:
@@ -68,14 +64,14 @@ class FixedPartCounter:
 
 
 def _tokens(keyed: Keyed[FixedPart]) -> FixedTokens:
-    counter, system, tools, response_format, chooses = keyed.value
+    counter, system, tools, response_format, chosen = keyed.value
     candidates = (
         counter.count(system, tools=[*tools, *format_tools], response_format=schema)
         for format_tools, schema in _formats(response_format)
     )
     system_tokens = counter(system)
     # At least the plain count: a whole request to a reasoning model is counted one token less, as it is billed.
-    return FixedTokens(system_tokens, max(0, max(candidates) - system_tokens) + chooses * _TOOL_CHOICE_TOKENS)
+    return FixedTokens(system_tokens, max(0, max(candidates) - system_tokens) + chosen)
 
 
 def _formats(response_format: Any) -> list[tuple[list[dict[str, Any]], dict[str, Any] | None]]:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseLanguageModel
 
 from langchain_tokenbuffer._agents.keyed import Keyed
-from langchain_tokenbuffer._counting.providers import provider_of
-from langchain_tokenbuffer._counting.resolve import fallback_models, served_name, unwrapped
-from langchain_tokenbuffer._messages.thinking import without_thinking
+from langchain_tokenbuffer._counting.providers import checks_thinking, provider_of
+from langchain_tokenbuffer._counting.resolve import bound_options, fallback_models, served_name, unwrapped
 from langchain_tokenbuffer.counters import TokenCounter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from langchain_core.messages import BaseMessage
+    from collections.abc import Callable, Sequence
 
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """What LangChain's models call the most tokens of a reply: OpenAI's and Anthropic's, OpenAI's newer one, Gemini's,
@@ -29,11 +26,13 @@ _CONTINUES = "use_previous_response_id"  # of LangChain's `ChatOpenAI`
 class ModelFacts:
     """What is known of a model: bound tools, fallbacks and configurable fields are seen through."""
 
-    def __init__(self, model: object) -> None:
+    def __init__(self, model: Any) -> None:
+        self._asked = model
         self._model = unwrapped(model)
         self.kind = type(self._model).__name__
         self.name = served_name(self._model)  # by which its replies' reports go, if it has one
-        self._binds_thinking = provider_of(self._model).binds_thinking
+        self.binds_thinking = provider_of(self._model).binds_thinking
+        self.checks_thinking = checks_thinking(self._model)
         # Whether it sends only what is new, by the id of a response whose messages its server keeps.
         self.continues_responses = any(getattr(each, _CONTINUES, False) is True for each in fallback_models(model))
         # In tokens; of all that may answer the smallest window and the longest reply; None: one is unknown.
@@ -53,11 +52,14 @@ class ModelFacts:
                 "an int."
             )
             raise TypeError(msg)
-        return TokenCounter(self._model)
+        return TokenCounter(self._asked)
 
-    def strip_thinking(self, message: BaseMessage) -> BaseMessage | None:
-        """Return a copy without its thinking; `None` if it has none, or keeps it behind any messages."""
-        return without_thinking(message) if self._binds_thinking else None
+    def counter_with(self, tools: Sequence[object]) -> TokenCounter:
+        """Return what counts a request with these tools: a provider's own may change the API that is asked."""
+        own = [tool for tool in tools if isinstance(tool, dict) and tool.get("type", "function") != "function"]
+        if not own or not isinstance(self._model, BaseLanguageModel):
+            return self.counter
+        return TokenCounter(self._model.bind(**{**bound_options(self._asked), "tools": own}))
 
 
 def _in_profiles(model: object, name: str, pick: Callable[[list[int]], int]) -> int | None:

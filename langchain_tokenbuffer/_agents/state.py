@@ -12,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from langchain_tokenbuffer._agents.thinking import NO_RECORD, ShownRecord
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import RULE
@@ -170,7 +171,10 @@ class ThreadState:
         self.overflowed = overflowed  # what refusals of this very request taught
         self._facts = facts
         self._unsaved = unsaved
-        self.thinned: set[str] = set(raw.get("thinned", ()))  # ids of messages whose thinking is left out for good
+        # What the last call showed. Release 0.1.0 kept ids of what it left out, and not behind what: all is stale.
+        self.shown = ShownRecord(0, 0, "") if "thinned" in raw else NO_RECORD
+        if "shown" in raw:
+            self.shown = ShownRecord(*raw["shown"])
 
     @classmethod
     def load(
@@ -230,7 +234,7 @@ class ThreadState:
     def basis(self) -> list[Any]:
         """The settings under which anchors and clamped tokens hold, in JSON types."""
         budget = self._budget
-        settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize]
+        settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.clear_results]
         return [RULE, *settings, self._facts.counter.describe()]
 
     def apply_to(self, conversation: AgentConversation) -> None:
@@ -286,7 +290,7 @@ class ThreadState:
         self,
         conversation: AgentConversation,
         call: CallWindow,
-        thinned: Sequence[int],
+        shown: ShownRecord,
         evicted: Sequence[BaseMessage],
         *,
         tokens: int,
@@ -294,8 +298,8 @@ class ThreadState:
     ) -> dict[str, Any] | None:
         """Return the private state after a call that cost so many tokens; `None` if it stays as it is.
 
-        `thinned` are the indices whose thinking was left out, `evicted` the messages that later calls do not see,
-        `added` the tokens that middlewares behind add to requests.
+        `shown` is what it showed, `evicted` the messages that later calls do not see, `added` the tokens that
+        middlewares behind add to requests.
         """
         self._unsaved.forget(self._facts.model, conversation.ids)
         evicts = self._facts.settings.evict_from_state
@@ -304,8 +308,7 @@ class ThreadState:
         saved |= self._saved_anchor(conversation.messages, call, left)
         if evicts:  # later replays cannot find this out without the deleted messages
             saved |= self._saved_clamped(conversation, call, left)
-        if evicts or self.thinned:
-            saved["thinned"] = [conversation.ids[index] for index in thinned]
+        saved["shown"] = self.raw.get("shown") if shown is NO_RECORD else list(shown)
         saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
 
