@@ -88,6 +88,16 @@ async def postgres(way: Way) -> AsyncIterator[BaseCheckpointSaver[Any]]:
             server.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
+_SYNC: dict[int, Course] = {}
+
+
+async def run_sync(seed: int) -> Course:
+    """Run a random agent sync, once."""
+    if seed not in _SYNC:
+        _SYNC[seed] = await run(seed, "sync")
+    return _SYNC[seed]
+
+
 # --- the oracle ---------------------------------------------------------------------------------
 
 
@@ -197,13 +207,13 @@ IN_EVERY_WAY = list(product(range(AGENTS), WAYS) if IS_LONG else zip([0, 3, 5], 
 @pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize("seed", range(AGENTS))
 async def test_a_random_agent_keeps_the_laws(seed: int) -> None:
-    assert faults_of(await run(seed, "sync")) == []
+    assert faults_of(await run_sync(seed)) == []
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize(("seed", "way"), IN_EVERY_WAY)
 async def test_a_random_agent_is_sent_the_same_in_every_way(seed: int, way: Way) -> None:
-    one, other = await run(seed, "sync"), await run(seed, way)
+    one, other = await run_sync(seed), await run(seed, way)
     assert [*map(as_said, other.world.model.sent)] == [*map(as_said, one.world.model.sent)]
 
 
