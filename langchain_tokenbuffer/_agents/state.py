@@ -10,8 +10,10 @@ import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from langchain_tokenbuffer._agents.keyed import Keyed
 from langchain_tokenbuffer._agents.thinking import NO_RECORD, ShownRecord
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._window.billing import Billing
@@ -145,6 +147,17 @@ def log_limit(model: str, refused: int, limits: Limits, max_tokens: int) -> None
         "a guess and grows back while calls succeed; if refusals keep coming, set max_tokens to what it takes."
     )
     logger.warning(text, model, refused, now, max_tokens)
+
+
+@lru_cache(maxsize=1024)  # a thread whose state is not handed on is warned of once a process
+def _log_belief(keyed: Keyed[tuple[str, int, int]]) -> None:
+    """Log that reports are believed which the count does not explain: a request's model, count and bill."""
+    text = (
+        "%s was counted to %d tokens and billed %d, and the report before agrees: requests are taken to cost what is "
+        "billed. If it adds something by itself (cached content, server tools), leave room for it with reserve_tokens; "
+        "if its texts are billed otherwise, pass the token_counter that counts them."
+    )
+    logger.warning(text, *keyed.value)
 
 
 class Overflowed(NamedTuple):
@@ -306,6 +319,7 @@ class ThreadState:
         left = {message.id for message in evicted}
         saved: dict[str, Any] = {"limits": self._saved_limits(conversation, tokens, left), "added": added}
         saved |= self._saved_anchor(conversation.messages, call, left)
+        saved["believes"] = self._saved_belief(conversation, call)
         if evicts:  # later replays cannot find this out without the deleted messages
             saved |= self._saved_clamped(conversation, call, left)
         saved["shown"] = self.raw.get("shown") if shown is NO_RECORD else list(shown)
@@ -335,6 +349,14 @@ class ThreadState:
             anchored = _anchor_after(messages, call, left)
         return {"basis": basis, "anchored": anchored}
 
+    def _saved_belief(self, conversation: AgentConversation, call: CallWindow) -> bool:
+        """Tell whether reports that the count does not explain are believed in this thread; warn of the first."""
+        known, anchor = self.raw.get("believes", False), call.anchor
+        if anchor.believes and not known:
+            thread = self._facts.model, *conversation.ids[:1]
+            _log_belief(Keyed(thread, (self._facts.model, anchor.doubted_counted, anchor.doubted_billed)))
+        return known or anchor.believes
+
     def _saved_clamped(
         self, conversation: AgentConversation, call: CallWindow, left: set[str | None]
     ) -> dict[str, Any]:
@@ -351,7 +373,7 @@ class ThreadState:
 def _anchor_after(messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None]) -> list[Any]:
     """Return the id of the last message, the anchor a call came to, and the id of the first that does not cover."""
     last_id = messages[-1].id if messages else None
-    if last_id is None or call.anchor is NO_ANCHOR:
+    if last_id is None or call.anchor == NO_ANCHOR:
         return [last_id, None, None]
     later = (each.id for each in messages[call.first_unreported :])
     return [last_id, list(call.anchor), next((each for each in later if each not in left), None)]
