@@ -23,6 +23,7 @@ from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Reques
 from langchain_tokenbuffer._agents.fixed_part import FixedPartCounter
 from langchain_tokenbuffer._agents.model_run import ModelRun, watched_model_run
 from langchain_tokenbuffer._agents.models import ModelReader
+from langchain_tokenbuffer._agents.notes import ReplyNotes
 from langchain_tokenbuffer._agents.plan import MAX_TRIES, learn_limit, plan_call
 from langchain_tokenbuffer._agents.rendering import HandedOver, RenderedCall, render
 from langchain_tokenbuffer._agents.state import Overflowed, ThreadState, UnsavedLimits
@@ -37,6 +38,7 @@ from langchain_tokenbuffer._window.settings import (
     checked_pin,
     checked_reserve,
     checked_trim_to,
+    suggests_options,
 )
 from langchain_tokenbuffer.counters import CountedBy, TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
@@ -63,7 +65,7 @@ class TokenBufferState(AgentState[Any]):
     id of the first message it does not cover], for requests with the settings `basis`. With `evict_from_state` also
     what a replay can no longer find out without the deleted messages, `sizes`: id of a clamped message to its tokens
     and a fingerprint of the conversation up to it, for the same `basis`.
-    `added`: the tokens that middlewares behind were seen to add to a request at most.
+    `added`: [the tokens that middlewares behind were seen to add to a request at most, whether it was said].
     """
 
     token_buffer: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
@@ -163,7 +165,8 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         on_trim: Called with a `TrimEvent` before each model call, in async runs in a worker thread; also a DEBUG log
             line. What it raises is logged at ERROR.
         evict_from_state: Whether what left the window is removed from the agent's state, with the reply and by the same
-            update. Whole units only.
+            update. Whole units only. What a graph or a caller around the agent keeps, too, comes again with the next
+            run: that is said once a thread at WARNING, with what to do.
         on_evict: Called with the messages before they are removed, once the model has replied. What it raises is logged
             at ERROR: the reply stays, nothing is removed, and the same messages come again with the next call, so each
             comes at least once. A coroutine function is awaited by async runs; sync runs raise `TypeError` for one
@@ -184,6 +187,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
 
     state_schema = TokenBufferState
 
+    @suggests_options
     def __init__(
         self,
         max_tokens: MaxTokens = None,
@@ -222,8 +226,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _reset_caches(self) -> None:
         """Begin with nothing read and followed."""
-        self._count_fixed = FixedPartCounter()
-        self._reader = RequestReader(ModelReader(), self._count_fixed)
+        self._reader = RequestReader(ModelReader(), FixedPartCounter())
         self._drivers = DriverCache()
         self._unsaved = UnsavedLimits()
         self._handed_over = HandedOver()
@@ -250,7 +253,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
                     raise
                 except Exception as error:  # noqa: BLE001  # raised again unless it is an overflow
                     call = self._retry(call, error, run)
-        added = self._learn_added(call, run)
+        added = call.plan.state.added_after(call.tokens, run.added_to(call.request, call.plan.facts.counter))
         with self._handing_over(call) as evicted:
             hand_over(evicted)
         return call.with_updates(response, self._handed_over.among(call.evicted), added)
@@ -271,16 +274,18 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
                     raise
                 except Exception as error:  # noqa: BLE001
                     call = await run_in_executor(None, self._retry, call, error, run)
-        added = await run_in_executor(None, self._learn_added, call, run)
+        more = await run_in_executor(None, run.added_to, call.request, call.plan.facts.counter)
+        added = call.plan.state.added_after(call.tokens, more)
         with self._handing_over(call) as evicted:
             await hand_over(evicted)
         return call.with_updates(response, self._handed_over.among(call.evicted), added)
 
     def _prepare(self, request: Request, overflowed: Overflowed | None = None) -> RenderedCall:
         """Return the request with the window for its messages; `overflowed` is what refusals of it taught."""
-        facts = self._reader.facts(request, self._settings)
-        conversation = facts.read_messages(request.messages)
-        state = ThreadState.load(request.state, facts, conversation, self._unsaved, overflowed)
+        notes = ReplyNotes.by(request.state["messages"])
+        facts = self._reader.facts(request, notes, self._settings)
+        conversation = facts.read_messages(notes.in_place(request.messages))
+        state = ThreadState.load(request.state, notes, facts, conversation, self._unsaved, overflowed=overflowed)
         plan = plan_call(facts, state, conversation, self._drivers.follow)
         call = render(plan, request, self._handed_over)
         self._emit_event(call)
@@ -303,20 +308,14 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
             raise error
         return smaller
 
-    def _learn_added(self, call: RenderedCall, run: ModelRun) -> int:
-        """Return what middlewares behind add to requests of this thread, in tokens, as far as it was noticed."""
-        facts = call.plan.facts
-        added = run.added_to(call.request, facts.counter)
-        return self._count_fixed.learn_added(call.original, facts, added, call.tokens, call.plan.state.max_tokens)
-
     @contextmanager
     def _handing_over(self, call: RenderedCall) -> Iterator[list[BaseMessage]]:
         """Lend what leaves the state and was not handed over yet; it was then, unless that raises, which is logged."""
-        before = {each.id for each in call.evicted_before}
-        evicted = [each for each in call.evicted if each.id not in before]
-        with logged_failure("on_evict", _COMES_AGAIN, passing=(GraphBubbleUp,)):
+        with (
+            logged_failure("on_evict", _COMES_AGAIN, passing=(GraphBubbleUp,)),
+            self._handed_over.handing_over(call.evicted) as evicted,
+        ):
             yield evicted
-            self._handed_over.add(evicted)
 
     @property
     def _settings(self) -> AgentSettings:
@@ -369,7 +368,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         self._reset_caches()
 
 
-_CACHES = {"_count_fixed", "_reader", "_drivers", "_unsaved", "_handed_over"}
+_CACHES = {"_reader", "_drivers", "_unsaved", "_handed_over"}
 _SHOWN = ("max_tokens", "token_counter", "trim_to", "reserve_tokens", "oversize", "clear_results", "evict_from_state")
 
 

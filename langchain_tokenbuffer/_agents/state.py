@@ -13,7 +13,9 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from langchain_tokenbuffer._agents.facts import Added
 from langchain_tokenbuffer._agents.keyed import Keyed
+from langchain_tokenbuffer._agents.notes import is_state_kept, thread_of_run
 from langchain_tokenbuffer._agents.thinking import NO_RECORD, ShownRecord
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._window.billing import Billing
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
+    from langchain_tokenbuffer._agents.notes import ReplyNotes
     from langchain_tokenbuffer._window.budget import Budget
     from langchain_tokenbuffer._window.driver import CallWindow
     from langchain_tokenbuffer.errors import TokenBudgetError
@@ -160,6 +163,13 @@ def _log_belief(keyed: Keyed[tuple[str, int, int]]) -> None:
     logger.warning(text, *keyed.value)
 
 
+_TOO_MUCH = (
+    "A request of %d tokens was sent, and max_tokens is %d: middlewares behind TokenBufferMiddleware added %d tokens. "
+    "From this thread's next call on they are in the budget. For its first call, too, put TokenBufferMiddleware last "
+    "or set reserve_tokens=%d."
+)
+
+
 class Overflowed(NamedTuple):
     """What refusals of one call taught so far."""
 
@@ -174,28 +184,33 @@ class ThreadState:
     def __init__(
         self,
         raw: dict[str, Any],
+        notes: ReplyNotes,
         facts: RequestFacts,
         limits: Limits,
+        *,
         unsaved: UnsavedLimits,
         overflowed: Overflowed | None = None,
     ) -> None:
         self.raw = raw  # the private state as it is
+        self.notes = notes  # what replies say that it does not
         self.limits = limits  # of the request's model
         self.overflowed = overflowed  # what refusals of this very request taught
         self._facts = facts
         self._unsaved = unsaved
         # What the last call showed. Release 0.1.0 kept ids of what it left out, and not behind what: all is stale.
         self.shown = ShownRecord(0, 0, "") if "thinned" in raw else NO_RECORD
-        if "shown" in raw:
-            self.shown = ShownRecord(*raw["shown"])
+        if shown := raw.get("shown", notes.shown):
+            self.shown = ShownRecord(*shown)
 
     @classmethod
     def load(
         cls,
         state: Mapping[str, Any],
+        notes: ReplyNotes,
         facts: RequestFacts,
         conversation: AgentConversation,
         unsaved: UnsavedLimits,
+        *,
         overflowed: Overflowed | None = None,
     ) -> ThreadState:
         """Read the agent's state, and what no state holds of this conversation."""
@@ -203,9 +218,11 @@ class ThreadState:
         if overflowed is not None:
             limits = overflowed.limits
         else:
-            known = raw.get("limits", {}).get(facts.model)
+            known = notes.limits.get(facts.model) or raw.get("limits", {}).get(facts.model)
             limits = unsaved.find(facts.model, conversation.ids) or Limits.load(known)
-        return cls(raw, facts, limits, unsaved, overflowed)
+            if limits == Limits() and not is_state_kept():  # in a tool each conversation is a new one
+                limits = unsaved.find(facts.model, [thread_of_run()]) or limits
+        return cls(raw, notes, facts, limits, unsaved=unsaved, overflowed=overflowed)
 
     def after_refusal(self, conversation: AgentConversation, limit: int, *, tokens: int, is_named: bool) -> Overflowed:
         """Return what the refusal of a request of so many tokens taught; it is logged, and kept until it is saved."""
@@ -213,9 +230,15 @@ class ThreadState:
         limits = self.limits.after_refusal(
             conversation.id_before_newest, limit, tokens=tokens, is_named=is_named, is_first=earlier is None
         )
-        self._unsaved.keep(facts.model, conversation.ids, limits)
+        self._keep(conversation.ids, limits)
         log_limit(facts.model, tokens, limits, facts.max_tokens)
         return Overflowed(limits, 1 if earlier is None else earlier.refusals + 1, tokens)
+
+    def _keep(self, ids: Sequence[str | None], limits: Limits) -> None:
+        """Keep what no state holds, or none that the next turn begins with."""
+        self._unsaved.keep(self._facts.model, ids, limits)
+        if not is_state_kept():
+            self._unsaved.keep(self._facts.model, [thread_of_run()], limits)
 
     def making_room(self, shortage: TokenBudgetError, conversation: AgentConversation) -> ThreadState:
         """Return the state under a limit that what must stay fits; raise the shortage if there is none.
@@ -227,11 +250,11 @@ class ThreadState:
         if not (is_guess and self.max_tokens < shortage.tokens <= most):
             raise shortage
         limits = self.limits.raised(conversation.id_before_newest, shortage.tokens)
-        return ThreadState(self.raw, self._facts, limits, self._unsaved, self.overflowed)
+        return ThreadState(self.raw, self.notes, self._facts, limits, unsaved=self._unsaved, overflowed=self.overflowed)
 
     def under(self, facts: RequestFacts) -> ThreadState:
         """Return the same under other facts."""
-        return ThreadState(self.raw, facts, self.limits, self._unsaved, self.overflowed)
+        return ThreadState(self.raw, self.notes, facts, self.limits, unsaved=self._unsaved, overflowed=self.overflowed)
 
     @property
     def max_tokens(self) -> int:
@@ -305,19 +328,23 @@ class ThreadState:
         call: CallWindow,
         shown: ShownRecord,
         evicted: Sequence[BaseMessage],
+        limits: Mapping[str, Limits],
         *,
-        tokens: int,
-        added: int,
+        added: Added,
     ) -> dict[str, Any] | None:
-        """Return the private state after a call that cost so many tokens; `None` if it stays as it is.
+        """Return the private state after a call; `None` if it stays as it is.
 
-        `shown` is what it showed, `evicted` the messages that later calls do not see, `added` the tokens that
-        middlewares behind add to requests.
+        `shown` is what it showed, `evicted` the messages that later calls do not see, `limits` and `added` those after
+        the call.
         """
-        self._unsaved.forget(self._facts.model, conversation.ids)
+        model = self._facts.model
+        self._unsaved.forget(model, conversation.ids)
+        if model in limits:
+            self._keep([], limits[model])
         evicts = self._facts.settings.evict_from_state
         left = {message.id for message in evicted}
-        saved: dict[str, Any] = {"limits": self._saved_limits(conversation, tokens, left), "added": added}
+        saved: dict[str, Any] = {"limits": {name: each.without(left).dump() for name, each in limits.items()}}
+        saved["added"] = added.dump()
         saved |= self._saved_anchor(conversation.messages, call, left)
         saved["believes"] = self._saved_belief(conversation, call)
         if evicts:  # later replays cannot find this out without the deleted messages
@@ -326,13 +353,26 @@ class ThreadState:
         saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
 
-    def _saved_limits(self, conversation: AgentConversation, tokens: int, left: set[str | None]) -> dict[str, Any]:
-        """Return the limits of all models, of which this one's request succeeded."""
+    def added_after(self, tokens: int, added: int) -> Added:
+        """Return what is added behind, after so much was added to a call that was counted to so many tokens.
+
+        That a request was over budget by it is said once.
+        """
+        facts, earlier = self._facts, self._facts.added
+        sent = tokens - facts.reserved - facts.fixed_tokens.added + added
+        is_too_much = added > 0 and sent > self.max_tokens
+        if is_too_much and not earlier.is_told:
+            logger.warning(_TOO_MUCH, sent, self.max_tokens, added, max(added, facts.settings.reserve_tokens))
+        return Added(max(added, earlier.tokens), is_too_much or earlier.is_told)
+
+    def limits_after(self, conversation: AgentConversation, tokens: int) -> dict[str, Limits]:
+        """Return the limits of all models, of which this one's request succeeded; it cost so many tokens."""
         facts = self._facts
         last_id = conversation.ids[-1] if conversation.ids else None
-        known = {model: Limits.load(raw) for model, raw in self.raw.get("limits", {}).items()}
-        known[facts.model] = self.limits.after_success(last_id, facts.max_tokens, tokens)
-        return {model: limits.without(left).dump() for model, limits in known.items() if limits != Limits()}
+        raw = {**self.raw.get("limits", {}), **self.notes.limits}
+        limits = {model: Limits.load(each) for model, each in raw.items()}
+        limits[facts.model] = self.limits.after_success(last_id, facts.max_tokens, tokens)
+        return {model: each for model, each in limits.items() if each != Limits()}
 
     def _saved_anchor(self, messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None]) -> dict[str, Any]:
         """Return under which settings replies reported their usage, and from which one on."""

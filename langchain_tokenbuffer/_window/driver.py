@@ -212,6 +212,10 @@ class WindowDriver:
         return self._replay.open_calls
 
     @property
+    def has_question(self) -> bool:
+        return self._replay.has_question
+
+    @property
     def strays(self) -> Sequence[int]:
         return self._replay.strays
 
