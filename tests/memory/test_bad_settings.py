@@ -61,7 +61,7 @@ def test_a_limit_is_taken_as_the_classic_class_takes_it(limit: object) -> None:
 
 def test_a_neighbours_word_for_the_limit_is_answered_with_ours() -> None:
     with pytest.raises(ValueError, match="did you mean 'max_token_limit'"):
-        ConversationTokenBufferMemory(llm=count_content_words, max_tokens=60)
+        ConversationTokenBufferMemory(llm=count_content_words, max_tokens=60)  # type: ignore[call-arg]
 
 
 def test_a_missing_model_is_refused_by_name() -> None:
