@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo local_model test test_full test_oldest test_wheel test_local_model coverage mutants lint type \
+.PHONY: help demo local_model test test_full test_oldest test_wheel test_local_model coverage mutants fuzz lint type \
 	format bench clean
 
 PYTHON ?= python3
@@ -77,6 +77,9 @@ test_wheel: $(VENV)/.wheel ## Build the package and test it in virtualenvs of it
 
 test_local_model: $(VENV)/.ready $(LOCAL)/.strict ## Run the tests against real models on this machine (downloads 370 MB once)
 	$(RUN)/python -m pytest tests/local_model
+
+fuzz: $(VENV)/.ready ## Try 150 random agents, each in every way to run it, and 100,000 messages (20 minutes)
+	AGENT_FUZZ=150 COUNTING_FUZZ=100000 $(RUN)/python -m pytest tests/fuzz
 
 coverage: $(VENV)/.ready ## Run the tests and show which branches they miss (slower)
 	$(RUN)/python -m pytest --cov --cov-report=term:skip-covered

@@ -65,6 +65,7 @@ class TokenBufferState(AgentState[Any]):
     id of the first message it does not cover], for requests with the settings `basis`. With `evict_from_state` also
     what a replay can no longer find out without the deleted messages, `sizes`: id of a clamped message to its tokens
     and a fingerprint of the conversation up to it, for the same `basis`.
+    `added`: [the tokens that middlewares behind were seen to add to a request at most, whether it was said].
     """
 
     token_buffer: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
@@ -90,7 +91,8 @@ class TrimEvent:
             had to be shortened now; `"overflow"`: the provider had refused a larger request.
         window: The window, as indices into the request's messages.
         made_of: What `tokens_after` is made of, in tokens: `"system"` (the system message), `"tools"` (with response
-            format and tool choice), `"messages"` and `"reserve"` (`reserve_tokens`).
+            format and tool choice), `"messages"` and `"reserve"` (`reserve_tokens`); and `"added"`, which is taken from
+            the reserve first, where a middleware behind was seen to add something.
     """
 
     tokens_before: int
@@ -141,8 +143,13 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     so the cut never moves back. Claude's thinking is only valid behind what it was thought behind. So where what the
     model was shown does not begin what it is shown now, the steps before the running one lose theirs for good; from
     Claude 5.1 on, which refuses such thinking, the running one, too. What was shown is known from the private state:
-    without a checkpointer, all older thinking is left out as soon as something left the window. It counts the request
-    as earlier middlewares changed it, so it goes last in `middleware=`.
+    without a checkpointer, all older thinking is left out as soon as something left the window. Of a model with
+    `use_previous_response_id` the chain is broken for each call whose window is not the whole conversation: it gets
+    replies without their response's id.
+
+    It counts the request as earlier middlewares changed it, so it goes last in `middleware=`. What a middleware behind
+    it adds is noticed by what the model was sent, and is in the budget from the thread's next call on, up to the most
+    that was added so far. A request that is over budget by it is a WARNING, once a thread; it raises nothing.
 
     Args:
         max_tokens: The budget of a request, in tokens; `("fraction", 0.8)` of the model's `max_input_tokens`; or
@@ -150,7 +157,8 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
             model's `max_output_tokens`. The last two forms need a model with a profile.
         token_counter: What counts, as `TokenBuffer` takes it; `None`: the request's own model.
         trim_to: Low-water mark in (0, 1], as in `TokenBuffer`.
-        reserve_tokens: Kept free of `max_tokens`, for the reply or what is added behind this middleware, in tokens.
+        reserve_tokens: Kept free of `max_tokens`, for the reply or what is added behind this middleware, in tokens;
+            what was seen to be added there is taken from it.
         pin: Tells which messages stay whatever the budget, as in `TokenBuffer`.
         oversize: When what must stay does not fit: `"clamp"`, `"raise"` or `"drop"`.
         clear_results: Whether results of old steps go to their marker before whole steps leave, as in `TokenBuffer`.
@@ -245,9 +253,10 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
                     raise
                 except Exception as error:  # noqa: BLE001  # raised again unless it is an overflow
                     call = self._retry(call, error, run)
+        added = call.plan.state.added_after(call.tokens, run.added_to(call.request, call.plan.facts.counter))
         with self._handing_over(call) as evicted:
             hand_over(evicted)
-        return call.with_updates(response, self._handed_over.among(call.evicted))
+        return call.with_updates(response, self._handed_over.among(call.evicted), added)
 
     @override
     async def awrap_model_call(
@@ -265,14 +274,16 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
                     raise
                 except Exception as error:  # noqa: BLE001
                     call = await run_in_executor(None, self._retry, call, error, run)
+        more = await run_in_executor(None, run.added_to, call.request, call.plan.facts.counter)
+        added = call.plan.state.added_after(call.tokens, more)
         with self._handing_over(call) as evicted:
             await hand_over(evicted)
-        return call.with_updates(response, self._handed_over.among(call.evicted))
+        return call.with_updates(response, self._handed_over.among(call.evicted), added)
 
     def _prepare(self, request: Request, overflowed: Overflowed | None = None) -> RenderedCall:
         """Return the request with the window for its messages; `overflowed` is what refusals of it taught."""
-        facts = self._reader.facts(request, self._settings)
         notes = ReplyNotes.by(request.state["messages"])
+        facts = self._reader.facts(request, notes, self._settings)
         conversation = facts.read_messages(notes.in_place(request.messages))
         state = ThreadState.load(request.state, notes, facts, conversation, self._unsaved, overflowed=overflowed)
         plan = plan_call(facts, state, conversation, self._drivers.follow)

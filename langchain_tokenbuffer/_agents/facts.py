@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -16,11 +16,12 @@ from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import MessageMeter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._agents.models import ModelFacts
+    from langchain_tokenbuffer._agents.notes import ReplyNotes
     from langchain_tokenbuffer._window.budget import Oversize
     from langchain_tokenbuffer.counters import TokenCounter
 
@@ -53,6 +54,18 @@ class FixedTokens(NamedTuple):
 
     system: int  # the system message, with the request's constant
     tools: int  # tools, response format and tool choice
+    added: int = 0  # what middlewares behind add
+
+
+class Added(NamedTuple):
+    """What middlewares behind were seen to add to requests of a thread."""
+
+    tokens: int = 0  # at most
+    is_told: bool = False  # whether it was said that a request was over budget by it
+
+    def dump(self) -> list[Any] | None:
+        """Return it in plain JSON types; `None`: nothing was added."""
+        return [*self] if self.tokens else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +76,26 @@ class RequestFacts:
     counter: TokenCounter
     max_tokens: int  # the budget by the settings and the model
     fixed_tokens: FixedTokens  # what the request costs beside its messages
+    added: Added  # what middlewares behind have added to earlier requests
     model: str  # what the model is known by in the thread's state
     uses_reports: bool  # whether what replies report is nearer the truth than the counter
+    continues_responses: bool  # whether the model sends only what its server does not keep
     read_messages: Callable[[Sequence[BaseMessage]], AgentConversation]  # the request's, or the state's
     thinking: ThinkingRule | None  # None: the model's thinking is valid behind any messages
 
     @property
+    def reserved(self) -> int:
+        """What is kept free, in tokens: of `reserve_tokens` what is not known to be taken by what is added behind."""
+        return max(0, self.settings.reserve_tokens - self.fixed_tokens.added)
+
+    @property
     def fixed(self) -> int:
         """What is beside the messages, `reserve_tokens` included, in tokens."""
-        return sum(self.fixed_tokens) + self.settings.reserve_tokens
+        return sum(self.fixed_tokens) + self.reserved
+
+    def without_added(self) -> RequestFacts:
+        """Return the same as if nothing were added behind."""
+        return replace(self, fixed_tokens=self.fixed_tokens._replace(added=0))
 
     def budget(self, max_tokens: int) -> Budget:
         """Return the budget of a window; the fixed part is rounded up."""
@@ -96,8 +120,10 @@ class RequestReader:
         self._read_model = read_model
         self._count_fixed = count_fixed
 
-    def facts(self, request: Request, settings: AgentSettings) -> RequestFacts:
+    def facts(self, request: Request, notes: ReplyNotes, settings: AgentSettings) -> RequestFacts:
         """Return what is known of a request; raise as `TokenBufferMiddleware.wrap_model_call` does."""
+        state: Mapping[str, Any] = request.state
+        added = max(Added(*each) for each in (notes.added, (state.get("token_buffer") or {}).get("added", ())))
         model = self._read_model(request.model)
         counter = settings.token_counter or model.counter_with(request.tools)
         # The user's own counter is taken as it is. What the provider adds to an exact count, reports say.
@@ -107,9 +133,11 @@ class RequestReader:
             settings=settings,
             counter=counter,
             max_tokens=_max_tokens(settings.max_tokens, model, request),
-            fixed_tokens=fixed_tokens,
+            fixed_tokens=fixed_tokens._replace(added=added.tokens),
+            added=added,
             model=model.name or model.kind,
             uses_reports=counter.additive and (counter.is_estimate or not is_users),
+            continues_responses=model.continues_responses,
             read_messages=partial(
                 AgentConversation, meter=MessageMeter(counter, settings.pin), report_of=partial(report_by, model.name)
             ),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._agents.facts import Request
-    from langchain_tokenbuffer.counters import TokenCounter, Tool
+    from langchain_tokenbuffer.counters import TokenCounter
 
 
 class FixedPart(NamedTuple):
@@ -54,7 +54,7 @@ def _tokens(keyed: Keyed[FixedPart]) -> FixedTokens:
     return FixedTokens(system_tokens, max(0, max(candidates) - system_tokens) + chosen)
 
 
-def _formats(response_format: Any) -> list[tuple[list[Tool], dict[str, Any] | None]]:
+def _formats(response_format: Any) -> list[tuple[list[dict[str, Any]], dict[str, Any] | None]]:
     """Return how a response format may be asked for: as tools, or as a schema.
 
     `AutoStrategy` may become either; the dearer counts.
@@ -70,7 +70,17 @@ def _formats(response_format: Any) -> list[tuple[list[Tool], dict[str, Any] | No
     return [(_as_tools(strategy), None), *(([], spec.json_schema) for spec in strategy.schema_specs)]
 
 
-def _as_tools(strategy: ToolStrategy[Any]) -> list[Tool]:
+def format_tool_names(response_format: Any) -> frozenset[str]:
+    """Return the names of the tools that a response format may become."""
+    return _format_tool_names(Keyed(id(response_format), response_format))
+
+
+@lru_cache(maxsize=32)
+def _format_tool_names(keyed: Keyed[Any]) -> frozenset[str]:
+    return frozenset(tool["function"]["name"] for tools, _ in _formats(keyed.value) for tool in tools)
+
+
+def _as_tools(strategy: ToolStrategy[Any]) -> list[dict[str, Any]]:
     return [
         {
             "type": "function",

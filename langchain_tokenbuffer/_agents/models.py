@@ -20,6 +20,8 @@ OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "nu
 """What LangChain's models call the most tokens of a reply: OpenAI's and Anthropic's, OpenAI's newer one, Gemini's,
 Ollama's."""
 
+_CONTINUES = "use_previous_response_id"  # of LangChain's `ChatOpenAI`
+
 
 class ModelFacts:
     """What is known of a model: bound tools, fallbacks and configurable fields are seen through."""
@@ -31,6 +33,8 @@ class ModelFacts:
         self.name = served_name(self._model)  # by which its replies' reports go, if it has one
         self.binds_thinking = provider_of(self._model).binds_thinking
         self.checks_thinking = checks_thinking(self._model)
+        # Whether it sends only what is new, by the id of a response whose messages its server keeps.
+        self.continues_responses = any(getattr(each, _CONTINUES, False) is True for each in fallback_models(model))
         # In tokens; of all that may answer the smallest window and the longest reply; None: one is unknown.
         self.max_input_tokens = _in_profiles(model, "max_input_tokens", min)
         self.max_output_tokens = _in_profiles(model, "max_output_tokens", max)

@@ -44,6 +44,7 @@ class ReplyNotes:
     Attributes:
         limits: Model name to what refusals taught, which are `Limits` as JSON.
         shown: What the last call showed, which is a `ShownRecord` as JSON.
+        added: What middlewares behind were seen to add, which is an `Added` as JSON.
         left: The ids of messages that were handed over and left the state of some agent.
         is_told: Whether it was said that they come again.
         is_out_of_place: Whether messages that left stand behind the reply that says so: whoever calls an agent that
@@ -53,6 +54,7 @@ class ReplyNotes:
     def __init__(self, messages: Sequence[BaseMessage]) -> None:
         self.limits: dict[str, Any] = {}
         self.shown: list[Any] | None = None
+        self.added: list[Any] = []
         self.left: set[str | None] = set()
         self.is_told = self.is_out_of_place = False
         for message in messages:
@@ -64,6 +66,7 @@ class ReplyNotes:
             notes = message.response_metadata.get(_KEY, {})
             self.limits |= notes.get("limits", {})
             self.shown = notes.get("shown", self.shown)
+            self.added = notes.get("added", self.added)
 
     @classmethod
     def by(cls, messages: Sequence[BaseMessage]) -> ReplyNotes:

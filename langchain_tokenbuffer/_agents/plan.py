@@ -80,6 +80,10 @@ def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConver
         try:
             return _plan_under(facts, state, conversation, follow)
         except TokenBudgetError as shortage:
+            if facts.fixed_tokens.added:  # it was sent before, and what was only noticed refuses nothing
+                facts = facts.without_added()
+                state = state.under(facts)
+                continue
             state = state.making_room(shortage, conversation)
 
 
@@ -112,7 +116,7 @@ def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:
     overflow, state = overflow_of(error), plan.state
     if overflow is None:
         raise error
-    reserved = plan.facts.settings.reserve_tokens
+    reserved = plan.facts.reserved
     earlier = 0 if state.overflowed is None else state.overflowed.refusals
     limit, is_named = _smaller(overflow, tokens - reserved, earlier)
     if limit < 1:

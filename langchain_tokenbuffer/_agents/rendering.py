@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AnyMessage, BaseMessage
 
     from langchain_tokenbuffer._agents.conversation import AgentConversation
-    from langchain_tokenbuffer._agents.facts import Request
+    from langchain_tokenbuffer._agents.facts import Added, Request
     from langchain_tokenbuffer._agents.plan import CallPlan
 
 logger = logging.getLogger(__name__)
@@ -66,26 +66,32 @@ class RenderedCall:
         Where a report says what the request is billed, the counts are scaled to that.
         """
         facts = self.plan.facts
-        system, tools = facts.fixed_tokens
-        constant, reserve = facts.counter.constant, facts.settings.reserve_tokens
+        system, tools, added = facts.fixed_tokens
+        constant, reserve = facts.counter.constant, facts.reserved
         counted = {"system": system - constant, "tools": tools, "messages": facts.counter(self.shown)}
+        if added:
+            counted["added"] = added
         billed, total = self.tokens - reserve, sum(counted.values()) or 1
         made_of = {name: n * billed // total for name, n in counted.items()}
         made_of["messages"] += billed - sum(made_of.values())
         return {**made_of, "reserve": reserve}
 
     def with_updates(
-        self, response: ModelResponse[Any], handed_over: Sequence[BaseMessage]
+        self, response: ModelResponse[Any], handed_over: Sequence[BaseMessage], added: Added
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
-        """Return the response, with what changes in the agent's state: what was handed over is removed."""
+        """Return the response, with what changes in the agent's state: what was handed over is removed.
+
+        `added` is what middlewares behind are known to add since this call.
+        """
         plan, update = self.plan, dict[str, Any]()
         limits, shown = plan.state.limits_after(plan.conversation, self.tokens), plan.stale.record
-        private = plan.state.save(plan.conversation, plan.call, shown, handed_over, limits)
+        private = plan.state.save(plan.conversation, plan.call, shown, handed_over, limits, added=added)
         response = plan.state.notes.on_reply(
             response,
             handed_over,
             limits={model: each.dump() for model, each in limits.items()},
             shown=None if shown is NO_RECORD else list(shown),
+            added=added.dump(),
         )
         if private is not None:
             update["token_buffer"] = private
@@ -134,6 +140,9 @@ def render(plan: CallPlan, request: Request, handed_over: HandedOver) -> Rendere
         tokens = facts.fixed - facts.counter.constant + facts.counter(shown)
     sent = request
     if len(shown) != len(request.messages) or any(map(is_not, shown, request.messages)):
+        if facts.continues_responses:
+            # A server keeps what it was sent once, so of another window nothing may be left to it.
+            shown = [_without_response_id(each) for each in shown]
         sent = request.override(messages=cast("list[AnyMessage]", shown))
     evicted = _evictable(plan, request)
     again = plan.state.notes.came_again(evicted)
@@ -149,6 +158,13 @@ def _shown(plan: CallPlan) -> list[BaseMessage]:
     thinned = {index: without_thinking(conversation.messages[index]) for index in plan.thinned}
     messages = {index: thinned.get(index) or conversation.messages[index] for index in map(index_of, plan.slots)}
     return conversation.meter.show(messages, plan.slots, plan.call.clamped)
+
+
+def _without_response_id(message: BaseMessage) -> BaseMessage:
+    if not (isinstance(message, AIMessage) and "id" in message.response_metadata):
+        return message
+    metadata = {name: value for name, value in message.response_metadata.items() if name != "id"}
+    return message.model_copy(update={"response_metadata": metadata})
 
 
 # --- what leaves the state --------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from langchain_tokenbuffer._agents.facts import Added
 from langchain_tokenbuffer._agents.keyed import Keyed
 from langchain_tokenbuffer._agents.notes import is_state_kept, thread_of_run
 from langchain_tokenbuffer._agents.thinking import NO_RECORD, ShownRecord
@@ -162,6 +163,13 @@ def _log_belief(keyed: Keyed[tuple[str, int, int]]) -> None:
     logger.warning(text, *keyed.value)
 
 
+_TOO_MUCH = (
+    "A request of %d tokens was sent, and max_tokens is %d: middlewares behind TokenBufferMiddleware added %d tokens. "
+    "From this thread's next call on they are in the budget. For its first call, too, put TokenBufferMiddleware last "
+    "or set reserve_tokens=%d."
+)
+
+
 class Overflowed(NamedTuple):
     """What refusals of one call taught so far."""
 
@@ -244,6 +252,10 @@ class ThreadState:
         limits = self.limits.raised(conversation.id_before_newest, shortage.tokens)
         return ThreadState(self.raw, self.notes, self._facts, limits, unsaved=self._unsaved, overflowed=self.overflowed)
 
+    def under(self, facts: RequestFacts) -> ThreadState:
+        """Return the same under other facts."""
+        return ThreadState(self.raw, self.notes, facts, self.limits, unsaved=self._unsaved, overflowed=self.overflowed)
+
     @property
     def max_tokens(self) -> int:
         """The budget in force."""
@@ -272,7 +284,7 @@ class ThreadState:
         return Billing(
             self._budget,
             limits=self.limits.starts(conversation.ids),
-            reserved=self._facts.settings.reserve_tokens,
+            reserved=self._facts.reserved,
             borrowed_tokenizer=self._facts.counter.borrowed_tokenizer,
             is_estimate=self._facts.counter.is_estimate,
             anchor=anchor,
@@ -317,10 +329,13 @@ class ThreadState:
         shown: ShownRecord,
         evicted: Sequence[BaseMessage],
         limits: Mapping[str, Limits],
+        *,
+        added: Added,
     ) -> dict[str, Any] | None:
         """Return the private state after a call; `None` if it stays as it is.
 
-        `shown` is what it showed, `evicted` the messages that later calls do not see, `limits` those after the call.
+        `shown` is what it showed, `evicted` the messages that later calls do not see, `limits` and `added` those after
+        the call.
         """
         model = self._facts.model
         self._unsaved.forget(model, conversation.ids)
@@ -329,6 +344,7 @@ class ThreadState:
         evicts = self._facts.settings.evict_from_state
         left = {message.id for message in evicted}
         saved: dict[str, Any] = {"limits": {name: each.without(left).dump() for name, each in limits.items()}}
+        saved["added"] = added.dump()
         saved |= self._saved_anchor(conversation.messages, call, left)
         saved["believes"] = self._saved_belief(conversation, call)
         if evicts:  # later replays cannot find this out without the deleted messages
@@ -336,6 +352,18 @@ class ThreadState:
         saved["shown"] = self.raw.get("shown") if shown is NO_RECORD else list(shown)
         saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
+
+    def added_after(self, tokens: int, added: int) -> Added:
+        """Return what is added behind, after so much was added to a call that was counted to so many tokens.
+
+        That a request was over budget by it is said once.
+        """
+        facts, earlier = self._facts, self._facts.added
+        sent = tokens - facts.reserved - facts.fixed_tokens.added + added
+        is_too_much = added > 0 and sent > self.max_tokens
+        if is_too_much and not earlier.is_told:
+            logger.warning(_TOO_MUCH, sent, self.max_tokens, added, max(added, facts.settings.reserve_tokens))
+        return Added(max(added, earlier.tokens), is_too_much or earlier.is_told)
 
     def limits_after(self, conversation: AgentConversation, tokens: int) -> dict[str, Limits]:
         """Return the limits of all models, of which this one's request succeeded; it cost so many tokens."""

@@ -23,8 +23,9 @@ from langchain_core.messages import (
     ToolCall,
 )
 from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig  # LangChain reads what is returned
 from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field
 
 from langchain_tokenbuffer.counters import TokenCounter
@@ -86,6 +87,27 @@ class Scripted(BaseChatModel):
 
     async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
         return self._generate(messages)
+
+
+class Binding(Scripted):
+    """The same, and it is sent its tools as OpenAI's are."""
+
+    tools: list[Any] = Field(default_factory=list)  # those of each request
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[Any, Any]:
+        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools])
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        self.tools.append(kwargs.get("tools", []))
+        return super()._generate(messages)
+
+    async def _agenerate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
+        return self._generate(messages, **kwargs)
+
+    def sent(self) -> list[int]:
+        """Return what each request came to, in tokens."""
+        count = TokenCounter(ENCODING).count
+        return [count(sent, tools=tools) for sent, tools in zip(self.seen, self.tools, strict=True)]
 
 
 def looking(steps: int, *, id_: str = "call_1") -> list[AIMessage]:

@@ -47,9 +47,10 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def needs(source: str) -> None:
-    """Skip what shows an agent where langchain is not installed."""
-    if "langchain.agents" in source:
-        pytest.importorskip("langchain")
+    """Skip what shows an agent where what it is made with is not installed."""
+    for package in ("langchain.agents", "langgraph", "deepagents"):
+        if package in source:
+            pytest.importorskip(package)
 
 
 def printed_by(source: str, names: dict[str, Any] | None = None) -> str:
