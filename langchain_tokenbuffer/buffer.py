@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,11 @@ from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_o
 from langchain_tokenbuffer.counters import CountedBy, TokenCounter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from langchain_core.runnables import RunnableConfig
 
+    from langchain_tokenbuffer._window.driver import WindowDriver
     from langchain_tokenbuffer.errors import TokenBudgetError
 
 logger = logging.getLogger(__name__)
@@ -96,8 +98,9 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             TypeError: If `messages` is a dict such as a graph's state; it names what to pass.
         """
         conversation = ConversationTokens(as_messages(messages), self.meter)
-        window = self._window(conversation)
-        return conversation.show(window.kept, window.clamped)
+        with self._follow(conversation) as (driver, _):
+            kept, clamped = driver.kept(), driver.clamped()
+        return conversation.show(kept, clamped)
 
     async def atrim(self, messages: MessagesLike) -> list[BaseMessage]:
         """`trim`, off the event loop: the first use loads a vocabulary."""
@@ -158,10 +161,14 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         for error in errors:
             logger.warning("Left out of the window: %s", error)
 
-    def _window(self, conversation: ConversationTokens) -> Window:
-        billing = Billing(self.budget())
-        with self._drivers.follow(conversation, billing) as (driver, whole_tokens):
+    @contextmanager
+    def _follow(self, conversation: ConversationTokens) -> Iterator[tuple[WindowDriver, int | None]]:
+        with self._drivers.follow(conversation, Billing(self.budget())) as (driver, whole_tokens):
             self.log_dropped(driver.take_drop_errors())
+            yield driver, whole_tokens
+
+    def _window(self, conversation: ConversationTokens) -> Window:
+        with self._follow(conversation) as (driver, whole_tokens):
             window = driver.window()
         if whole_tokens is None:
             if not window.clamped:

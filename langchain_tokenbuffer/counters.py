@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from langchain_tokenbuffer._counting.count_cache import freeze_whole
 from langchain_tokenbuffer._counting.reported_usage import anchored, reports
 from langchain_tokenbuffer._counting.resolve import Exact, message_counter_of, served_name
 from langchain_tokenbuffer._messages.convert import as_messages
@@ -160,7 +161,17 @@ class TokenCounter:
 
     def keys(self, messages: Sequence[BaseMessage]) -> list[int]:
         """Return one hash for each message, of all that its tokens depend on."""
-        return list(map(self._counter.key, messages))
+        try:
+            return list(map(hash, self._counter.freeze(messages)))
+        except TypeError:  # a name or an id that has no hash
+            return list(map(hash, freeze_whole(messages)))
+
+    def key(self, messages: Sequence[BaseMessage]) -> int:
+        """Return one hash for all messages, which sees every change that a key of one sees."""
+        try:
+            return hash(tuple(self._counter.freeze(messages)))
+        except TypeError:
+            return hash(tuple(freeze_whole(messages)))
 
     def tokens(self, messages: Sequence[BaseMessage], keys: Sequence[int] | None = None) -> list[int]:
         """Return what each message adds to the count, in tokens; where it is not additive, what each costs alone.

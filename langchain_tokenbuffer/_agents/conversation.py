@@ -6,6 +6,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
 from typing_extensions import override
 
 from langchain_tokenbuffer._messages.kinds import Kind, kind_of
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._window.conversation import MessageMeter
 
 
+_SILENT = frozenset({HumanMessage, SystemMessage, ToolMessage})
+"""Messages that report no usage."""
+
+
 class AgentConversation(ConversationTokens):
     """The messages of one request, or of the agent's state.
 
@@ -32,7 +37,7 @@ class AgentConversation(ConversationTokens):
     ) -> None:
         super().__init__(list(messages), meter)
         self._report_of = report_of
-        self._reports: dict[int, Report] = {}
+        self._reported_from = len(self.messages)
         self._clamped: Mapping[int, int] = {}
 
     def apply_earlier_calls(self, reported_from: int, clamped: Mapping[int, int]) -> None:
@@ -40,27 +45,35 @@ class AgentConversation(ConversationTokens):
 
         From `reported_from` on replies report the usage of requests like this; `clamped`: index to tokens.
         """
+        self._reported_from = reported_from
         self._clamped = clamped
-        later = self.messages[reported_from:]
-        self._reports = {
-            index: report
-            for index, message in enumerate(later, reported_from)
-            if message.__dict__.get("usage_metadata") is not None  # hot: most have none
-            and (report := self._report_of(message)) is not None
-        }
-        # The key changes, so a cached driver does not take it for the same message.
-        for index in {*self._reports, *clamped}:
-            extra = self._reports.get(index), clamped.get(index)
-            self.keys[index] = hash((self.keys[index], *extra))
+
+    @override
+    def key(self, start: int, stop: int) -> int:
+        key, reports = super().key(start, stop), self._reports(start, stop)
+        clamped = [(i, self._clamped[i]) for i in range(start, stop) if i in self._clamped] if self._clamped else ()
+        return hash((key, *reports.items(), *clamped)) if reports or clamped else key
 
     @override
     def numbers(self, start: int = 0) -> list[MessageTokens]:
         numbers = super().numbers(start)
-        for index in {*self._reports, *self._clamped}:
+        reports = self._reports(start, len(self.messages))
+        for index in {*reports, *self._clamped}:
             if index >= start:
-                clamped, report = self._clamped.get(index), self._reports.get(index)
+                clamped, report = self._clamped.get(index), reports.get(index)
                 numbers[index - start] = numbers[index - start]._replace(clamped=clamped, report=report)
         return numbers
+
+    def _reports(self, start: int, stop: int) -> dict[int, Report]:
+        """Return what replies between two indices report, by index."""
+        start = max(start, self._reported_from)
+        return {
+            index: report
+            for index, message in enumerate(self.messages[start:stop], start)
+            if type(message) not in _SILENT  # hot
+            and message.__dict__.get("usage_metadata") is not None
+            and (report := self._report_of(message)) is not None
+        }
 
     @cached_property
     def kinds(self) -> list[Kind]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -107,44 +107,51 @@ def cache_of_callable(function: Any) -> CountCache:
     return cache_of(function)
 
 
-def key_of(message: BaseMessage) -> int:
-    """Hash what a message is billed by. Hot: asked of every message at every model call.
+def freeze(messages: Sequence[BaseMessage]) -> Iterator[Hashable]:
+    """Yield what each message is counted and placed by. Hot: asked of every message at every model call.
 
     Every change is seen, also one deep inside a block or an argument. A longer text does not cost more: a string keeps
     its own hash, and only other values are marshalled.
     """
-    fields, kind = message.__dict__, message.__class__
-    try:
-        content, extra = fields["content"], fields["additional_kwargs"]
-        if extra and not _COUNTED_EXTRAS.isdisjoint(extra):
-            return _any_key_of(message)
-        if content.__class__ is not str:
-            content = _frozen_blocks(content)
-        if kind is ToolMessage:
-            return hash((kind, content, fields["name"], fields["tool_call_id"]))
-        if kind is AIMessage and not fields["invalid_tool_calls"]:
-            calls = fields["tool_calls"]
-            return hash((kind, content, fields["name"], _frozen_calls(calls) if calls else None))
-        if kind in _PLAIN:
-            return hash((kind, content, fields["name"]))
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-        pass  # of no usual shape
-    return _any_key_of(message)
+    for message in messages:
+        fields, kind = message.__dict__, type(message)
+        try:
+            content = fields["content"]
+            if type(content) is not str:
+                content = _frozen_blocks(content)
+            if fields["additional_kwargs"]:
+                content = content, frozen(fields["additional_kwargs"])
+            if kind is AIMessage:
+                if fields["tool_calls"]:
+                    content = content, _frozen_calls(fields["tool_calls"])
+                if fields["invalid_tool_calls"]:
+                    content = content, frozen(fields["invalid_tool_calls"])
+                yield fields["type"], content, fields["name"]
+            elif kind is ToolMessage:
+                yield fields["type"], content, fields["name"], fields["tool_call_id"]
+            elif kind in _PLAIN:
+                yield fields["type"], content, fields["name"]
+            else:
+                yield _frozen_fields(message)
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+            yield _frozen_fields(message)  # of no usual shape
 
 
-def _any_key_of(message: BaseMessage) -> int:
-    fields = message.__dict__
-    return hash((message.__class__, frozen([fields.get(name) for name in _COUNTED_FIELDS])))
+def _frozen_fields(message: BaseMessage) -> Hashable:
+    return message.__class__, frozen([message.__dict__.get(name) for name in _FIELDS])
 
 
-def whole_key_of(message: BaseMessage) -> int:
-    """Hash all of a message: a callable may look at anything."""
-    return hash((message.__class__, frozen([message.__dict__, message.__pydantic_extra__])))
+def freeze_whole(messages: Sequence[BaseMessage]) -> Iterator[Hashable]:
+    """Yield all of each message: a callable may look at anything."""
+    for message in messages:
+        yield message.__class__, frozen([message.__dict__, message.__pydantic_extra__])
 
 
 _PLAIN = frozenset({HumanMessage, SystemMessage})
-_COUNTED_FIELDS = ("content", "name", "role", "tool_call_id", "tool_calls", "invalid_tool_calls", "additional_kwargs")
-_COUNTED_EXTRAS = frozenset({"name", "tool_calls", "function_call", "audio", "__openai_role__"})
+_FIELDS = (
+    *("type", "role", "name", "content", "additional_kwargs"),
+    *("tool_call_id", "tool_calls", "invalid_tool_calls"),
+)
 
 _unfrozen = itertools.count()
 
@@ -159,25 +166,27 @@ def _frozen_blocks(blocks: Iterable[dict[Any, Any]]) -> tuple[object, ...]:
 def _frozen_calls(calls: Iterable[dict[Any, Any]]) -> tuple[object, ...]:
     parts: list[object] = []
     for call in calls:
-        parts += call["name"], call["id"]
+        parts.append(call["name"])
+        parts.append(call["id"])
         _add_items(call["args"], parts)
     return tuple(parts)
 
 
 def _add_items(values: dict[Any, Any], parts: list[object]) -> None:
     parts.append(len(values))
-    for item in values.items():
-        key, value = item
-        if value.__class__ is str and key.__class__ is str:
-            parts.append(item)
-        elif value.__class__ is dict:
-            parts.append((dumps(key, 2),))  # in a tuple: a text and its bytes have one hash
+    for key, value in values.items():
+        kind = type(value)
+        parts.append(key if type(key) is str else (dumps(key, 2),))
+        if kind is str:
+            parts.append(value)
+        elif kind is dict:
+            parts.append(dict)
             _add_items(value, parts)
         else:
-            parts.append((dumps(item, 2),))
+            parts.append((dumps(value, 2),))  # in a tuple: a text and its bytes have one hash
 
 
-def frozen(value: Any) -> object:
+def frozen(value: Any) -> Hashable:
     """Return something hashable that differs whenever the value does."""
     try:
         return dumps(value, 2)  # version 2: no back references, equal for equal values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from langchain_core.messages import BaseMessage, HumanMessage, MessageLikeRepresentation, convert_to_messages
 from langchain_core.prompt_values import PromptValue
@@ -32,8 +32,10 @@ def as_messages(value: MessagesLike | Iterable[MessageLikeRepresentation]) -> li
         msg = f"Expected messages, got {type(value).__name__}: {value!r}"
         raise TypeError(msg)
     items = list(value)
-    messages = [item for item in items if isinstance(item, BaseMessage)]
-    return messages if len(messages) == len(items) else convert_to_messages(items)
+    # By class: of long conversations each message would take as long as a look at its content.
+    if all(issubclass(kind, BaseMessage) for kind in set(map(type, items))):
+        return cast("list[BaseMessage]", items)
+    return convert_to_messages(items)
 
 
 def _checked_message(value: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from langchain_tokenbuffer._counting.clamp import clamp, min_tokens
@@ -26,16 +27,17 @@ class MessageMeter:
     def keys(self, messages: Sequence[BaseMessage]) -> list[int]:
         """Return one hash for each message, of all that its place in the window depends on."""
         keys = self.counter.keys(messages)
-        if self._pin is not None:
-            pins = map(self._is_pinned, messages)
-            return [~key if pinned else key for key, pinned in zip(keys, pins, strict=True)]
-        return [  # hot: most messages have no such extras
-            ~key if (extra := message.additional_kwargs) and extra.get("pinned") is True else key
-            for key, message in zip(keys, messages, strict=True)
-        ]
+        if self._pin is None:  # what else pins is in the counter's keys
+            return keys
+        return [~key if self._is_pinned(each) else key for each, key in zip(messages, keys, strict=True)]
 
-    def numbers(self, messages: Sequence[BaseMessage], keys: Sequence[int]) -> list[MessageTokens]:
-        """Return messages in numbers, by their keys."""
+    def key(self, messages: Sequence[BaseMessage]) -> int:
+        """Return one hash for all of them, of all that their places in the window depend on."""
+        key = self.counter.key(messages)
+        return key if self._pin is None else hash((key, *map(self._is_pinned, messages)))
+
+    def numbers(self, messages: Sequence[BaseMessage], keys: Sequence[int] | None = None) -> list[MessageTokens]:
+        """Return messages in numbers, by their keys where they are at hand."""
         numbers = []
         for message, tokens in zip(messages, self.counter.tokens(messages, keys), strict=True):
             kind = kind_of(message)
@@ -81,11 +83,19 @@ class ConversationTokens:
     def __init__(self, messages: Sequence[BaseMessage], meter: MessageMeter) -> None:
         self.messages = messages
         self.meter = meter
-        self.keys = meter.keys(messages)
+
+    @cached_property
+    def keys(self) -> list[int]:
+        """The key of each message."""
+        return self.meter.keys(self.messages)
+
+    def key(self, start: int, stop: int) -> int:
+        """Return one hash of the messages between two indices, of all that the window depends on."""
+        return self.meter.key(self.messages[start:stop])
 
     def numbers(self, start: int = 0) -> list[MessageTokens]:
         """Return the messages from an index on, in numbers."""
-        return self.meter.numbers(self.messages[start:], self.keys[start:])
+        return self.meter.numbers(self.messages[start:], None if start else self.keys)
 
     def min_tokens(self, index: int) -> int:
         return self.meter.min_tokens(self.messages[index])
