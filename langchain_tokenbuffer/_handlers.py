@@ -1,13 +1,19 @@
-"""Handing messages that left a window to the user's function, plain or async."""
+"""Calling the user's functions, plain or async: what left a window is handed over, what they raise is logged."""
 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from langchain_core.messages import BaseMessage
+
+logger = logging.getLogger(__name__)
 
 OnEvict: TypeAlias = Callable[[list["BaseMessage"]], Awaitable[None] | None]
 
@@ -19,9 +25,21 @@ def is_async(function: object) -> bool:
     )
 
 
-def sync_handler(
-    handler: OnEvict | None, refusal: str, at_once: str = "", when_called: str = ""
-) -> Callable[[list[BaseMessage]], None]:
+@contextmanager
+def logged_failure(what: str, then: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Log at ERROR what a user's function raises, and go on: the reply it stands behind was paid for.
+
+    `what` failed, and `then` that happens. Exceptions of the types in `passing` go through: they are no failure.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    except Exception:
+        logger.exception("%s failed; %s", what, then)
+
+
+def sync_handler(handler: OnEvict | None, refusal: str, at_once: str = "") -> Callable[[list[BaseMessage]], None]:
     """Return what hands over to a handler, if there are a handler and messages.
 
     A coroutine function is refused at once. What only returns something to await, such as a lambda around one, is
@@ -35,7 +53,7 @@ def sync_handler(
         if inspect.isawaitable(returned):
             if inspect.iscoroutine(returned):
                 returned.close()
-            raise TypeError(f"{refusal} {when_called}".rstrip())
+            raise TypeError(refusal)
 
     return deliver
 

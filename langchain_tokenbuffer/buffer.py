@@ -99,8 +99,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         """
         conversation = ConversationTokens(as_messages(messages), self.meter)
         with self._follow(conversation) as (driver, _):
-            kept, clamped = driver.kept(), driver.clamped()
-        return conversation.show(kept, clamped)
+            slots, clamped = driver.slots(), driver.clamped()
+        return conversation.show(slots, clamped)
 
     async def atrim(self, messages: MessagesLike) -> list[BaseMessage]:
         """`trim`, off the event loop: the first use loads a vocabulary."""
@@ -113,7 +113,15 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             TokenBudgetError: As `trim` does.
             TypeError: As `trim` does.
         """
-        return self._window(ConversationTokens(as_messages(messages), self.meter))
+        conversation = ConversationTokens(as_messages(messages), self.meter)
+        with self._follow(conversation) as (driver, whole_tokens):
+            window, slots = driver.window(), driver.slots()
+        if whole_tokens is None:
+            if not window.clamped:
+                return window
+            # A clamped message is charged its target; shown, it may cost a little less.
+            whole_tokens = conversation.whole_tokens(slots, window.clamped)
+        return replace(window, tokens=whole_tokens, clamped=dict(window.clamped))
 
     async def awindow(self, messages: MessagesLike) -> Window:
         """`window`, off the event loop: the first use loads a vocabulary."""
@@ -166,16 +174,6 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         with self._drivers.follow(conversation, Billing(self.budget())) as (driver, whole_tokens):
             self.log_dropped(driver.take_drop_errors())
             yield driver, whole_tokens
-
-    def _window(self, conversation: ConversationTokens) -> Window:
-        with self._follow(conversation) as (driver, whole_tokens):
-            window = driver.window()
-        if whole_tokens is None:
-            if not window.clamped:
-                return window
-            # A clamped message is charged its target; shown, it may cost a little less.
-            whole_tokens = conversation.whole_tokens(window.kept, window.clamped)
-        return replace(window, tokens=whole_tokens, clamped=dict(window.clamped))
 
     def __repr__(self) -> str:
         """Show the settings."""

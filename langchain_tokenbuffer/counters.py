@@ -122,6 +122,10 @@ class TokenCounter:
             return max(0, self(messages) + found[last].input - self(messages[:last]))
         return max(0, self(messages) + self._counter.overhead(tools, response_format, messages))
 
+    def choice_tokens(self, tool_choice: object) -> int:
+        """Return what a tool choice brings to a request with tools, in tokens: a name, or what the providers take."""
+        return self._counter.choice_tokens(tool_choice)
+
     def _sum(self, messages: Sequence[BaseMessage]) -> int:
         return sum(self.tokens(messages))
 

@@ -29,7 +29,7 @@ from pydantic import (
 from typing_extensions import override
 
 from langchain_tokenbuffer._counting.resolve import unwrapped
-from langchain_tokenbuffer._handlers import OnEvict, async_handler, sync_handler
+from langchain_tokenbuffer._handlers import OnEvict, async_handler, logged_failure, sync_handler
 from langchain_tokenbuffer._window.budget import MessageTokens, Oversize
 from langchain_tokenbuffer._window.driver import WindowDriver
 from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_oversize, checked_trim_to
@@ -40,9 +40,11 @@ from langchain_tokenbuffer.errors import TokenBudgetError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from langchain_tokenbuffer._messages.slots import Piece, StandIn
     from langchain_tokenbuffer._window.budget import Budget
 
 _ASYNC_ON_EVICT = "on_evict is a coroutine function: asave_context awaits it, save_context cannot."
+_COMES_AGAIN = "the turn is stored, and the same messages come again with the next one"
 _Counted: TypeAlias = list[tuple[BaseMessage, int, MessageTokens]]
 """Messages, each with its key and its numbers."""
 _OUTPUT_KEYS = ("answer", "result", "response", "text")
@@ -107,9 +109,9 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             single messages leave one by one, exactly as with the classic class.
         oversize: When what must stay does not fit: `"clamp"`, `"raise"` or `"drop"`.
         on_evict: Called with the messages that left the window, in order, before they are deleted from the memory's own
-            store. If it raises, the error goes through, nothing is deleted and the same messages come again with the
-            next save. A coroutine function is awaited by `asave_context`; `save_context` raises `TypeError` for one,
-            before storing.
+            store. What it raises is logged at ERROR: the turn is stored, nothing is deleted, and the same messages come
+            again with the next save. A coroutine function is awaited by `asave_context`; `save_context` raises
+            `TypeError` for one, before storing.
 
     Raises:
         ValueError: If a value is out of range, an option unknown, or `on_evict` is given with a `chat_memory` that is
@@ -221,10 +223,9 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             ValueError: If it cannot be told which input or output to store.
             TokenBudgetError: With `oversize="raise"`, if the turn does not fit.
             TypeError: If `on_evict` is a coroutine function. One that only turns out to be when it is called, such as a
-                lambda around one, raises after the turn was stored; nothing is deleted.
+                lambda around one, is logged as what `on_evict` raises.
         """
-        if_called = "The turn was stored, nothing was deleted."
-        deliver = sync_handler(self.on_evict, _ASYNC_ON_EVICT, "Nothing was stored.", if_called)
+        hand_over = sync_handler(self.on_evict, _ASYNC_ON_EVICT, "Nothing was stored.")
         turn, counted, buffer, store_window = self._read_turn(inputs, outputs)
         if buffer.oversize == "raise":
             buffer.window([*self.chat_memory.messages, *turn])
@@ -233,13 +234,13 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             return
         store_window.catch_up(counted, delete=self.on_evict is None)
         if self.on_evict is not None:
-            with store_window.evicting() as evicted:
-                deliver(evicted)
+            with logged_failure("on_evict", _COMES_AGAIN), store_window.evicting() as evicted:
+                hand_over(evicted)
 
     @override
     async def asave_context(self, inputs: dict[str, Any], outputs: dict[str, str]) -> None:
         """`save_context`, with the history's own async writing; awaits `on_evict` if need be."""
-        deliver = async_handler(self.on_evict)
+        hand_over = async_handler(self.on_evict)
         turn, counted, buffer, store_window = await run_in_executor(None, self._read_turn, inputs, outputs)
         if buffer.oversize == "raise":
             stored = await self.chat_memory.aget_messages()
@@ -249,8 +250,8 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             return
         await run_in_executor(None, store_window.catch_up, counted, delete=self.on_evict is None)
         if self.on_evict is not None:
-            with store_window.evicting() as evicted:
-                await deliver(evicted)
+            with logged_failure("on_evict", _COMES_AGAIN), store_window.evicting() as evicted:
+                await hand_over(evicted)
 
     def _read_turn(
         self, inputs: dict[str, Any], outputs: dict[str, str]
@@ -303,7 +304,7 @@ class _Buffer(TokenBuffer):
         if not self.token_counter.additive:
             self.token_counter(messages)
         meter = self.meter
-        keys = meter.keys(messages)
+        keys = meter.counter.keys(messages)
         return list(zip(messages, keys, meter.numbers(messages, keys), strict=True))
 
     @override
@@ -369,12 +370,12 @@ class _StoreWindow:
             if not buffer.token_counter.additive:
                 return buffer.trim(messages)
             meter = buffer.meter
-            if meter.keys(messages[: len(self._keys)]) != list(self._keys.values()):
+            if meter.counter.keys(messages[: len(self._keys)]) != list(self._keys.values()):
                 self._start_over()
             # Equal messages may have taken the places of those seen before.
             self._messages = dict(zip(self._messages, messages, strict=False))
             self._grow(buffer.read(messages[len(self._messages) :]))
-            return meter.show(self._messages, self._driver.kept(), self._driver.clamped())
+            return meter.show(self._messages, self._driver.slots(), self._driver.clamped())
 
     def catch_up(self, turn: _Counted, *, delete: bool) -> None:
         """Follow what was stored since, as a rule a turn; delete what leaves, if that is all."""
@@ -441,7 +442,7 @@ class _StoreWindow:
             for index, (message, key, numbers) in enumerate(new, driver.count):
                 self._messages[index], self._keys[index] = message, key
                 if additive:
-                    left = driver.push(numbers, lambda at: self._buffer.meter.min_tokens(self._messages[at]))
+                    left = driver.push(numbers, self)
                     self._to_evict.update(left)
             if not additive:
                 driver.skip_to(driver.count + len(new))
@@ -450,6 +451,14 @@ class _StoreWindow:
         except BaseException:
             self._start_over()  # followed by half: a counter or a warning has raised
             raise
+
+    # As a source, for the driver.
+
+    def min_tokens(self, index: int) -> int:
+        return self._buffer.meter.min_tokens(self._messages[index])
+
+    def mended_tokens(self, slot: StandIn | Piece) -> int | None:
+        return self._buffer.meter.mended_tokens(self._messages[slot.index], slot)
 
     def _dropped(self) -> set[int]:
         """Return what is not in the window, by a counter that is not additive."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypeAlias
 
 from langchain.agents.middleware.types import (
@@ -14,15 +16,17 @@ from langchain.agents.middleware.types import (
     PrivateStateAttr,
 )
 from langchain_core.runnables.config import run_in_executor
+from langgraph.errors import GraphBubbleUp
 from typing_extensions import override
 
 from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Request, RequestReader
 from langchain_tokenbuffer._agents.fixed_part import FixedPartCounter
+from langchain_tokenbuffer._agents.model_run import ModelRun, watched_model_run
 from langchain_tokenbuffer._agents.models import ModelReader
-from langchain_tokenbuffer._agents.plan import learn_limit, plan_call
-from langchain_tokenbuffer._agents.rendering import RenderedCall, render
-from langchain_tokenbuffer._agents.state import Overflowed, ThreadState
-from langchain_tokenbuffer._handlers import OnEvict, async_handler, is_async, sync_handler
+from langchain_tokenbuffer._agents.plan import MAX_TRIES, learn_limit, plan_call
+from langchain_tokenbuffer._agents.rendering import HandedOver, RenderedCall, render
+from langchain_tokenbuffer._agents.state import Overflowed, ThreadState, UnsavedLimits
+from langchain_tokenbuffer._handlers import OnEvict, async_handler, is_async, logged_failure, sync_handler
 from langchain_tokenbuffer._window.budget import Window
 from langchain_tokenbuffer._window.drivers import DriverCache
 from langchain_tokenbuffer._window.settings import (
@@ -37,10 +41,11 @@ from langchain_tokenbuffer.counters import CountedBy, TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._messages.violations import Violation
     from langchain_tokenbuffer._window.budget import Oversize
 
 logger = logging.getLogger(__name__)
@@ -51,11 +56,11 @@ Reason: TypeAlias = Literal["fits", "held", "moved", "clamped", "overflow"]
 class TokenBufferState(AgentState[Any]):
     """The agent's state plus this middleware's private key, which must survive the process. Plain JSON types only.
 
-    `limits`: model name to the `max_tokens` an overflow taught; `thinned`: ids of messages whose thinking is left out
-    for good. Where reported usage is used, `anchored`: [id of the last message before reports count, anchor, id of the
-    first message it does not cover], for requests with the settings `basis`. With `evict_from_state` also what a replay
-    can no longer find out without the deleted messages: more `thinned` ids, and `sizes`: id of a clamped message to its
-    tokens and a fingerprint of the conversation up to it, for the same `basis`.
+    `limits`: model name to what refusals taught, which are `Limits` as JSON; `thinned`: ids of messages whose thinking
+    is left out for good. Where reported usage is used, `anchored`: [id of the last message before reports count,
+    anchor, id of the first message it does not cover], for requests with the settings `basis`. With `evict_from_state`
+    also what a replay can no longer find out without the deleted messages: more `thinned` ids, and `sizes`: id of a
+    clamped message to its tokens and a fingerprint of the conversation up to it, for the same `basis`.
     """
 
     token_buffer: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
@@ -72,12 +77,15 @@ class TrimEvent:
         kept: How many messages the model sees.
         dropped: How many it does not see.
         clamped: How many of the kept ones are shortened.
+        mended: What of the request's messages was out of order, and what was done.
         moved: Whether the window does not extend the last call's window.
         reusable_tokens: How much of the request begins as the last call's did: what a provider's prompt cache can serve
             where it is at least the provider's minimum cacheable length.
         reason: `"fits"`: everything is seen; `"held"`: the cut stayed where it was; `"moved"`; `"clamped"`: something
             had to be shortened now; `"overflow"`: the provider had refused a larger request.
         window: The window, as indices into the request's messages.
+        made_of: What `tokens_after` is made of, in tokens: `"system"` (the system message), `"tools"` (with response
+            format and tool choice), `"messages"` and `"reserve"` (`reserve_tokens`).
     """
 
     tokens_before: int
@@ -90,9 +98,16 @@ class TrimEvent:
     reusable_tokens: int
     reason: Reason
     window: Window
+    made_of: dict[str, int] = field(hash=False)
+    mended: tuple[Violation, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as JSON has it: lists for tuples, texts for keys."""
+        as_json: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return as_json
 
 
-class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
+class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     """Keeps every model call of an agent within a token budget, valid and cheap to cache.
 
     The state keeps every message; the model sees the window. One budget holds for the whole request: system message,
@@ -112,30 +127,39 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
     but not their private state cannot tell each other's reports from their own. A `token_counter` that is no estimate
     is taken as it is; reports never correct it.
 
-    Edges: a request that the provider calls too long is retried once with at most 80 % of its tokens; that limit is
-    then stored in the agent's private state and binds later calls of this thread. For Claude models thinking blocks of
+    Edges: a request that the provider calls too long is tried again, up to four times, each time smaller: under the
+    limit that it named, else with 80 % of what was refused, then a half, a half and a fourth of it; never after a part
+    of a reply was streamed. What that taught is kept in the agent's private state for later calls of this thread, also
+    when the last try fails. A limit that no provider named is a guess: it is logged at WARNING, and grows back in steps
+    while calls succeed, within 24 calls after the first refusal. Each message is replayed under the limit of its time,
+    so the cut never moves back. For Claude models thinking blocks of
     steps before the running one are left out as soon as the cut moves, since newer ones are bound to the messages they
     were produced under. It counts the request as earlier middlewares changed it, so it goes last in `middleware=`.
 
     Args:
         max_tokens: The budget of a request, in tokens; `("fraction", 0.8)` of the model's `max_input_tokens`; or
-            `None`: 0.95 of it minus the output limit in force. The last two forms need a model with a profile.
+            `None`: 0.95 of it minus the output limit in force, or, if none is set, minus an eighth of it, at most the
+            model's `max_output_tokens`. The last two forms need a model with a profile.
         token_counter: What counts, as `TokenBuffer` takes it; `None`: the request's own model.
         trim_to: Low-water mark in (0, 1], as in `TokenBuffer`.
         reserve_tokens: Kept free of `max_tokens`, for the reply or what is added behind this middleware, in tokens.
         pin: Tells which messages stay whatever the budget, as in `TokenBuffer`.
         oversize: When what must stay does not fit: `"clamp"`, `"raise"` or `"drop"`.
         on_trim: Called with a `TrimEvent` before each model call, in async runs in a worker thread; also a DEBUG log
-            line.
-        evict_from_state: Whether what left the window is removed from the agent's state, with the reply. Whole units
-            only.
-        on_evict: Called with the messages before they are removed, once the model has replied. If it raises, today the
-            run ends and the reply is lost; nothing is removed and the same messages come again: at least once. A
-            coroutine function is awaited by async runs; sync runs raise `TypeError` for one before calling the model.
+            line. What it raises is logged at ERROR.
+        evict_from_state: Whether what left the window is removed from the agent's state, with the reply and by the same
+            update. Whole units only.
+        on_evict: Called with the messages before they are removed, once the model has replied. What it raises is logged
+            at ERROR: the reply stays, nothing is removed, and the same messages come again with the next call, so each
+            comes at least once. A coroutine function is awaited by async runs; sync runs raise `TypeError` for one
+            before calling the model.
+        stream_events: Whether each `TrimEvent` is streamed, for `stream_mode="custom"`: as `{"token_buffer": {...}}`,
+            in JSON types.
 
     Raises:
         TypeError: If an argument has the wrong type; it names the argument.
-        ValueError: If a value is out of range, or `on_evict` is given without `evict_from_state`.
+        ValueError: If a value is out of range, `reserve_tokens` leaves nothing of `max_tokens`, or `on_evict` is given
+            without `evict_from_state`.
 
     Example:
         ```python
@@ -157,18 +181,20 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         on_trim: Callable[[TrimEvent], None] | None = None,
         evict_from_state: bool = False,
         on_evict: OnEvict | None = None,
+        stream_events: bool = False,
     ) -> None:
         """Check the settings; count and load nothing yet."""
         super().__init__()
         self.max_tokens = _checked_max_tokens(max_tokens)
         self.token_counter = None if token_counter is None else TokenCounter(token_counter)
         self.trim_to = checked_trim_to(trim_to)
-        self.reserve_tokens = checked_reserve(reserve_tokens)
+        self.reserve_tokens = checked_reserve(reserve_tokens, self.max_tokens)
         self.pin = checked_pin(pin)
         self.oversize: Oversize = checked_oversize(oversize)
         self.on_trim = checked_function("on_trim", on_trim)
         self.evict_from_state = evict_from_state
         self.on_evict = checked_function("on_evict", on_evict)
+        self.stream_events = stream_events
         if is_async(on_trim):
             msg = "on_trim must be a plain function: it is never awaited"
             raise TypeError(msg)
@@ -181,6 +207,8 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         """Begin with nothing read and followed."""
         self._reader = RequestReader(ModelReader(), FixedPartCounter())
         self._drivers = DriverCache()
+        self._unsaved = UnsavedLimits()
+        self._handed_over = HandedOver()
 
     @override
     def wrap_model_call(
@@ -193,47 +221,60 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             ValueError: If `max_tokens` needs a profile and the model has none; it says what to set.
             TypeError: If the model cannot count, `pin` returns no bool, or `on_evict` is a coroutine function.
         """
-        deliver = sync_handler(self.on_evict, _NEEDS_ASYNC)
+        hand_over = sync_handler(self.on_evict, _NEEDS_ASYNC)
         call = self._prepare(request)
-        try:
-            response = handler(call.request)
-        except Exception as error:  # noqa: BLE001  # raised again unless it is an overflow
-            call = self._retry(call, error)
-            response = handler(call.request)
-        deliver(call.evicted)
-        return call.with_updates(response)
+        while True:
+            with watched_model_run() as run:
+                try:
+                    response = handler(call.request)
+                    break
+                except GraphBubbleUp:
+                    raise
+                except Exception as error:  # noqa: BLE001  # raised again unless it is an overflow
+                    call = self._retry(call, error, run)
+        with self._handing_over(call) as evicted:
+            hand_over(evicted)
+        return call.with_updates(response, self._handed_over.among(call.evicted))
 
     @override
     async def awrap_model_call(
         self, request: Request, handler: Callable[[Request], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """`wrap_model_call`, counting off the event loop."""
-        deliver = async_handler(self.on_evict)
+        hand_over = async_handler(self.on_evict)
         call = await run_in_executor(None, self._prepare, request)
-        try:
-            response = await handler(call.request)
-        except Exception as error:  # noqa: BLE001
-            call = await run_in_executor(None, self._retry, call, error)
-            response = await handler(call.request)
-        await deliver(call.evicted)
-        return call.with_updates(response)
+        while True:
+            with watched_model_run() as run:
+                try:
+                    response = await handler(call.request)
+                    break
+                except GraphBubbleUp:
+                    raise
+                except Exception as error:  # noqa: BLE001
+                    call = await run_in_executor(None, self._retry, call, error, run)
+        with self._handing_over(call) as evicted:
+            await hand_over(evicted)
+        return call.with_updates(response, self._handed_over.among(call.evicted))
 
     def _prepare(self, request: Request, overflowed: Overflowed | None = None) -> RenderedCall:
-        """Return the request with the window for its messages; `overflowed` is what a refusal of it taught."""
+        """Return the request with the window for its messages; `overflowed` is what refusals of it taught."""
         facts = self._reader.facts(request, self._settings)
-        state = ThreadState.load(request.state, facts, overflowed)
         conversation = facts.read_messages(request.messages)
+        state = ThreadState.load(request.state, facts, conversation, self._unsaved, overflowed)
         plan = plan_call(facts, state, conversation, self._drivers.follow)
-        call = render(plan, request)
+        call = render(plan, request, self._handed_over)
         self._emit_event(call)
         return call
 
-    def _retry(self, refused: RenderedCall, error: Exception) -> RenderedCall:
+    def _retry(self, refused: RenderedCall, error: Exception, run: ModelRun) -> RenderedCall:
         """Return the call to try instead of one the provider found too long.
 
-        Raises the error itself if it is no overflow, or no smaller request is possible.
+        Raises the error itself if it is no overflow, no smaller request is possible, enough were tried, or somebody may
+        have seen a part of the reply. What it taught is kept.
         """
         overflowed = learn_limit(refused.plan, refused.tokens, error)
+        if overflowed.refusals > MAX_TRIES or run.has_streamed:
+            raise error
         try:
             smaller = self._prepare(refused.original, overflowed)
         except TokenBudgetError:
@@ -241,6 +282,15 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         if smaller.tokens >= refused.tokens:
             raise error
         return smaller
+
+    @contextmanager
+    def _handing_over(self, call: RenderedCall) -> Iterator[list[BaseMessage]]:
+        """Lend what leaves the state and was not handed over yet; it was then, unless that raises, which is logged."""
+        before = {each.id for each in call.evicted_before}
+        evicted = [each for each in call.evicted if each.id not in before]
+        with logged_failure("on_evict", _COMES_AGAIN, passing=(GraphBubbleUp,)):
+            yield evicted
+            self._handed_over.add(evicted)
 
     @property
     def _settings(self) -> AgentSettings:
@@ -255,7 +305,7 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         )
 
     def _emit_event(self, call: RenderedCall) -> None:
-        if self.on_trim is None and not logger.isEnabledFor(logging.DEBUG):
+        if self.on_trim is None and not self.stream_events and not logger.isEnabledFor(logging.DEBUG):
             return
         event = _event_of(call)
         logger.debug(
@@ -271,7 +321,16 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
             event.reusable_tokens,
         )
         if self.on_trim is not None:
-            self.on_trim(event)
+            with logged_failure("on_trim", "the model is called all the same", passing=(GraphBubbleUp,)):
+                self.on_trim(event)
+        runtime = call.original.runtime
+        if self.stream_events and runtime is not None:
+            runtime.stream_writer({"token_buffer": event.as_json()})
+
+    def __repr__(self) -> str:
+        """Show the settings."""
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in _SHOWN)
+        return f"TokenBufferMiddleware({shown})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the settings; what was followed and counted is only a cache."""
@@ -283,7 +342,8 @@ class TokenBufferMiddleware(AgentMiddleware[TokenBufferState, Any, Any]):
         self._reset_caches()
 
 
-_CACHES = {"_reader", "_drivers"}
+_CACHES = {"_reader", "_drivers", "_unsaved", "_handed_over"}
+_SHOWN = ("max_tokens", "token_counter", "trim_to", "reserve_tokens", "oversize", "evict_from_state")
 
 
 def _event_of(rendered: RenderedCall) -> TrimEvent:
@@ -300,16 +360,20 @@ def _event_of(rendered: RenderedCall) -> TrimEvent:
         reusable_tokens=rendered.reusable_tokens(),
         reason="overflow" if plan.state.overflowed else call.reason,
         window=Window(
-            kept=tuple(plan.kept),
+            kept=plan.kept,
             dropped=dropped,
             clamped=dict(call.clamped),
             cut=call.cut,
             tokens=rendered.tokens,
             thinned=plan.thinned,
+            mended=plan.mended,
         ),
+        mended=plan.mended,
+        made_of=rendered.made_of(),
     )
 
 
+_COMES_AGAIN = "the reply is returned, and the same messages come again with the next model call"
 _NEEDS_ASYNC = "on_evict is a coroutine function, which async runs await and sync runs cannot."
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from typing_extensions import override
 
 from langchain_tokenbuffer._handlers import async_handler, sync_handler
+from langchain_tokenbuffer._messages.convert import as_messages
 from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer._sql import evictions, importing, migrations
 from langchain_tokenbuffer._sql import schema as sql_schema
-from langchain_tokenbuffer._sql.engines import A, Database, Operation, R
+from langchain_tokenbuffer._sql.database import A, Database, Operation, R
 from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
 from langchain_tokenbuffer._sql.window import PAGE, Settings
 from langchain_tokenbuffer.buffer import TokenBuffer
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import sqlalchemy as sa
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import BaseMessage, MessageLikeRepresentation
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from langchain_tokenbuffer._handlers import OnEvict
+    from langchain_tokenbuffer._messages.convert import MessagesLike
     from langchain_tokenbuffer._window.budget import Oversize
     from langchain_tokenbuffer.counters import CountedBy
 
@@ -52,9 +54,12 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     What purging deletes is as if it had never been; a window that is computed anew later sees what is left.
 
     One object serves sync and async, threads and event loops. From a path, a URL or an `Engine` async calls run in
-    threads, no more than its pool has connections; from an `AsyncEngine` in the loop it is first used in, and elsewhere
-    in threads over an engine of its URL. Engines made of a URL are shared per process; after a fork they connect anew.
-    A cancelled append may still be stored, never half. On SQLite connections wait 30 s for each other and use WAL.
+    threads, no more than its pool has connections. An `AsyncEngine` connects as it was told to, or not at all: in the
+    loop of its first async use, to which calls from other threads and loops turn. There a sync call is refused. While
+    that loop does not run, calls run in a loop of the process's own and connect each time. Engines made of a URL are
+    shared per process, at most 32 at once, until `close()`; after a fork they connect anew. Appends to one session wait
+    for each other, first come first served, at most 30 s. A cancelled append may still be stored, never half. On SQLite
+    connections wait 30 s for each other, unless told otherwise, and use WAL.
 
     The tables are described in `langchain_tokenbuffer._sql.schema`. They have a version: at first use an older
     release's are brought up, or refused with `create_tables=False`, and a newer one's are refused with what to install.
@@ -123,9 +128,9 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         if (fixed := self._view.fixed()) is not None:
             return fixed
         session = self._session
-        window = self._database.run(session.read_window)
+        window = self._database.read(session.read_window)
         if window is not None and session.is_outdated(window.settings):
-            window = self._database.run(session.refresh_window)
+            window = self._write(session.refresh_window)
         return self._view.fix(session.show(window))
 
     @override
@@ -134,17 +139,30 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         if (fixed := self._view.fixed()) is not None:
             return fixed
         session = self._session
-        window = await self._arun(session.read_window)
+        window = await self._aread(session.read_window)
         if window is not None and session.is_outdated(window.settings):
-            window = await self._arun(session.refresh_window)
+            window = await self._awrite(session.refresh_window)
         return self._view.fix(await self._database.in_thread(session.show, window))
 
-    async def _arun(self, operation: Operation[*A, R], *args: *A) -> R:
-        """Run an operation without blocking the event loop, nor by counting for the settings."""
+    def _write(self, operation: Operation[*A, R], *args: *A) -> R:
+        """Run what writes to the session."""
+        return self._database.write(self._session.key, operation, *args)
+
+    async def _awrite(self, operation: Operation[*A, R], *args: *A) -> R:
+        """`_write`, without blocking the event loop."""
+        await self._digest()
+        return await self._database.awrite(self._session.key, operation, *args)
+
+    async def _aread(self, operation: Operation[*A, R], *args: *A) -> R:
+        """Run what only reads, without blocking the event loop."""
+        await self._digest()
+        return await self._database.aread(operation, *args)
+
+    async def _digest(self) -> None:
+        """See that nothing is counted for the settings in the event loop."""
         settings = self._session.settings
         if not settings.are_digested:
             await self._database.in_thread(lambda: settings.digest)
-        return await self._database.arun(operation, *args)
 
     # --- writing ---
 
@@ -160,7 +178,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         try:
             with self._session.logging_loss(messages):
                 new = self._session.new_messages(messages)
-                self._database.run(self._session.append, new, uuid.uuid4().hex)
+                self._write(self._session.append, new, uuid.uuid4().hex)
         finally:
             self._view.release()
 
@@ -171,20 +189,20 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         try:
             with self._session.logging_loss(messages):
                 new = await self._database.in_thread(self._session.new_messages, messages)
-                await self._arun(self._session.append, new, uuid.uuid4().hex)
+                await self._awrite(self._session.append, new, uuid.uuid4().hex)
         finally:
             self._view.release()
 
     @override
     def clear(self) -> None:
         """Delete the session's messages. The session stays, and its sequence goes on."""
-        self._database.run(self._session.clear)
+        self._write(self._session.clear)
         self._view.release()
 
     @override
     async def aclear(self) -> None:
         """`clear`, without blocking the event loop."""
-        await self._arun(self._session.clear)
+        await self._awrite(self._session.clear)
         self._view.release()
 
     def all_messages(self) -> list[BaseMessage]:
@@ -198,14 +216,14 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     def iter_messages(self, page_size: int = PAGE) -> Iterator[BaseMessage]:
         """Yield everything that is stored of the session, oldest first, a page at a time."""
         after = -1
-        while rows := self._database.run(self._session.read_page, after, page_size):
+        while rows := self._database.read(self._session.read_page, after, page_size):
             after = rows[-1].seq
             yield from self._session.messages_of(rows)
 
     async def aiter_messages(self, page_size: int = PAGE) -> AsyncIterator[BaseMessage]:
         """`iter_messages`, without blocking the event loop."""
         after = -1
-        while rows := await self._arun(self._session.read_page, after, page_size):
+        while rows := await self._aread(self._session.read_page, after, page_size):
             after = rows[-1].seq
             for message in await self._database.in_thread(self._session.messages_of, rows):
                 yield message
@@ -231,20 +249,20 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
             TypeError: If the handler is a coroutine function; nothing is acknowledged.
         """
         deliver, count = sync_handler(handler, _ASYNC_HANDLER), 0
-        while batch := self._database.run(evictions.pending, self._session, batch_size):
+        while batch := self._write(evictions.pending, self._session, batch_size):
             messages = self._session.messages_of(batch.rows)
             deliver(messages)
-            self._database.run(evictions.acknowledge, self._session, batch)
+            self._write(evictions.acknowledge, self._session, batch)
             count += len(messages)
         return count
 
     async def aevicted(self, handler: OnEvict, *, batch_size: int = PAGE) -> int:
         """`evicted`, without blocking the event loop; awaits the handler if need be."""
         deliver, count = async_handler(handler), 0
-        while batch := await self._arun(evictions.pending, self._session, batch_size):
+        while batch := await self._awrite(evictions.pending, self._session, batch_size):
             messages = await self._database.in_thread(self._session.messages_of, batch.rows)
             await deliver(messages)
-            await self._arun(evictions.acknowledge, self._session, batch)
+            await self._awrite(evictions.acknowledge, self._session, batch)
             count += len(messages)
         return count
 
@@ -266,7 +284,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """
         bound, deleted = evictions.checked_bound(before), 0
         while size := max(0, min(PAGE, limit - deleted)):
-            count = self._database.run(evictions.purge, self._session, bound, size)
+            count = self._write(evictions.purge, self._session, bound, size)
             deleted += count
             if count < size:
                 break
@@ -276,7 +294,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """`delete_before`, without blocking the event loop."""
         bound, deleted = evictions.checked_bound(before), 0
         while size := max(0, min(PAGE, limit - deleted)):
-            count = await self._arun(evictions.purge, self._session, bound, size)
+            count = await self._awrite(evictions.purge, self._session, bound, size)
             deleted += count
             if count < size:
                 break
@@ -284,23 +302,23 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     def delete_session(self) -> None:
         """Delete the session with its messages and metadata."""
-        self._database.run(self._session.delete)
+        self._write(self._session.delete)
         self._view.release()
 
     async def adelete_session(self) -> None:
         """`delete_session`, without blocking the event loop."""
-        await self._arun(self._session.delete)
+        await self._awrite(self._session.delete)
         self._view.release()
 
     # --- about sessions ---
 
     def get_metadata(self) -> dict[str, Any]:
         """Return what was kept with the session."""
-        return self._database.run(self._session.metadata)
+        return self._database.read(self._session.metadata)
 
     async def aget_metadata(self) -> dict[str, Any]:
         """`get_metadata`, without blocking the event loop."""
-        return await self._arun(self._session.metadata)
+        return await self._aread(self._session.metadata)
 
     def set_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Keep this with the session instead of what was kept before.
@@ -308,11 +326,11 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         Raises:
             TypeError: If JSON cannot hold it.
         """
-        self._database.run(self._session.set_metadata, json.dumps(dict(metadata)))
+        self._write(self._session.set_metadata, json.dumps(dict(metadata)))
 
     async def aset_metadata(self, metadata: Mapping[str, Any]) -> None:
         """`set_metadata`, without blocking the event loop."""
-        await self._arun(self._session.set_metadata, json.dumps(dict(metadata)))
+        await self._awrite(self._session.set_metadata, json.dumps(dict(metadata)))
 
     @staticmethod
     def sessions(
@@ -321,7 +339,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """Yield all sessions, in the order they were made, a page at a time."""
         tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
-        while page := database.run(list_sessions, tables, after):
+        while page := database.read(list_sessions, tables, after):
             after = max(page)
             yield from page.values()
 
@@ -332,7 +350,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """`sessions`, without blocking the event loop."""
         tables, after = sql_schema.tables(prefix, schema), 0
         database = Database(connection, tables, creates=True)
-        while page := await database.arun(list_sessions, tables, after):
+        while page := await database.aread(list_sessions, tables, after):
             after = max(page)
             for info in page.values():
                 yield info
@@ -346,15 +364,15 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         Raises:
             TokenBufferError: If a newer release made them; it says what to install.
         """
-        self._database.without_tables().run(migrations.create, self._session.tables)
+        self._database.without_tables().write("", migrations.create, self._session.tables)
 
     async def acreate_tables(self) -> None:
         """`create_tables`, without blocking the event loop."""
-        await self._database.without_tables().arun(migrations.create, self._session.tables)
+        await self._database.without_tables().awrite("", migrations.create, self._session.tables)
 
     def import_messages(
         self,
-        source: BaseChatMessageHistory | Iterable[BaseMessage],
+        source: BaseChatMessageHistory | MessagesLike | Iterable[MessageLikeRepresentation],
         *,
         name: str | None = None,
         progress: bool | Callable[[int, int], None] = True,
@@ -362,20 +380,25 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """Append what another history holds; a second call goes on where the first one stopped.
 
         How far it came is stored with each portion, in its transaction, under `name`. So an import that was
-        interrupted, or that runs twice at once, stores nothing twice.
+        interrupted, or that runs twice at once, stores nothing twice. With it goes a fingerprint of what was imported:
+        a source that is another one, was filled anew or has lost messages is refused.
 
         Args:
-            source: Any history, or messages. Of a view of ours only its window is imported: pass the history it wraps.
-            name: What to call the source; by default its class.
+            source: Any history, or messages: of a LangGraph thread `graph.get_state(config).values["messages"]`. Of a
+                view of ours only its window is imported: pass the history it wraps.
+            name: What to call the source, for example a thread's id; by default its class.
             progress: Show a bar on a terminal, or call this with done and total.
 
         Returns:
             How many messages were imported now.
+
+        Raises:
+            ValueError: If what was imported under that name is not what the source begins with.
         """
         name = name or type(source).__name__
         if isinstance(source, SQLTokenBufferHistory):
             source = source.all_messages()
-        messages = list(source.messages if isinstance(source, BaseChatMessageHistory) else source)
+        messages = as_messages(source.messages if isinstance(source, BaseChatMessageHistory) else source)
         pages = importing.list_pages(messages, self.session_id)
         show = importing.progress_shower(len(messages), progress)
         return importing.import_pages(pages, self._database, self._session, name, show)
@@ -397,13 +420,15 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         name: str | None = None,
         progress: bool | Callable[[int, int], None] = True,
     ) -> int:
-        """Import all sessions of a table of langchain-community's `SQLChatMessageHistory`.
+        """Import all sessions of a table of langchain-community's or langchain-postgres' message history.
 
         Resumable and repeatable as `import_messages` is, also while the old table still grows: a second call brings
-        what came since. A row that cannot be read is logged at ERROR with its id and session, and left out.
+        what came since. A row that cannot be read is logged at ERROR with its id and session, and left out. Sessions
+        are called by their id as a string, also where the table has it as a UUID.
 
         Args:
-            source: Where the old table is: a path, URL or engine. It is only read.
+            source: Where the old table is: a path, URL or engine. It is only read. While it is imported from, the rows
+                of a session must stay as they are, or all go.
             connection: Where the messages go, as for the constructor.
             max_tokens: As for the constructor, and so are the following up to `schema`.
             token_counter: See there.
@@ -419,6 +444,9 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
         Returns:
             How many messages were imported now.
+
+        Raises:
+            ValueError: If of a session rows that were imported have changed or are not there any more.
         """
         old = importing.OldTable(Database(source, None, creates=False), table, session_column)
         tables = sql_schema.tables(prefix, schema)
@@ -430,9 +458,40 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     def imported(self, source: str) -> int | None:
         """Return how far the import from a source came: a count of messages, or a row's id."""
-        return self._database.run(self._session.imported, source)
+        position = self._database.read(self._session.imported, source)
+        return None if position is None else position.number
+
+    # --- the end ---
+
+    def close(self) -> None:
+        """Close the connections that this process has to the history's path or URL, as soon as nobody uses them.
+
+        A closed history, and others over the same database, connect again when they are used. An `Engine` or
+        `AsyncEngine` belongs to whoever made it and stays open.
+        """
+        self._database.close()
+
+    async def aclose(self) -> None:
+        """`close`, without blocking the event loop."""
+        await self._database.aclose()
+
+    def __enter__(self) -> Self:
+        """Return the history, to be closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the history, to be closed at the end of the block."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        await self.aclose()
 
     def __repr__(self) -> str:
         """Show the session and the settings: no address, no messages."""
-        dialect = self._database.given.dialect.name
+        dialect = self._database.dialect.name
         return f"SQLTokenBufferHistory({self.session_id!r}, {dialect}, {self.buffer!r})"

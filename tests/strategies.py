@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 from hypothesis import strategies as st
 from langchain_core.messages import (
@@ -14,12 +15,16 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from langchain_tokenbuffer._messages.slots import StandIn
 from langchain_tokenbuffer._window.budget import Budget, MessageTokens, Oversize
 from langchain_tokenbuffer._window.replay import Replay
-from tests.reference import M
+from tests.reference import STAND_IN, M, piece_cost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+
+    from langchain_tokenbuffer._messages.kinds import Kind
+    from langchain_tokenbuffer._messages.slots import Piece
 
 OVERSIZES: tuple[Oversize, ...] = ("clamp", "raise", "drop")
 TRIM_TO = (0.3, 0.6, 1.0)
@@ -179,28 +184,41 @@ _numbers = {
     True: st.sampled_from([*_UNPINNED * 9, *((cost, floor, True) for cost, floor in _SIZES)]),
     False: st.sampled_from(_UNPINNED),
 }
-_STEPS = [("ai", 0), ("ai", 0), ("ai", 1), ("ai", 2), ("ai", 3)]
-_STRAYS = [("tool", 0), ("system", 0), ("other", 0)]
+_IN_ORDER = [M("ai", 0, calls) for calls in ((), (), ("a",), ("a", "b"), ("a", "a"), ("a", "b", "c"))]
+_TORN = [
+    *_IN_ORDER,
+    *(M("tool", 0, results=results) for results in (("a",), ("b",), ("c",), ("a", "b"))),
+    *(M(kind, 0) for kind in ("system", "other", "human")),
+    M("human", 0, results=("a",)),
+    M("human", 0, results=("a", "b")),
+    M("human", 0, notification=True),
+    M("ai", 0, ("b",), results=("a",)),
+    M("ai", 0, compacts=True),
+]
 _turns = {
-    True: st.lists(st.sampled_from(_STEPS), max_size=6),
-    False: st.lists(st.sampled_from([*_STEPS * 3, *_STRAYS]), max_size=6),
+    True: st.lists(st.sampled_from(_IN_ORDER), max_size=6),
+    False: st.lists(st.sampled_from([*_IN_ORDER * 2, *_TORN]), max_size=8),
 }
 
 
 @st.composite
 def numbers(draw: st.DrawFn, *, in_order: bool = False, pins: bool = True) -> list[M]:
     """A conversation in numbers, by default every second one with messages out of place."""
-    kinds: list[tuple[str, int]] = [("system", 0)] * draw(st.integers(0, 2))
+    shapes = [M("system", 0)] * draw(st.integers(0, 2))
     if draw(st.sampled_from([False, False, True])):
-        kinds.append(("ai", 0))
-    turns = _turns[in_order or draw(st.booleans())]
+        shapes.append(M("ai", 0))
+    is_ordered = in_order or draw(st.booleans())
     for _ in range(draw(st.integers(0, 5))):
-        kinds.append(("human", 0))
-        for kind, calls in draw(turns):
-            kinds += [(kind, calls), *[("tool", 0)] * calls]
-    drawn = draw(st.lists(_numbers[pins], min_size=len(kinds), max_size=len(kinds)))
+        shapes.append(M("human", 0))
+        for shape in draw(_turns[is_ordered]):
+            shapes.append(shape)
+            # A step that is torn lacks results, or has them too late.
+            if is_ordered or draw(st.booleans()):
+                shapes += [M("tool", 0, results=(each,)) for each in shape.calls]
+    drawn = draw(st.lists(_numbers[pins], min_size=len(shapes), max_size=len(shapes)))
     return [
-        M(kind, cost, calls, pinned, floor) for (kind, calls), (cost, floor, pinned) in zip(kinds, drawn, strict=True)
+        replace(shape, cost=cost, floor=floor, pinned=pinned)
+        for shape, (cost, floor, pinned) in zip(shapes, drawn, strict=True)
     ]
 
 
@@ -216,19 +234,33 @@ def budgets(*oversizes: Oversize, drop_if_unclampable: bool = False) -> st.Searc
     )
 
 
-def floors_of(messages: Sequence[M]) -> Callable[[int], int]:
-    """Return what tells the smallest size of the message at an index."""
+class SourceOf:
+    """Tells a replay the smallest sizes of messages in numbers, and what mending costs."""
 
-    def floor(index: int) -> int:
-        least = messages[index].floor
-        return messages[index].cost if least is None else least
+    def __init__(self, messages: Sequence[M]) -> None:
+        self.messages = messages
 
-    return floor
+    def min_tokens(self, index: int) -> int:
+        message = self.messages[index]
+        return message.cost if message.floor is None else message.floor
+
+    def mended_tokens(self, slot: StandIn | Piece) -> int:
+        if isinstance(slot, StandIn):
+            return STAND_IN
+        message = self.messages[slot.index]
+        results = range(len(message.results)) if slot.results is None else slot.results
+        return piece_cost(message, tuple(results), rest=slot.rest)
+
+
+def in_numbers(m: M, clamped: int | None = None) -> MessageTokens:
+    """Return a message as the replay takes it."""
+    kind = cast("Kind", m.kind)
+    return MessageTokens(kind, m.cost, m.calls, m.results, (), m.pinned, m.notification, m.compacts, clamped)
 
 
 def replay_of(messages: Sequence[M], budget: Budget) -> Replay:
     """Push a conversation in numbers through a replay."""
     replay = Replay(budget)
     for m in messages:
-        replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
+        replay.push(in_numbers(m), SourceOf(messages))
     return replay

@@ -83,6 +83,11 @@ class AgentConversation(ConversationTokens):
     def ids(self) -> list[str | None]:
         return [message.id for message in self.messages]
 
+    @property
+    def id_before_newest(self) -> str | None:
+        """The id of the last message before the newest that has one."""
+        return next((each for each in reversed(self.ids[:-1]) if each is not None), None)
+
     def units(self) -> list[range]:
         """Return the indices of each unit: what leaves the state as a whole."""
         starts = [i for i, kind in enumerate(self.kinds) if not i or kind in ("ai", "human")]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from langchain.agents.middleware.types import ModelRequest
 
 from langchain_tokenbuffer._agents.conversation import AgentConversation
+from langchain_tokenbuffer._agents.models import OUTPUT_LIMITS
 from langchain_tokenbuffer._counting.reported_usage import report_by
 from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import MessageMeter
@@ -27,6 +28,9 @@ Request: TypeAlias = ModelRequest[Any]
 
 _PROFILE_SHARE = 0.95
 """Of a profile's `max_input_tokens`; the rest is for what a provider adds and nobody can count."""
+_REPLY_SHARE = 8
+"""Without an output limit, a reply is left this fraction of `max_input_tokens`, or the profile's `max_output_tokens`
+where that is less: most providers count what is written into the same window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,13 @@ class AgentSettings:
     evict_from_state: bool
 
 
+class FixedTokens(NamedTuple):
+    """What the fixed part of a request costs, in tokens."""
+
+    system: int  # the system message, with the request's constant
+    tools: int  # tools, response format and tool choice
+
+
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
     """What one request is counted by, and what it may take."""
@@ -49,11 +60,16 @@ class RequestFacts:
     settings: AgentSettings
     counter: TokenCounter
     max_tokens: int  # the budget by the settings and the model
-    fixed: int  # what the request costs beside its messages, `reserve_tokens` included, in tokens
+    fixed_tokens: FixedTokens  # what the request costs beside its messages
     model: str  # what the model is known by in the thread's state
     uses_reports: bool  # whether what replies report is nearer the truth than the counter
     read_messages: Callable[[Sequence[BaseMessage]], AgentConversation]  # the request's, or the state's
     strip_thinking: Callable[[BaseMessage], BaseMessage | None]  # leaves out thinking that is bound to other messages
+
+    @property
+    def fixed(self) -> int:
+        """What is beside the messages, `reserve_tokens` included, in tokens."""
+        return sum(self.fixed_tokens) + self.settings.reserve_tokens
 
     def budget(self, max_tokens: int) -> Budget:
         """Return the budget of a window; the fixed part is rounded up."""
@@ -66,7 +82,7 @@ class RequestReader:
     """Reads requests into facts, with what reads a model and what counts a request's fixed part."""
 
     def __init__(
-        self, read_model: Callable[[object], ModelFacts], count_fixed: Callable[[Request, TokenCounter], int]
+        self, read_model: Callable[[object], ModelFacts], count_fixed: Callable[[Request, TokenCounter], FixedTokens]
     ) -> None:
         self._read_model = read_model
         self._count_fixed = count_fixed
@@ -74,7 +90,7 @@ class RequestReader:
     def facts(self, request: Request, settings: AgentSettings) -> RequestFacts:
         """Return what is known of a request; raise as `TokenBufferMiddleware.wrap_model_call` does."""
         model = self._read_model(request.model)
-        counter = settings.token_counter or model.counter
+        counter = settings.token_counter or model.counter_with(request.tools)
         has_tools_or_format = bool(request.tools or request.response_format is not None)
         # The user's own counter is taken as it is. A model that is counted exactly leaves its tools to be reported.
         corrects_tools = settings.token_counter is None and has_tools_or_format
@@ -82,7 +98,7 @@ class RequestReader:
             settings=settings,
             counter=counter,
             max_tokens=_max_tokens(settings.max_tokens, model, request),
-            fixed=self._count_fixed(request, counter) + settings.reserve_tokens,
+            fixed_tokens=self._count_fixed(request, counter),
             model=model.name or model.kind,
             uses_reports=counter.additive and (counter.is_estimate or corrects_tools),
             read_messages=partial(
@@ -104,7 +120,9 @@ def _max_tokens(wanted: MaxTokens, model: ModelFacts, request: Request) -> int:
         raise ValueError(msg)
     if wanted is not None:
         return max(1, int(wanted[1] * model.max_input_tokens))
-    output = int(request.model_settings.get("max_tokens") or model.output_limit)
+    share = model.max_input_tokens // _REPLY_SHARE
+    asked = [limit for name in OUTPUT_LIMITS if (limit := request.model_settings.get(name))]
+    output = int(asked[0]) if asked else model.output_limit or min(share, model.max_output_tokens or share)
     budget = int(_PROFILE_SHARE * model.max_input_tokens) - output
     if budget < 1:
         msg = (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 
+from langchain_tokenbuffer._agents.facts import FixedTokens
 from langchain_tokenbuffer._agents.keyed import Keyed
 
 if TYPE_CHECKING:
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._agents.facts import Request
     from langchain_tokenbuffer.counters import TokenCounter, Tool
-
-_TOOL_CHOICE_TOKENS = 10
-"""Rounded up: OpenAI bills a named tool choice as its name + 4 tokens, `none` as 1."""
-_FREE_CHOICES = (None, "auto", "any", "required")
 
 
 class FixedPart(NamedTuple):
@@ -27,7 +24,7 @@ class FixedPart(NamedTuple):
     system: list[BaseMessage]
     tools: list[Any]
     response_format: Any
-    chooses_tool: bool
+    chosen: int  # what the tool choice brings, in tokens
 
 
 class FixedPartCounter:
@@ -36,24 +33,25 @@ class FixedPartCounter:
     def __init__(self) -> None:
         self._tokens = lru_cache(maxsize=32)(_tokens)
 
-    def __call__(self, request: Request, counter: TokenCounter) -> int:
+    def __call__(self, request: Request, counter: TokenCounter) -> FixedTokens:
         system: list[BaseMessage] = [request.system_message] if request.system_message else []
         tools, response_format = [*request.tools], request.response_format
-        chooses = request.tool_choice not in _FREE_CHOICES
+        chosen = counter.choice_tokens(request.tool_choice)
         # A dict may be changed in place, so it is known by what it says; others by identity.
         tool_keys = tuple(repr(tool) if isinstance(tool, dict) else id(tool) for tool in tools)
-        key = (id(counter), *counter.keys(system), tool_keys, id(response_format), chooses)
-        return self._tokens(Keyed(key, FixedPart(counter, system, tools, response_format, chooses)))
+        key = (id(counter), *counter.keys(system), tool_keys, id(response_format), chosen)
+        return self._tokens(Keyed(key, FixedPart(counter, system, tools, response_format, chosen)))
 
 
-def _tokens(keyed: Keyed[FixedPart]) -> int:
-    counter, system, tools, response_format, chooses = keyed.value
+def _tokens(keyed: Keyed[FixedPart]) -> FixedTokens:
+    counter, system, tools, response_format, chosen = keyed.value
     candidates = (
         counter.count(system, tools=[*tools, *format_tools], response_format=schema)
         for format_tools, schema in _formats(response_format)
     )
+    system_tokens = counter(system)
     # At least the plain count: a whole request to a reasoning model is counted one token less, as it is billed.
-    return max(counter(system), *candidates) + chooses * _TOOL_CHOICE_TOKENS
+    return FixedTokens(system_tokens, max(0, max(candidates) - system_tokens) + chosen)
 
 
 def _formats(response_format: Any) -> list[tuple[list[Tool], dict[str, Any] | None]]:

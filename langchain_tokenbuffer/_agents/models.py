@@ -4,30 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseLanguageModel
 
 from langchain_tokenbuffer._agents.keyed import Keyed
 from langchain_tokenbuffer._counting.providers import provider_of
-from langchain_tokenbuffer._counting.resolve import fallback_models, served_name, unwrapped
+from langchain_tokenbuffer._counting.resolve import bound_options, fallback_models, served_name, unwrapped
 from langchain_tokenbuffer._messages.thinking import without_thinking
 from langchain_tokenbuffer.counters import TokenCounter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from langchain_core.messages import BaseMessage
+
+OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
+"""What LangChain's models call the most tokens of a reply: OpenAI's and Anthropic's, OpenAI's newer one, Gemini's,
+Ollama's."""
 
 
 class ModelFacts:
     """What is known of a model: bound tools, fallbacks and configurable fields are seen through."""
 
-    def __init__(self, model: object) -> None:
+    def __init__(self, model: Any) -> None:
+        self._asked = model
         self._model = unwrapped(model)
         self.kind = type(self._model).__name__
         self.name = served_name(self._model)  # by which its replies' reports go, if it has one
         self._binds_thinking = provider_of(self._model).binds_thinking
-        self.max_input_tokens = _max_input_tokens(model)
-        self.output_limit = int(getattr(self._model, "max_tokens", None) or 0)  # as set on the model; 0: nothing is
+        # In tokens; of all that may answer the smallest window and the longest reply; None: one is unknown.
+        self.max_input_tokens = _in_profiles(model, "max_input_tokens", min)
+        self.max_output_tokens = _in_profiles(model, "max_output_tokens", max)
+        limits = (getattr(self._model, name, None) for name in OUTPUT_LIMITS)
+        # As set on the model; 0: nothing is.
+        self.output_limit = next((limit for limit in limits if isinstance(limit, int) and limit > 0), 0)
 
     @cached_property
     def counter(self) -> TokenCounter:
@@ -39,19 +50,26 @@ class ModelFacts:
                 "an int."
             )
             raise TypeError(msg)
-        return TokenCounter(self._model)
+        return TokenCounter(self._asked)
+
+    def counter_with(self, tools: Sequence[object]) -> TokenCounter:
+        """Return what counts a request with these tools: a provider's own may change the API that is asked."""
+        own = [tool for tool in tools if isinstance(tool, dict) and tool.get("type", "function") != "function"]
+        if not own or not isinstance(self._model, BaseLanguageModel):
+            return self.counter
+        return TokenCounter(self._model.bind(**{**bound_options(self._asked), "tools": own}))
 
     def strip_thinking(self, message: BaseMessage) -> BaseMessage | None:
         """Return a copy without its thinking; `None` if it has none, or keeps it behind any messages."""
         return without_thinking(message) if self._binds_thinking else None
 
 
-def _max_input_tokens(model: object) -> int | None:
-    """Return the smallest `max_input_tokens` of all that may answer; `None` if one is unknown."""
+def _in_profiles(model: object, name: str, pick: Callable[[list[int]], int]) -> int | None:
+    """Return one number of the profiles of all that may answer; `None` if one is unknown."""
     profiles = [getattr(each, "profile", None) for each in fallback_models(model)]
-    limits = [each.get("max_input_tokens") if isinstance(each, Mapping) else None for each in profiles]
+    limits = [each.get(name) if isinstance(each, Mapping) else None for each in profiles]
     known = [limit for limit in limits if isinstance(limit, int)]
-    return min(known, default=None) if len(known) == len(limits) else None
+    return pick(known) if known and len(known) == len(limits) else None
 
 
 class ModelReader:

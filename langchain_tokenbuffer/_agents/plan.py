@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from langchain_tokenbuffer._agents.state import Overflowed
 from langchain_tokenbuffer._counting.overflow import overflow_of
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR
+from langchain_tokenbuffer._messages.slots import messages_of
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
-    from langchain_tokenbuffer._agents.state import ThreadState
+    from langchain_tokenbuffer._agents.state import Overflowed, ThreadState
+    from langchain_tokenbuffer._counting.overflow import Overflow
+    from langchain_tokenbuffer._messages.slots import Slot
+    from langchain_tokenbuffer._messages.violations import Violation
     from langchain_tokenbuffer._window.billing import Billing
     from langchain_tokenbuffer._window.conversation import ConversationTokens
     from langchain_tokenbuffer._window.driver import CallWindow, WindowDriver
 
-_OVERFLOW_SHARE = 0.8
-"""Of what a provider refused as too long, what is tried instead."""
+_SHARES = (0.8, 0.5, 0.5, 0.25)
+"""Of what a provider refused as too long, what is tried instead: at the first refusal of a call, the second, ..."""
+MAX_TRIES = len(_SHARES)
 
 Follow: TypeAlias = (
     "Callable[[ConversationTokens, Billing, str], AbstractContextManager[tuple[WindowDriver, int | None]]]"
@@ -37,10 +41,16 @@ class CallPlan:
     facts: RequestFacts
     state: ThreadState
     conversation: AgentConversation  # all messages of the request
-    kept: Sequence[int]  # indices of the messages that are sent, in order
+    slots: Sequence[Slot]  # what is sent, in order
+    mended: tuple[Violation, ...]  # what of it was out of order, and what was done
     thinned: tuple[int, ...]  # of these, the AI messages whose thinking is left out
     call: CallWindow
     tokens: int  # estimated bill, with clamped messages at their clamp target
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Indices of the messages that are sent, in the order of the request."""
+        return messages_of(self.slots)
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -61,16 +71,22 @@ class CallPlan:
 
 def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConversation, follow: Follow) -> CallPlan:
     """Decide what a call is sent, or raise `TokenBudgetError`."""
+    while True:
+        try:
+            return _plan_under(facts, state, conversation, follow)
+        except TokenBudgetError as shortage:
+            state = state.making_room(shortage, conversation)
+
+
+def _plan_under(facts: RequestFacts, state: ThreadState, conversation: AgentConversation, follow: Follow) -> CallPlan:
     state.apply_to(conversation)
     messages = conversation.messages
     with follow(conversation, state.billing(conversation), facts.model) as (driver, whole_tokens):
-        kept = driver.kept()
-        # A new limit is another budget: all earlier thinking belongs to the old budget's windows.
-        stale_before = driver.running_from if state.overflowed else driver.stale_before
-        stale = (i for i in kept if i < stale_before or messages[i].id in state.thinned)
+        slots = driver.slots()
+        stale = (i for i in messages_of(slots) if i < driver.stale_before or messages[i].id in state.thinned)
         thinned = tuple(i for i in stale if facts.strip_thinking(messages[i]) is not None)
-        call = driver.call(thinned)
-    if messages and not kept:
+        call, mended = driver.call(thinned), driver.mended()
+    if messages and not slots:
         # Only `oversize="drop"` gets here; no provider takes a request without messages.
         msg = (
             f"Nothing of the conversation fits {state.max_tokens} tokens beside {facts.fixed} tokens for tools and "
@@ -78,23 +94,36 @@ def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConver
         )
         raise TokenBudgetError(msg, tokens=call.total_tokens, max_tokens=state.max_tokens)
     tokens = call.tokens if whole_tokens is None else whole_tokens
-    return CallPlan(facts, state, conversation, kept, thinned, call, tokens)
+    return CallPlan(facts, state, conversation, slots, mended, thinned, call, tokens)
 
 
 def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:
     """Return what a refused call teaches, which was counted to so many tokens as it was sent.
 
-    Raises the error itself if it does not say the request is too long, or if nothing smaller is allowed.
+    Raises the error itself if it does not say that the request is too long, or if nothing smaller is possible.
     """
-    overflow = overflow_of(error)
-    if overflow is None or plan.state.overflowed is not None:
+    overflow, state = overflow_of(error), plan.state
+    if overflow is None:
         raise error
     reserved = plan.facts.settings.reserve_tokens
-    sent = tokens - reserved
-    limit = int(_OVERFLOW_SHARE * sent) + reserved
-    if overflow.counted and overflow.allowed:
-        # The provider's own count of this very request tells what its limit is in our tokens.
-        limit = min(limit, overflow.allowed * sent // overflow.counted)
+    earlier = 0 if state.overflowed is None else state.overflowed.refusals
+    limit, is_named = _smaller(overflow, tokens - reserved, earlier)
     if limit < 1:
         raise error
-    return Overflowed(limit, plan.call.anchor, plan.call.first_unreported)
+    return state.after_refusal(plan.conversation, limit + reserved, tokens=tokens, is_named=is_named)
+
+
+def _smaller(overflow: Overflow, sent: int, earlier: int) -> tuple[int, bool]:
+    """Return what to try instead of so many tokens, and whether the provider named it; this call's refusals so far."""
+    guess = int(_SHARES[min(earlier, len(_SHARES) - 1)] * sent)
+    counted, allowed, excess = overflow
+    if counted and allowed:
+        # The provider's own count of this very request tells what its limit is in our tokens.
+        allowed = allowed * sent // counted
+    elif excess:
+        allowed = sent - excess
+    if allowed is None or allowed >= sent:
+        return guess, False
+    if not earlier or allowed <= guess:
+        return allowed, True
+    return guess, False

@@ -5,15 +5,21 @@ The only place that copies messages.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+import threading
+from dataclasses import dataclass, replace
+from operator import is_not
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from langchain.agents.middleware.types import ExtendedModelResponse, ModelResponse
-from langchain_core.messages import RemoveMessage
+from langchain_core.messages import AIMessage, RemoveMessage, ToolMessage
+from langchain_core.runnables.config import ensure_config
 from langgraph.types import Command
+from typing_extensions import override
+
+from langchain_tokenbuffer._messages.slots import index_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from langchain_core.messages import AnyMessage, BaseMessage
 
@@ -31,7 +37,8 @@ class RenderedCall:
     request: Request  # with the window for its messages
     shown: Sequence[BaseMessage]  # the messages that are sent
     tokens: int  # what the request costs
-    evicted: list[BaseMessage]  # the messages that leave the agent's state with the reply
+    evicted: list[BaseMessage]  # the messages that are to leave the agent's state with the reply
+    evicted_before: list[BaseMessage]  # of these, those that an earlier reply should have removed, and did not
 
     def reusable_tokens(self) -> int:
         """Return how much of the request begins as the last call's did, in tokens."""
@@ -41,28 +48,71 @@ class RenderedCall:
             return self.plan.facts.counter.tokens([message])[0]
 
         saved = {
-            index: (call.clamped[index] if index in call.clamped else count(messages[index])) - count(shown)
-            for index, shown in zip(self.plan.kept, self.shown, strict=True)
-            if shown is not messages[index]
+            slot: (call.clamped[slot] if slot in call.clamped else count(messages[slot])) - count(shown)
+            for slot, shown in zip(self.plan.slots, self.shown, strict=True)
+            if isinstance(slot, int) and shown is not messages[slot]
         }
         return call.reusable_tokens(saved)
 
-    def with_updates(self, response: ModelResponse[Any]) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
-        """Return the response, with what changes in the agent's state."""
-        update: dict[str, Any] = {}
-        if self.evicted:
-            update["messages"] = [RemoveMessage(id=str(each.id)) for each in self.evicted]
-        plan = self.plan
-        private = plan.state.save(plan.conversation, plan.call, plan.thinned, self.evicted)
+    def made_of(self) -> dict[str, int]:
+        """Return what the request's tokens are made of, by name; they add up to `tokens`.
+
+        Where a report says what the request is billed, the counts are scaled to that.
+        """
+        facts = self.plan.facts
+        system, tools = facts.fixed_tokens
+        constant, reserve = facts.counter.constant, facts.settings.reserve_tokens
+        counted = {"system": system - constant, "tools": tools, "messages": facts.counter(self.shown)}
+        billed, total = self.tokens - reserve, sum(counted.values()) or 1
+        made_of = {name: n * billed // total for name, n in counted.items()}
+        made_of["messages"] += billed - sum(made_of.values())
+        return {**made_of, "reserve": reserve}
+
+    def with_updates(
+        self, response: ModelResponse[Any], handed_over: Sequence[BaseMessage]
+    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+        """Return the response, with what changes in the agent's state: what was handed over is removed."""
+        plan, update = self.plan, dict[str, Any]()
+        private = plan.state.save(plan.conversation, plan.call, plan.thinned, handed_over, self.tokens)
         if private is not None:
             update["token_buffer"] = private
+        if handed_over:
+            update["messages"] = [RemoveMessage(id=str(each.id)) for each in handed_over]
         if not update:
             return response
-        return ExtendedModelResponse(model_response=response, command=Command(update=update))
+        command: Command[Any] = Command(update=update)
+        if handed_over and not self.evicted_before:
+            # A list of its own: whoever made the response may have kept it, to give it once more.
+            response = replace(response, result=[*response.result])
+            command = _UpdateWithReply(update, response.result)
+        return ExtendedModelResponse(model_response=response, command=command)
 
 
-def render(plan: CallPlan, request: Request) -> RenderedCall:
-    """Return the call that carries out a plan."""
+class _UpdateWithReply(Command[Any]):
+    """An update whose messages are written with the reply's, in front of them.
+
+    LangGraph streams what a node has written as one dict, but as a list of dicts if it has written to one key twice.
+    Outer middlewares read `result[0]`; they are done when LangGraph asks what the update is. `result` is the list the
+    reply is in. Where an outer middleware has put another in its place nothing is removed, so the next call removes it
+    by a plain command.
+    """
+
+    result: list[BaseMessage]
+
+    def __init__(self, update: dict[str, Any], result: list[BaseMessage]) -> None:
+        super().__init__(update=update)
+        vars(self)["result"] = result  # a command is frozen
+
+    @override
+    def _update_as_tuples(self) -> Sequence[tuple[str, Any]]:
+        removed: list[BaseMessage] = dict(super()._update_as_tuples())["messages"]
+        if removed[0] not in self.result:
+            self.result[:0] = removed
+        return [(key, value) for key, value in super()._update_as_tuples() if key != "messages"]
+
+
+def render(plan: CallPlan, request: Request, handed_over: HandedOver) -> RenderedCall:
+    """Return the call that carries out a plan; it reads what was handed over so far."""
     facts, messages = plan.facts, plan.conversation.messages
     shown = _shown(plan)
     tokens = plan.tokens
@@ -70,31 +120,76 @@ def render(plan: CallPlan, request: Request) -> RenderedCall:
         # The request's constant is in both, the fixed part and the count of the messages; it is charged once.
         tokens = facts.fixed - facts.counter.constant + facts.counter(shown)
     sent = request
-    if plan.call.clamped or plan.thinned or len(shown) < len(messages):
+    if len(shown) != len(messages) or any(map(is_not, shown, messages)):
         sent = request.override(messages=cast("list[AnyMessage]", shown))
     evicted: list[BaseMessage] = []
-    if facts.settings.evict_from_state and (left_ids := _ids_left(plan)):
-        evicted = _evictable(left_ids, facts.read_messages(request.state["messages"]))
-    return RenderedCall(plan, request, sent, shown, tokens, evicted)
+    stored = request.state["messages"] if facts.settings.evict_from_state else []
+    if stored and plan.dropped and not _is_written_anew(request, stored):
+        evicted = _evictable(plan, facts.read_messages(stored))
+    return RenderedCall(plan, request, sent, shown, tokens, evicted, handed_over.among(evicted))
 
 
 def _shown(plan: CallPlan) -> list[BaseMessage]:
     """Return the kept messages, without stale thinking and shortened where the plan says so."""
     conversation = plan.conversation
     thinned = {index: plan.facts.strip_thinking(conversation.messages[index]) for index in plan.thinned}
-    messages = {index: thinned.get(index) or conversation.messages[index] for index in plan.kept}
-    return conversation.meter.show(messages, plan.kept, plan.call.clamped)
+    messages = {index: thinned.get(index) or conversation.messages[index] for index in map(index_of, plan.slots)}
+    return conversation.meter.show(messages, plan.slots, plan.call.clamped)
 
 
 # --- what leaves the state --------------------------------------------------------------------------------------------
 
+_Name: TypeAlias = tuple[object, str | None, int]
+_REMEMBERED = 50_000
+"""Messages; about 5 MB. What was forgotten and is still in a state is handed over again."""
 
-def _evictable(left_ids: set[str | None], stored: AgentConversation) -> list[BaseMessage]:
-    """Return the state's messages of units that left completely, in order.
+
+class HandedOver:
+    """The messages that were handed over, in all threads of the running graphs; after a restart none."""
+
+    def __init__(self) -> None:
+        self._names: dict[_Name, None] = {}
+        self._lock = threading.Lock()
+
+    def among(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+        """Return those of the messages that were."""
+        with self._lock:
+            return [message for message, name in self._named(messages) if name in self._names]
+
+    def add(self, messages: Sequence[BaseMessage]) -> None:
+        with self._lock:
+            self._names.update((name, None) for _, name in self._named(messages))
+            while len(self._names) > _REMEMBERED:
+                del self._names[next(iter(self._names))]
+
+    @staticmethod
+    def _named(messages: Sequence[BaseMessage]) -> Iterable[tuple[BaseMessage, _Name]]:
+        """Ids are only unique where LangGraph made them, so the thread and the content are part of the name."""
+        thread = ensure_config()["configurable"].get("thread_id") if messages else None
+        return [(message, (thread, message.id, hash(str(message.content)))) for message in messages]
+
+
+def _is_written_anew(request: Request, stored: Sequence[BaseMessage]) -> bool:
+    """Tell whether LangChain writes all messages anew with this reply, and takes what is removed for new ones.
+
+    It does so for calls it could not read, whose results it adds to the request and to the state. At the next call they
+    are there.
+    """
+    answered = {each.tool_call_id for each in stored if isinstance(each, ToolMessage)}
+    replies = (each for each in stored if isinstance(each, AIMessage))
+    unanswered = {call["id"] for each in replies for call in each.invalid_tool_calls} - answered
+    return bool(unanswered) and any(
+        isinstance(m, ToolMessage) and m.tool_call_id in unanswered for m in request.messages
+    )
+
+
+def _evictable(plan: CallPlan, stored: AgentConversation) -> list[BaseMessage]:
+    """Return the state's messages of units that left completely, in order, and results that have no call any more.
 
     A question whose turn has a later step that stays does so, too. What `oversize="drop"` left out behind the cut stays
     in the state: later replays decide by it.
     """
+    left_ids, dropped_ids = _ids_left(plan), {plan.conversation.ids[index] for index in plan.dropped}
     evicted: list[BaseMessage] = []
     later_step_stays = False
     for unit in reversed(stored.units()):
@@ -102,8 +197,18 @@ def _evictable(left_ids: set[str | None], stored: AgentConversation) -> list[Bas
         has_left = left_ids.issuperset(stored.ids[unit.start : unit.stop])
         if has_left and not (is_question and later_step_stays):
             evicted += reversed(stored.messages[unit.start : unit.stop])
+        else:
+            evicted += reversed(_strays(unit, stored, dropped_ids))
         later_step_stays = not is_question and (later_step_stays or not has_left)
     return evicted[::-1]
+
+
+def _strays(unit: range, stored: AgentConversation, dropped_ids: set[str | None]) -> list[BaseMessage]:
+    """Return the results in a unit that stays which have no call any more."""
+    if stored.ids[unit.start] in dropped_ids and stored.kinds[unit.start] != "tool":
+        return []  # `oversize="drop"` left out the unit
+    strays = (i for i in unit if stored.kinds[i] == "tool" and stored.ids[i] in dropped_ids)
+    return [stored.messages[i] for i in strays if stored.ids[i]]
 
 
 def _ids_left(plan: CallPlan) -> set[str | None]:

@@ -6,6 +6,10 @@ to that message is as it was.
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor
@@ -13,47 +17,215 @@ from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import RULE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
+    from langchain_tokenbuffer._window.budget import Budget
     from langchain_tokenbuffer._window.driver import CallWindow
+    from langchain_tokenbuffer.errors import TokenBudgetError
+
+
+logger = logging.getLogger(__name__)
+
+_STEPS = 8
+"""In so many steps, each by the same factor, a guess grows back."""
+_CALLS_PER_STEP = 3
+"""So many calls must succeed before the next step; after each refusal that follows, twice as many. A first guess is
+gone after 24 calls; where the true limit is a fourth of the budget, 240 calls meet 8 refusals at most."""
+_FALSE = 1.25
+"""A request that is larger by this factor than the refused one, and succeeds, shows that the refusal was no limit. By
+less, the two may only be counted differently."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one model in a thread.
+
+    A limit that a provider did not name is a guess, and grows back while calls succeed. Each message is replayed under
+    the limit of its time, so `steps` keeps the old ones, too.
+    """
+
+    steps: tuple[tuple[str | None, int | None], ...] = ()  # (id of the last message before it, or None; `max_tokens`,
+    # or None for the settings' own), in order
+    named: int | None = None  # the last limit that the provider named
+    refused: int | None = None  # tokens of the request whose refusal named none; None: no guess is in force
+    refusals: int = 0  # how many calls were refused so
+    grown: int = 0  # how many steps the guess has grown
+    calls: int = 0  # how many calls succeeded since
+
+    @classmethod
+    def load(cls, raw: Any) -> Limits:
+        """Return the limits that `dump` was taken of; or of release 0.1.0, which only knew the last one."""
+        if raw is None:
+            return cls()
+        if isinstance(raw, int):
+            return cls(((None, raw),), named=raw)
+        return cls(**{**raw, "steps": tuple((after, limit) for after, limit in raw["steps"])})
+
+    def dump(self) -> dict[str, Any]:
+        """Return it in plain JSON types, without what is as it was in the beginning."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["steps"] = [list(step) for step in self.steps]
+        return {name: value for name, value in values.items() if value}
+
+    def under(self, max_tokens: int) -> int:
+        """Return the limit now in force."""
+        limit = self.steps[-1][1] if self.steps else None
+        return max_tokens if limit is None else min(limit, max_tokens)
+
+    def starts(self, ids: Sequence[str | None]) -> tuple[tuple[int, int | None], ...]:
+        """Return each step with the index of its first message. A message that is missing lies before all others."""
+        if not self.steps:
+            return ()
+        places = {each: index for index, each in enumerate(ids) if each is not None}
+        starts, start = [], 0
+        for after, limit in self.steps:
+            start = max(start, places.get(after, -1) + 1) if after is not None else start
+            starts.append((start, limit))
+        return tuple(starts)
+
+    # --- what comes of a call ---
+
+    def after_refusal(self, after: str | None, limit: int, *, tokens: int, is_named: bool, is_first: bool) -> Limits:
+        """Return the limits after a request of so many tokens was refused, from the message behind `after` on.
+
+        `is_first`: whether this is the call's first refusal.
+        """
+        learned = self.raised(after, limit)
+        if is_named:
+            return replace(learned, named=limit, refused=None)
+        return replace(learned, refused=tokens, refusals=max(1, self.refusals + is_first), grown=0, calls=0)
+
+    def after_success(self, last_id: str | None, max_tokens: int, tokens: int) -> Limits:
+        """Return the limits after a request of so many tokens succeeded, whose last message is `last_id`."""
+        if self.refused is None or last_id is None:
+            return self
+        if tokens >= _FALSE * self.refused:
+            return replace(self.raised(last_id, self.named), refused=None, refusals=0)
+        if self.calls + 1 < _CALLS_PER_STEP << min(self.refusals - 1, 16):
+            return replace(self, calls=self.calls + 1)
+        goal, limit = min(max_tokens, self.named or max_tokens), self.under(max_tokens)
+        left = _STEPS - self.grown
+        if left <= 1 or limit >= goal:
+            return replace(self.raised(last_id, self.named), refused=None)
+        larger = int(limit * (goal / limit) ** (1 / left))
+        return replace(self.raised(last_id, larger), grown=self.grown + 1, calls=0)
+
+    def raised(self, after: str | None, limit: int | None) -> Limits:
+        """Return the limits with another one from the message behind `after` on."""
+        before = self.steps[:-1] if self.steps and self.steps[-1][0] == after else self.steps
+        return replace(self, steps=(*before, (after, limit)))
+
+    def without(self, left: Collection[str | None]) -> Limits:
+        """Return the limits of the messages that stay when some leave."""
+        steps: list[tuple[str | None, int | None]] = []
+        for after, limit in self.steps:
+            kept = after if after not in left else steps[-1][0] if steps else None
+            if steps and steps[-1][0] == kept:
+                steps.pop()
+            steps.append((kept, limit))
+        return replace(self, steps=tuple(steps))
+
+
+def log_limit(model: str, refused: int, limits: Limits, max_tokens: int) -> None:
+    """Log which limit holds after a request of so many tokens was refused; a guess is a warning."""
+    now = limits.under(max_tokens)
+    if limits.refused is None:
+        text = (
+            "%s refused a request of %d tokens; by the limit it named, requests have at most %d of max_tokens %d now."
+        )
+        logger.info(text, model, refused, now, max_tokens)
+        return
+    text = (
+        "%s refused a request of %d tokens and named no limit: requests have at most %d of max_tokens %d now. This is "
+        "a guess and grows back while calls succeed; if refusals keep coming, set max_tokens to what it takes."
+    )
+    logger.warning(text, model, refused, now, max_tokens)
 
 
 class Overflowed(NamedTuple):
-    """What a provider's refusal teaches."""
+    """What refusals of one call taught so far."""
 
-    limit: int  # the `max_tokens` to keep from now on
-    anchor: Anchor  # what reports had come to when the refusal came
-    first_unreported: int  # index of the first message that this anchor does not cover
+    limits: Limits
+    refusals: int  # how often this call was refused
+    tokens: int  # what the last of these requests cost; the next one costs less
 
 
 class ThreadState:
     """What the private state knows of a thread, for one request."""
 
-    def __init__(self, raw: dict[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None) -> None:
+    def __init__(
+        self,
+        raw: dict[str, Any],
+        facts: RequestFacts,
+        limits: Limits,
+        unsaved: UnsavedLimits,
+        overflowed: Overflowed | None = None,
+    ) -> None:
         self.raw = raw  # the private state as it is
-        self.overflowed = overflowed  # what a refusal of this very request taught
+        self.limits = limits  # of the request's model
+        self.overflowed = overflowed  # what refusals of this very request taught
         self._facts = facts
-        self._limits: dict[str, int] = dict(raw.get("limits", {}))
-        if overflowed is not None:
-            self._limits[facts.model] = overflowed.limit
-        # The budget in force: no more than any refusal allowed.
-        self.max_tokens = min(facts.max_tokens, self._limits.get(facts.model, facts.max_tokens))
-        self.budget = facts.budget(self.max_tokens)
+        self._unsaved = unsaved
         self.thinned: set[str] = set(raw.get("thinned", ()))  # ids of messages whose thinking is left out for good
 
     @classmethod
-    def load(cls, state: Mapping[str, Any], facts: RequestFacts, overflowed: Overflowed | None = None) -> ThreadState:
-        """Read the agent's state."""
-        return cls(state.get("token_buffer") or {}, facts, overflowed)
+    def load(
+        cls,
+        state: Mapping[str, Any],
+        facts: RequestFacts,
+        conversation: AgentConversation,
+        unsaved: UnsavedLimits,
+        overflowed: Overflowed | None = None,
+    ) -> ThreadState:
+        """Read the agent's state, and what no state holds of this conversation."""
+        raw = state.get("token_buffer") or {}
+        if overflowed is not None:
+            limits = overflowed.limits
+        else:
+            known = raw.get("limits", {}).get(facts.model)
+            limits = unsaved.find(facts.model, conversation.ids) or Limits.load(known)
+        return cls(raw, facts, limits, unsaved, overflowed)
+
+    def after_refusal(self, conversation: AgentConversation, limit: int, *, tokens: int, is_named: bool) -> Overflowed:
+        """Return what the refusal of a request of so many tokens taught; it is logged, and kept until it is saved."""
+        earlier, facts = self.overflowed, self._facts
+        limits = self.limits.after_refusal(
+            conversation.id_before_newest, limit, tokens=tokens, is_named=is_named, is_first=earlier is None
+        )
+        self._unsaved.keep(facts.model, conversation.ids, limits)
+        log_limit(facts.model, tokens, limits, facts.max_tokens)
+        return Overflowed(limits, 1 if earlier is None else earlier.refusals + 1, tokens)
+
+    def making_room(self, shortage: TokenBudgetError, conversation: AgentConversation) -> ThreadState:
+        """Return the state under a limit that what must stay fits; raise the shortage if there is none.
+
+        What is only a guess, or tried, refuses nothing by itself.
+        """
+        is_guess = self.overflowed is not None or self.limits.refused is not None
+        most = self._facts.max_tokens if self.overflowed is None else self.overflowed.tokens - 1
+        if not (is_guess and self.max_tokens < shortage.tokens <= most):
+            raise shortage
+        limits = self.limits.raised(conversation.id_before_newest, shortage.tokens)
+        return ThreadState(self.raw, self._facts, limits, self._unsaved, self.overflowed)
+
+    @property
+    def max_tokens(self) -> int:
+        """The budget in force."""
+        return self.limits.under(self._facts.max_tokens)
+
+    @property
+    def _budget(self) -> Budget:
+        """The budget while nothing was refused."""
+        return self._facts.budget(self._facts.max_tokens)
 
     @property
     def basis(self) -> list[Any]:
         """The settings under which anchors and clamped tokens hold, in JSON types."""
-        budget = self.budget
+        budget = self._budget
         settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize]
         return [RULE, *settings, self._facts.counter.describe()]
 
@@ -66,7 +238,8 @@ class ThreadState:
         """Return how counts become bills, by the reports before those."""
         _, anchor, first_unreported = self._earlier_reports(conversation)
         return Billing(
-            self.budget,
+            self._budget,
+            limits=self.limits.starts(conversation.ids),
             reserved=self._facts.settings.reserve_tokens,
             borrowed_tokenizer=self._facts.counter.borrowed_tokenizer,
             is_estimate=self._facts.counter.is_estimate,
@@ -79,8 +252,6 @@ class ThreadState:
 
         Where nothing is known, all replies are taken to answer requests with these settings.
         """
-        if self.overflowed is not None:
-            return len(conversation.messages), self.overflowed.anchor, self.overflowed.first_unreported
         anchored = self.raw.get("anchored")
         if not self._facts.uses_reports or (anchored and self.raw["basis"] != self.basis):
             return len(conversation.messages), NO_ANCHOR, 0
@@ -108,38 +279,49 @@ class ThreadState:
     # --- saving ---
 
     def save(
-        self, conversation: AgentConversation, call: CallWindow, thinned: Sequence[int], evicted: Sequence[BaseMessage]
+        self,
+        conversation: AgentConversation,
+        call: CallWindow,
+        thinned: Sequence[int],
+        evicted: Sequence[BaseMessage],
+        tokens: int,
     ) -> dict[str, Any] | None:
-        """Return the private state after a call; `None` if it stays as it is.
+        """Return the private state after a call that cost so many tokens; `None` if it stays as it is.
 
         `thinned` are the indices whose thinking was left out, `evicted` the messages that later calls do not see.
         """
+        self._unsaved.forget(self._facts.model, conversation.ids)
         evicts = self._facts.settings.evict_from_state
-        # Later replays cannot find this out: messages are deleted, or windows so far were under another limit.
-        must_store = evicts or self.overflowed is not None
         left = {message.id for message in evicted}
-        saved: dict[str, Any] = {"limits": self._limits}
-        saved |= self._saved_anchor(conversation.messages, call, left, must_store=must_store)
-        if evicts:
+        saved: dict[str, Any] = {"limits": self._saved_limits(conversation, tokens, left)}
+        saved |= self._saved_anchor(conversation.messages, call, left)
+        if evicts:  # later replays cannot find this out without the deleted messages
             saved |= self._saved_clamped(conversation, call, left)
-        if must_store or self.thinned:
+        if evicts or self.thinned:
             saved["thinned"] = [conversation.ids[index] for index in thinned]
         saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
 
-    def _saved_anchor(
-        self, messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None], *, must_store: bool
-    ) -> dict[str, Any]:
+    def _saved_limits(self, conversation: AgentConversation, tokens: int, left: set[str | None]) -> dict[str, Any]:
+        """Return the limits of all models, of which this one's request succeeded."""
+        facts = self._facts
+        last_id = conversation.ids[-1] if conversation.ids else None
+        known = {model: Limits.load(raw) for model, raw in self.raw.get("limits", {}).items()}
+        known[facts.model] = self.limits.after_success(last_id, facts.max_tokens, tokens)
+        return {model: limits.without(left).dump() for model, limits in known.items() if limits != Limits()}
+
+    def _saved_anchor(self, messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None]) -> dict[str, Any]:
         """Return under which settings replies reported their usage, and from which one on."""
         anchored = self.raw.get("anchored")
         # Also kept while a model without reports runs; else old reports would count again after it.
         if anchored is None and not self._facts.uses_reports:
             return {}
         basis = self.basis
-        if anchored is None and not must_store:
+        evicts = self._facts.settings.evict_from_state
+        if anchored is None and not evicts:
             # All replies so far are taken to answer requests with these settings.
             return {"basis": basis, "anchored": [None, None, None]}
-        if must_store or self.raw["basis"] != basis:
+        if evicts or self.raw["basis"] != basis:
             anchored = _anchor_after(messages, call, left)
         return {"basis": basis, "anchored": anchored}
 
@@ -163,3 +345,47 @@ def _anchor_after(messages: Sequence[BaseMessage], call: CallWindow, left: set[s
         return [last_id, None, None]
     later = (each.id for each in messages[call.first_unreported :])
     return [last_id, list(call.anchor), next((each for each in later if each not in left), None)]
+
+
+# --- what no state holds ---
+
+_MAX_UNSAVED = 1000
+
+
+class UnsavedLimits:
+    """What refusals taught in calls that failed in the end, so that no state holds it; by the id of a message.
+
+    Only this process knows. Pickles and copies empty.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._limits: OrderedDict[tuple[str, str], Limits] = OrderedDict()
+
+    def __reduce__(self) -> tuple[type[UnsavedLimits], tuple[()]]:
+        return UnsavedLimits, ()
+
+    def keep(self, model: str, ids: Sequence[str | None], limits: Limits) -> None:
+        """Keep what was learned from a request with these messages."""
+        newest = next((each for each in reversed(ids) if each is not None), None)
+        if newest is None:
+            return
+        with self._lock:
+            self._limits[model, newest] = limits
+            self._limits.move_to_end((model, newest))
+            while len(self._limits) > _MAX_UNSAVED:
+                self._limits.popitem(last=False)
+
+    def find(self, model: str, ids: Sequence[str | None]) -> Limits | None:
+        """Return what was learned last from a request whose messages are among these."""
+        if not self._limits:
+            return None
+        keys = ((model, each) for each in reversed(ids) if each is not None)
+        return next((limits for key in keys if (limits := self._limits.get(key)) is not None), None)
+
+    def forget(self, model: str, ids: Sequence[str | None]) -> None:
+        """Forget it: a state holds it now."""
+        if self._limits:
+            with self._lock:
+                for each in ids:
+                    self._limits.pop((model, each or ""), None)

@@ -5,143 +5,207 @@ How each type of block is billed says the table in `_messages.blocks`:
 | billing | tokens |
 | --- | --- |
 | text | its texts |
-| image | its provider's formula, see `images` |
-| audio | one for each 200 bytes (1,600 of wav): 10 a second at 16 kbit/s |
-| video | one for each 400 bytes, 3,000 where only its address is known |
-| pages | a text's text; else its provider's tokens for each page or 100 kB begun |
-| listed | nothing, where the message lists the same calls; else as JSON |
-| json | its JSON text without data, texts and inner blocks counted as such |
+| image, audio, video | as such, see `media` |
+| file | by its media type or its first bytes: as an image, audio, video, text, or pages |
+| listed | nothing, where the message lists the same call; else as JSON |
+| json | its JSON text; the blocks in it, data and sealed texts as such |
 
-Where a provider bills less the count is high, so that a budget holds.
+A text that is sealed, so that only its provider can read it, counts one for each 4 bytes: what English takes that is
+not sealed (OpenAI billed one for each 5.6 to 9 bytes of its reasoning, 3 recorded requests). Sealed thinking counts
+what the message reports of its reasoning; a signature of thinking that is readable is not billed. Where a provider
+bills less the count is high, so that a budget holds.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
+import logging
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from langchain_tokenbuffer._counting.images import image_tokens
+from langchain_tokenbuffer._counting.media import data_tokens, media_tokens
 from langchain_tokenbuffer._counting.tools import as_json
-from langchain_tokenbuffer._messages.blocks import OPAQUE, block_type
+from langchain_tokenbuffer._messages.beside import blocks_beside, reported_reasoning
+from langchain_tokenbuffer._messages.blocks import OPAQUE, read_block
+from langchain_tokenbuffer._messages.calls import listed_ids
 from langchain_tokenbuffer._messages.data import is_data
-from langchain_tokenbuffer._messages.texts import texts_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._counting.images import Media
-    from langchain_tokenbuffer._messages.blocks import Billing, BlockType
+    from langchain_tokenbuffer._messages.blocks import Block
 
-_BYTES_OF_AUDIO, _BYTES_OF_WAV = 200, 1600
-_BYTES_OF_VIDEO, _VIDEO = 400, 3000
-_BYTES_OF_PAGE = 100_000
+logger = logging.getLogger(__name__)
+
 _MAX_DEPTH = 32
 
 
-def content_tokens(content: object, count: Callable[[str], int], media: Media, *, has_calls: bool) -> int:
-    """Return what a content that is no string costs; where calls are listed, blocks repeat them."""
-    if not isinstance(content, (list, tuple)):
-        return count(as_json(content)) if content else 0
-    return sum(
-        0 if has_calls and block_type(block).billing == "listed" else _block_tokens(block, count, media, 0)
-        for block in content
-    )
+def content_tokens(message: BaseMessage, count: Callable[[str], int], media: Media) -> int:
+    """Return what the content of a message costs, with what stands beside it; calls that it lists are not counted.
+
+    Law: it raises on nothing, and what is sent costs something.
+    """
+    fields = message.__dict__
+    content, extra = fields["content"], fields.get("additional_kwargs")
+    if content.__class__ is str and not extra:  # hot
+        return count(content)
+    blocks = list(blocks_beside(extra)) if isinstance(extra, dict) else []
+    tally = _Tally(count, media)
+    if isinstance(content, (list, tuple)):
+        blocks = [*content, *blocks]
+    elif content and isinstance(extra, dict) and extra.get("type") == "computer_call_output":
+        blocks.append({"type": "input_image", "image_url": content})  # so langchain-openai sends it
+    else:
+        tally.add(content or "")
+    listed = listed_ids(message)
+    for block in blocks:
+        tally.add_outer(block, listed)
+    return tally.total(reported_reasoning(fields))
 
 
-def _block_tokens(block: object, count: Callable[[str], int], media: Media, depth: int) -> int:
-    if not isinstance(block, dict):
-        return count(block if isinstance(block, str) else as_json(block))
-    row = block_type(block)
-    if row.billing == "text":
-        texts = [text for key in row.text_keys if isinstance(text := block.get(key), str)]
-        return sum(map(count, texts)) if texts else _json_tokens(block, OPAQUE, count, media, depth)
-    if row.billing == "image":
-        return image_tokens(block, media.images)
-    if row.billing == "pages":
-        return _page_tokens(block, count, media.page)
-    if row.billing in ("audio", "video"):
-        return _streamed_tokens(block, row.billing)
-    return _json_tokens(block, row, count, media, depth)
+_PLAIN = {"type", "text"}
 
 
-def _json_tokens(block: dict[str, Any], row: BlockType, count: Callable[[str], int], media: Media, depth: int) -> int:
-    total, rest = 0, dict(block)
-    for key in row.text_keys if depth < _MAX_DEPTH else ():
-        value = block.get(key)
-        if isinstance(value, (list, str)):
-            del rest[key]
-            parts = [value] if isinstance(value, str) else value
-            total += sum(_block_tokens(part, count, media, depth + 1) for part in parts)
-    return total + count(as_json(_without_data(rest)))
+class _Tally:
+    """What blocks cost, added up."""
 
+    def __init__(self, count: Callable[[str], int], media: Media) -> None:
+        self.tokens = 0
+        self._count = count
+        self._media = media
+        self._has_sealed = False  # whether there is thinking that only its provider can read
+        self._sealed = 0  # by its length, in tokens
+        self._shown = 0  # what can be read of the same thinking, in tokens
 
-def _streamed_tokens(block: dict[str, Any], billing: Billing) -> int:
-    size = _size(block)
-    if billing == "video":
-        return max(1, size // _BYTES_OF_VIDEO) if size else _VIDEO
-    names = [value for value in _values(block) if isinstance(value, str) and len(value) < _SHORT]
-    is_plain = any("wav" in name or "pcm" in name for name in names)
-    return max(10, size // (_BYTES_OF_WAV if is_plain else _BYTES_OF_AUDIO))
+    def total(self, reasoning: int | None) -> int:
+        """Return all of it; `reasoning` is what the message reports of it, `None` if it does not."""
+        if not self._has_sealed:
+            return self.tokens
+        return self.tokens + max(self._shown, self._sealed + self._shown if reasoning is None else reasoning)
 
+    def add_outer(self, block: object, listed: Collection[object]) -> None:
+        """Add a block of the content itself; thinking stands nowhere else."""
+        if isinstance(block, dict) and block.keys() == _PLAIN and block["type"] == "text":  # hot
+            self.add(block["text"])
+            return
+        read = read_block(block)
+        is_repeated = read.row.billing == "listed" and bool(listed) and (read.id is None or read.id in listed)
+        if read.row.role == "thinking":
+            self._add_thinking(read)
+            return
+        if not is_repeated:
+            self.add(block)
+        self._add_seals(_signatures(block, read.body))
 
-def _page_tokens(block: dict[str, Any], count: Callable[[str], int], page: int) -> int:
-    texts = texts_in(block)
-    tokens = sum(map(count, texts.values()))
-    is_text = any("context" not in path for path in texts)  # that is said of a file, not in it
-    return tokens if is_text else tokens + _file_tokens(block, count, page)
+    def add(self, block: object, depth: int = 0) -> None:
+        if not isinstance(block, dict) or depth > _MAX_DEPTH:
+            self.tokens += self._count(block if isinstance(block, str) else as_json(block))
+            return
+        read = read_block(block)
+        billing = read.row.billing
+        if read.row is OPAQUE:
+            _note_unknown(read.kind)
+        if billing in ("image", "audio", "video", "file"):
+            tokens = media_tokens(block, read, self._count, self._media)
+            if tokens is not None:
+                self.tokens += tokens
+                return
+        if billing != "text" or not self._add_texts(read, depth):
+            self._add_json(read, depth)
 
+    def _add_texts(self, read: Block, depth: int) -> bool:
+        """Add the texts that the row names, and tell whether there were any."""
+        values = [read.body[key] for key in read.row.text_keys if isinstance(read.body.get(key), (str, list, dict))]
+        for value in values:
+            for part in value if isinstance(value, list) else (value,):
+                self.add(part, depth + 1)
+        return bool(values)
 
-def _file_tokens(block: dict[str, Any], count: Callable[[str], int], page: int) -> int:
-    values = list(_values(block))
-    if not any(isinstance(value, str) and value.startswith(_TEXT_TYPES) for value in values):
-        data = next((data for value in values if (data := _data_in(value)) is not None), b"")
-        return page * max(len(_PDF_PAGE.findall(data)), -(-len(data) // _BYTES_OF_PAGE), 1)
-    for value in values:
-        if (encoded := _data_in(value)) is not None:
-            return count(encoded.decode(errors="replace"))
-        if isinstance(value, str) and len(value) >= _SHORT:
-            return count(value)  # a text given as it is
-    return count(as_json(block))
+    def _add_json(self, read: Block, depth: int) -> None:
+        rest = dict(read.body)
+        for key in read.row.text_keys:
+            value = rest.get(key)
+            if isinstance(value, (str, list, dict)) and not is_data(value):
+                del rest[key]
+        texts = {key: value for key, value in read.body.items() if key not in rest}
+        self._add_texts(read._replace(body=texts), depth)
+        shown = self._without_data(rest, depth)
+        self.tokens += self._count(as_json(shown))
 
-
-_TEXT_TYPES = ("text/", "data:text/", "application/json")
-_PDF_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
-_SHORT = 64
-
-
-def _values(block: dict[str, Any], depth: int = 0) -> Iterator[Any]:
-    """Yield the plain values of a block, those of its inner dicts included."""
-    for value in block.values():
-        if isinstance(value, dict) and depth < _MAX_DEPTH:
-            yield from _values(value, depth + 1)
+    def _without_data(self, value: Any, depth: int, key: object = None) -> Any:
+        """Return a value without what is no text in it, which is added."""
+        if isinstance(value, (dict, list, tuple)) and depth < _MAX_DEPTH:
+            if isinstance(value, dict):
+                return {name: self._without_data(item, depth + 1, name) for name, item in value.items()}
+            return [self._without_data(item, depth + 1) for item in value]
+        if _is_seal(key, value):
+            self.tokens += 0 if key in _SIGNATURES else _seal_tokens(value)
+        elif is_data(value):
+            self.tokens += data_tokens(value, self._count, self._media)
         else:
-            yield value
+            return value
+        return ""
+
+    def _add_thinking(self, read: Block) -> None:
+        before = self.tokens
+        self._add_texts(read, 0)
+        shown, self.tokens = self.tokens - before, before
+        keys = ("data",) if read.row.data_keys else ()
+        sealed = [*_seals(read.body, {*_SEALED, *keys}), *([] if shown else _signatures(read.body, {}))]
+        if shown and not sealed:
+            self.tokens += shown
+            return
+        self._has_sealed = True
+        self._shown += shown
+        self._add_seals(sealed)
+        if not sealed:  # a reference to what the provider stores
+            self.tokens += self._count(as_json(read.body))
+
+    def _add_seals(self, values: Iterable[object]) -> None:
+        for value in values:
+            self._has_sealed = True
+            self._sealed += _seal_tokens(value)
 
 
-def _size(block: dict[str, Any]) -> int:
-    """Return how many bytes of data a block carries."""
-    data = filter(is_data, _values(block))
-    return max((len(each) if isinstance(each, bytes) else len(each) * 3 // 4 for each in data), default=0)
+_SEALED = frozenset({"encrypted_content", "encrypted_stdout", "redacted_content", "redactedContent"})
+_SIGNATURES = frozenset({"signature", "thought_signature", "thoughtSignature"})
+_SEAL = re.compile(r"[A-Za-z0-9+/=_-]{16,}")
 
 
-def _data_in(value: object) -> bytes | None:
-    """Return the data that a value is or encodes; `None` where it is neither."""
-    if not is_data(value):
-        return None
-    if isinstance(value, bytes):
-        return value
-    data = value.partition(",")[2] if value.startswith("data:") else value
-    try:
-        return base64.b64decode(data + "=" * (-len(data) % 4), validate=False)
-    except (binascii.Error, ValueError):
-        return data.encode(errors="replace")
+def _is_seal(key: object, value: object) -> bool:
+    if key not in _SEALED and key not in _SIGNATURES:
+        return False
+    return isinstance(value, bytes) or (isinstance(value, str) and _SEAL.fullmatch(value) is not None)
 
 
-def _without_data(value: Any, depth: int = 0) -> Any:
-    if isinstance(value, dict) and depth < _MAX_DEPTH:
-        return {key: _without_data(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list) and depth < _MAX_DEPTH:
-        return [_without_data(item, depth + 1) for item in value]
-    return "" if is_data(value) else value
+def _seal_tokens(value: object) -> int:
+    length = len(value) if isinstance(value, (str, bytes)) else 0
+    return -(-length // 4) if isinstance(value, bytes) else -(-length * 3 // 16)
+
+
+def _seals(body: Mapping[str, Any], keys: Collection[str]) -> Iterator[object]:
+    """Yield what is sealed in a block and in its `extras`."""
+    for holder in (body, body.get("extras")):
+        if isinstance(holder, dict):
+            for key in keys & holder.keys():
+                if isinstance(value := holder[key], (str, bytes)) and value:
+                    yield value
+
+
+def _signatures(block: object, body: Mapping[str, Any]) -> Iterator[object]:
+    """Yield the signatures of a block: thinking that is shown nowhere else."""
+    for holder in (block, body if body is not block else None):
+        if isinstance(holder, dict):
+            yield from _seals(holder, _SIGNATURES)
+
+
+@lru_cache(maxsize=1024)
+def _note_unknown(kind: str) -> None:
+    """Say once of each type that the table does not know it."""
+    logger.debug(
+        "No row for blocks %s: they count as their texts, their JSON and their bytes.",
+        repr(kind) if kind else "without a type",
+    )

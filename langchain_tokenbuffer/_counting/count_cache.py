@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
+from langchain_tokenbuffer._messages.beside import reported_reasoning
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
@@ -118,9 +120,9 @@ def freeze(messages: Sequence[BaseMessage]) -> Iterator[Hashable]:
         try:
             content = fields["content"]
             if type(content) is not str:
-                content = _frozen_blocks(content)
+                content = _frozen_blocks(content, fields)
             if fields["additional_kwargs"]:
-                content = content, frozen(fields["additional_kwargs"])
+                content = content, frozen(fields["additional_kwargs"]), reported_reasoning(fields)
             if kind is AIMessage:
                 if fields["tool_calls"]:
                     content = content, _frozen_calls(fields["tool_calls"])
@@ -138,7 +140,8 @@ def freeze(messages: Sequence[BaseMessage]) -> Iterator[Hashable]:
 
 
 def _frozen_fields(message: BaseMessage) -> Hashable:
-    return message.__class__, frozen([message.__dict__.get(name) for name in _FIELDS])
+    fields = message.__dict__
+    return message.__class__, frozen([fields.get(name) for name in _FIELDS]), reported_reasoning(fields)
 
 
 def freeze_whole(messages: Sequence[BaseMessage]) -> Iterator[Hashable]:
@@ -156,8 +159,10 @@ _FIELDS = (
 _unfrozen = itertools.count()
 
 
-def _frozen_blocks(blocks: Iterable[dict[Any, Any]]) -> tuple[object, ...]:
+def _frozen_blocks(blocks: Iterable[dict[Any, Any]], fields: dict[str, Any]) -> tuple[object, ...]:
     parts: list[object] = []
+    if fields.get("usage_metadata"):
+        parts.append((reported_reasoning(fields),))
     for block in blocks:
         _add_items(block, parts)
     return tuple(parts)

@@ -28,7 +28,7 @@ class Extra:
 def _claude(edition: str) -> Callable[[str], int]:
     from ctok import token_count  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  # an extra
 
-    frame = token_count("", edition)
+    frame = token_count("a", edition) - 1  # what is put around a message
     return lambda text: token_count(text, edition) - frame
 
 

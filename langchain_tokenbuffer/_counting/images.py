@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from langchain_tokenbuffer._messages.blocks import block_type
 
 Size: TypeAlias = "tuple[int, int] | None"
-Images: TypeAlias = "Tiles | Patches | Area | Squares"
+Images: TypeAlias = "Tiles | Patches | Grid | Squares"
 """A provider's formula, for an image of a size in pixels; `None` is an unknown size."""
 
 
@@ -66,18 +66,24 @@ class Patches:
 
 
 @dataclass(frozen=True)
-class Area:
-    """Anthropic, "Vision": a token for each 750 pixels, after scaling to the longest edge."""
+class Grid:
+    """Claude's: a token for each square of 28 px begun, and three, after scaling to the longest edge.
+
+    Anthropic publishes the edge, the most, and a token for each 750 pixels, which is about the same ("Vision"). An
+    image whose size cannot be known, at an address for one, counts `unseen`. Since Opus 4.7 that is less than the most:
+    images at an address were billed 76 to 451 tokens in 5 requests, a tenth of it at the most.
+    """
 
     edge: int
     most: int
+    unseen: int = 1600
 
     def tokens(self, size: Size, detail: object) -> int:
         del detail  # Anthropic knows none
         if size is None:
-            return self.most
+            return self.unseen
         width, height = _within(*size, self.edge)
-        return min(self.most, math.ceil(width * height / 750))
+        return min(self.most, math.ceil(width / 28) * math.ceil(height / 28) + 3)
 
 
 @dataclass(frozen=True)

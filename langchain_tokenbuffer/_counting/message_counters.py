@@ -6,14 +6,16 @@ A `MessageCounter` counts one message; `counters` sums, `resolve` chooses which 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, get_buffer_string
 
 from langchain_tokenbuffer._counting.content import content_tokens
 from langchain_tokenbuffer._counting.count_cache import CountCache, freeze, freeze_whole, frozen
+from langchain_tokenbuffer._counting.documents import document_tokens
 from langchain_tokenbuffer._counting.tokenizers import checked
-from langchain_tokenbuffer._counting.tools import as_format, as_json, as_parallel, as_schema, as_text
+from langchain_tokenbuffer._counting.tools import as_format, as_json, as_parallel, as_schema, as_text, called_tool
+from langchain_tokenbuffer._messages.blocks import read_block
 from langchain_tokenbuffer._messages.kinds import kind_of
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ class MessageCounter:
     def whole(self, messages: Messages) -> int:
         raise NotImplementedError  # only what is not additive is asked for
 
+    def choice_tokens(self, tool_choice: Any) -> int:
+        """Return what a tool choice brings to a request, in tokens; where that is not known it rounds up."""
+        return _NAMED if called_tool(tool_choice) == "named" else 0
+
     def overhead(self, tools: Sequence[Any], response_format: Any, messages: Messages) -> int:
         """Return what the bill of a request has beside its messages and the constant, in tokens."""
         del messages
@@ -57,6 +63,7 @@ class MessageCounter:
         return sum(self.tokens(SystemMessage(content=text)) for text in shown if text)
 
 
+_NAMED = 10  # for a tool choice by name, where no format says
 _PARALLEL = 2  # what several calls sent as one cost beside their text and the one call. Fitted: 1 request.
 
 
@@ -81,46 +88,58 @@ class ChatCounter(MessageCounter):
         super().__init__(cache, what)
         self._count = text
         self._format = form
+        self._has_kinds = bool(form.system or form.reply or form.text or form.document)
         self._media = media
         self.tokenizer = text.tokenizer
         self.constant = form.constant
         self.exact = exact
         self.borrowed_tokenizer = borrowed
 
+    def choice_tokens(self, tool_choice: Any) -> int:
+        return self._format.choice_tokens(tool_choice)
+
     def tokens(self, message: BaseMessage) -> int:
         count, chat_format = self._count, self._format
         fields = message.__dict__
         total = chat_format.per_message + (self._tokens_of_name(_role(message)) if chat_format.role else 0)
-        content = fields["content"]
+        total += content_tokens(message, count, self._media)
         calls = _calls(message, as_written=False)
-        if content.__class__ is str:
-            total += count(content)
-        else:
-            total += content_tokens(content, count, self._media, has_calls=bool(calls))
         if fields.get("tool_call_id") is not None:
             total += chat_format.result  # the id's own text is not billed, nor a result's name sent
         elif name := fields.get("name") or _extra(message).get("name"):
             total += self._tokens_of_name(as_text(name)) + chat_format.per_name
         if calls:
             total += self._tokens_of_calls(calls)
-        elif chat_format.reply and kind_of(message) == "ai":
-            total += chat_format.reply
-        return total
+        return total + self._tokens_of_kind(message, calls) if self._has_kinds else total
+
+    def _tokens_of_kind(self, message: BaseMessage, calls: Sequence[Call]) -> int:
+        """What is put around messages of some kinds alone."""
+        chat_format, kind = self._format, kind_of(message)
+        total = document_tokens(message.__dict__["content"], chat_format) if chat_format.document else 0
+        if kind == "system":
+            return total + chat_format.system
+        if calls:
+            return total + (chat_format.text if chat_format.text and _has_text(message) else 0)
+        return total + (chat_format.reply if kind == "ai" else 0)
 
     def _tokens_of_name(self, name: str) -> int:
         """Count a role or the name of a speaker or a tool: many messages share it."""
         return self.count_cache.counted(hash(("name", name)), lambda: self._count(name))
 
-    def _tokens_of_calls(self, calls: Sequence[tuple[str, str]]) -> int:
+    def _tokens_of_calls(self, calls: Sequence[Call]) -> int:
         count, name_tokens, chat_format = self._count, self._tokens_of_name, self._format
         if chat_format.parallel and len(calls) > 1:
             opening = chat_format.call + _PARALLEL + name_tokens("multi_tool_use.parallel")
-            return opening + count(as_parallel(calls))
-        apart = chat_format.per_message + 1  # each further call is a message of its own
-        return (len(calls) - 1) * apart + sum(
-            chat_format.call + name_tokens(name) + name_tokens(f"functions.{name}") + count(args)
-            for name, args in calls
-        )
+            return opening + count(as_parallel([(call.name, call.args) for call in calls]))
+        apart = chat_format.further + (chat_format.per_message + 1) * chat_format.twice
+        total = (len(calls) - 1) * apart
+        for call in calls:
+            total += (
+                chat_format.call + name_tokens(call.name) + count(call.args) + chat_format.argument * call.arguments
+            )
+            if chat_format.twice:  # a message of its own, with its recipient
+                total += name_tokens(f"functions.{call.name}")
+        return total
 
     def overhead(self, tools: Sequence[Any], response_format: Any, messages: Messages) -> int:
         chat_format = self._format
@@ -130,18 +149,20 @@ class ChatCounter(MessageCounter):
             total += self._tokens_of_tools([as_schema(tool) for tool in tools]) - merged
         if response_format is not None:
             # The first of tools and format opens the system message that is not there.
-            total += self._tokens_of_format(response_format, 0 if tools else chat_format.opening - merged)
-        return total
+            total += self._tokens_of_format(response_format, 0 if tools else chat_format.opening - merged, messages)
+        is_begun = bool(chat_format.prefill and messages and kind_of(messages[-1]) == "ai")
+        return total + is_begun * chat_format.prefill
 
     def _tokens_of_tools(self, schemas: list[dict[str, Any]]) -> int:
         around = self._format.tools + self._format.per_tool * len(schemas)
         return around + self._count(self._format.tools_text(schemas))
 
-    def _tokens_of_format(self, response_format: Any, opening: int) -> int:
-        around = self._format.response_format
-        if around is None or (text := as_format(response_format)) is None:
+    def _tokens_of_format(self, response_format: Any, opening: int, messages: Messages) -> int:
+        chat_format, around = self._format, self._format.response_format
+        if around is None or (text := chat_format.format_text(response_format)) is None:
             return 0
-        return around + self._count(text) + opening
+        replies = (each for each in messages if kind_of(each) == "ai" and not each.__dict__.get("tool_calls"))
+        return around + self._count(text) + opening + sum(chat_format.formatted for _ in replies)
 
     def _as_written(self, messages: Messages) -> int:
         """What tool calls cost less as models write them than as LangChain sends them again.
@@ -276,16 +297,36 @@ def _dicts(value: object) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-def _calls(message: BaseMessage, *, as_written: bool) -> list[tuple[str, str]]:
-    """Return name and arguments text of each call, as a model wrote or as LangChain sends them."""
+def _has_text(message: BaseMessage) -> bool:
+    content = message.__dict__["content"]
+    if not isinstance(content, (list, tuple)):
+        return bool(content)
+    return any(isinstance(block, str) or read_block(block).row.role == "text" for block in content)
+
+
+class Call(NamedTuple):
+    """A tool call, as texts."""
+
+    name: str
+    args: str
+    arguments: int = 0  # how many of them
+
+
+def _calls(message: BaseMessage, *, as_written: bool) -> list[Call]:
+    """Return each call, as a model wrote or as LangChain sends them."""
     get = message.__dict__.get
     if not (get("tool_calls") or get("invalid_tool_calls") or get("additional_kwargs")):
         return []  # hot: most messages make no call
     listed = [*_dicts(get("tool_calls")), *_dicts(get("invalid_tool_calls"))]
-    calls = [(call.get("name"), call.get("args")) for call in listed]
-    extra = _extra(message)
-    if extra and not calls:
-        raw = [call.get("function") for call in _dicts(extra.get("tool_calls"))]
-        functions = _dicts([*raw, extra.get("function_call")])
-        calls = [(each.get("name"), each.get("arguments")) for each in functions]
-    return [(as_text(name), as_text(args, compact=as_written)) for name, args in calls]
+    calls = [(call.get("name"), call.get("args")) for call in listed] or _raw_calls(_extra(message))
+    return [
+        Call(as_text(name), as_text(args, compact=as_written), len(args) if isinstance(args, dict) else 0)
+        for name, args in calls
+    ]
+
+
+def _raw_calls(extra: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """Return name and arguments of calls that stand beside the content alone."""
+    raw = [call.get("function") for call in _dicts(extra.get("tool_calls"))]
+    functions = _dicts([*raw, extra.get("function_call")])
+    return [(each.get("name"), each.get("arguments")) for each in functions]

@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from langchain_tokenbuffer._counting.families import ChatFormat, Family, Own, Vocabulary
-from langchain_tokenbuffer._counting.images import Area, Images, Media, Patches, Squares, Tiles
+from langchain_tokenbuffer._counting import claude_families as claude
+from langchain_tokenbuffer._counting import openai_families as openai
+from langchain_tokenbuffer._counting.families import ChatFormat, Family, Vocabulary
+from langchain_tokenbuffer._counting.images import Media, Patches, Squares, Tiles
 from langchain_tokenbuffer._counting.tokenizers import Estimate
 from langchain_tokenbuffer._counting.tools import as_json
 
@@ -26,9 +28,6 @@ class Provider:
     remote_package: str | None = None  # how the packages begin in which a model's own counting asks the provider
     # Its models by a pattern of "name place", lower case; the first that matches counts. The last matches all.
     families: tuple[tuple[str, Family], ...] = (("", Family()),)
-    too_long: str | None = None  # what its error contains, in any case, when a request is too long
-    counted: str | None = None  # what stands in it around the tokens that were counted
-    allowed: str | None = None  # ... and that are allowed
     # What a token costs that the prompt cache serves, and one that goes into it, as shares of the input's price.
     cache_prices: tuple[float, float] | None = None
     profile: tuple[str, str] | None = None  # the package and class that know how many tokens its models take
@@ -45,22 +44,6 @@ _UNKNOWN = ChatFormat(parallel=False, tools_text=as_json)
 """Each call as a message of its own, tools as JSON: what rounds up."""
 
 
-_GPT_4 = Family(Vocabulary("cl100k_base"))
-_GPT_4O = Family(Vocabulary("o200k_base"))
-# Fitted on 8 requests of gpt-5 and gpt-5.4-mini with tools, 4 of them with calls, and 4 plain ones of o3-mini, gpt-5
-# and gpt-5.6, residual 0. Whether a system message shares its place with the tools is not known, so nothing is taken
-# off.
-_REASONING = replace(
-    _GPT_4O,
-    chat=ChatFormat(call=7, tools=85, merged=0, opening=0, added=-1, parallel=False),
-    media=Media(Tiles(75, 150)),
-)
-
-
-def _seeing(family: Family, images: Images) -> Family:
-    return replace(family, media=replace(family.media, images=images))
-
-
 # "o1" and the like mean OpenAI's only where the name begins: marco-o1 is another's
 _O = r"(?:^|[/:.])o[1-9](?![a-z0-9])"
 
@@ -69,27 +52,26 @@ OPENAI = Provider(
     models=r"gpt-oss|(?<![a-z])gpt-(?:3\.?5|[4-9])|chatgpt|codex-mini|(?:davinci|babbage)-002|" + _O,
     places=r"^(?:langchain_openai\S* ?)+$|openai\.com|azure",
     families=(
-        (r"gpt-oss", replace(_REASONING, vocabulary=Vocabulary("o200k_harmony"))),
-        (r"gpt-3\.5-turbo-0301", replace(_GPT_4, chat=ChatFormat(per_message=4, per_name=-1))),
-        (r"gpt-4o-mini", _seeing(_GPT_4O, Tiles(2833, 5667))),
-        (r"gpt-4\.1-mini", _seeing(_GPT_4O, Patches(1.62))),
-        (r"gpt-4\.1-nano", _seeing(_GPT_4O, Patches(2.46))),
-        (r"gpt-(?:4o|4\.[15])|chatgpt", _GPT_4O),
-        (r"gpt-5-nano", _seeing(_REASONING, Patches(2.46))),
-        (r"gpt-5-mini", _seeing(_REASONING, Patches(1.62))),
-        (r"o4-mini", _seeing(_REASONING, Patches(1.72))),
-        # Not published when this was written: the dearest factor over the largest limit.
-        (r"gpt-(?:5\.|[6-9])", _seeing(_REASONING, Patches(2.46, 2500))),
-        (r"gpt-5", _seeing(_REASONING, Tiles(70, 140))),
-        (r"codex-mini|" + _O, _REASONING),
-        (r"(?<![a-z])gpt-(?:4|3\.?5)|(?:davinci|babbage)-002", _GPT_4),
+        (r"gpt-oss", replace(openai.REASONING, vocabulary=Vocabulary("o200k_harmony"))),
+        (r"gpt-3\.5-turbo-0301", openai.GPT_3_5_0301),
+        (r"gpt-4o-mini", openai.seeing(openai.GPT_4O, Tiles(2833, 5667))),
+        (r"gpt-4\.1-mini", openai.seeing(openai.GPT_4O, Patches(1.62))),
+        (r"gpt-4\.1-nano", openai.seeing(openai.GPT_4O, Patches(2.46))),
+        (r"gpt-(?:4o|4\.[15])|chatgpt", openai.GPT_4O),
+        (r"o4-mini", openai.seeing(openai.REASONING, Patches(1.72))),
+        # Published are 1.62 and 2.46; billed were 1.2 (6 requests) and 1.5.
+        (r"gpt-5-mini.* .*openrouter", openai.seeing(openai.GPT_5_AT_OPENROUTER, Patches(1.2))),
+        (r"gpt-[5-9].* .*openrouter", openai.GPT_5_AT_OPENROUTER),
+        (r"gpt-5-mini", openai.seeing(openai.GPT_5, Patches(1.2))),
+        (r"gpt-5-nano", openai.seeing(openai.GPT_5, Patches(1.5))),
+        # 2 requests of gpt-5.5, one image of 1,716 patches each, residual 0. The limit is not known.
+        (r"gpt-(?:5\.|[6-9])", openai.seeing(openai.GPT_5, Patches(1.2, 2500))),
+        (r"gpt-5", openai.seeing(openai.GPT_5, Tiles(70, 140))),
+        (r"codex-mini|" + _O, openai.REASONING),
+        (r"(?<![a-z])gpt-(?:4|3\.?5)|(?:davinci|babbage)-002", openai.GPT_4),
         # A deployment or a fine-tuned model whose name says nothing, most often OpenAI's own.
         ("", Family(Vocabulary(estimate=Estimate(1.0)))),
     ),
-    too_long="context_length_exceeded|maximum context length|exceeds the context window"
-    "|input tokens exceed|ContextWindowExceededError",  # also Azure's, vLLM's and LiteLLM's
-    counted=r"(?:resulted in|requested) (\d+) tokens",
-    allowed=r"maximum context length is (\d+)",
     cache_prices=(0.1, 1.0),
     profile=("langchain_openai", "ChatOpenAI"),
 )
@@ -97,22 +79,11 @@ OPENAI = Provider(
 OPEN_MODELS = Provider(
     name="open models",
     families=(("", Family(chat=replace(_UNKNOWN, constant=5, per_message=4))),),
-    too_long="exceed_context_size_error|exceeds the available context size",  # llama.cpp's
-    counted=r"n_prompt_tokens\W+(\d+)|request \((\d+) tokens\) exceeds",
-    allowed=r"n_ctx\W+(\d+)|context size \((\d+) tokens",
 )
 """What no other row recognises: a model that some server has, or a tokenizer object without a chat template. The format
 is the dearest of ChatML (Qwen, SmolLM), Llama 3's and Gemma's: all put four tokens beside the role around a message,
 and open a conversation with at most five."""
 
-# Fitted on 80 billed requests so that none is more than 15 % low: thinking takes about 29 tokens, binding tools about
-# 497, and 90 more where one must be called.
-_CLAUDE = Family(
-    # Claude's text in these requests is between 1.0 (Sonnet 4.5) and 1.43 (Opus 4.8) times that of `cl100k_base`.
-    Vocabulary(estimate=Estimate(1.5), own=Own("claude", "3.0")),
-    replace(_UNKNOWN, constant=7, thinking=29, call=12, result=24, tools=540, merged=0, response_format=140, opening=0),
-    media=Media(Area(2576, 4784)),
-)
 _GEMINI = Family(chat=ChatFormat(tools_text=as_json), media=Media(Squares()))
 
 PROVIDERS = (
@@ -121,10 +92,19 @@ PROVIDERS = (
         models=r"claude",
         places=r"anthropic",
         remote_package="langchain_anthropic",
-        families=(("", _CLAUDE),),
-        too_long="prompt is too long",
-        counted=r"too long: (\d+) tokens",
-        allowed=r"tokens > (\d+)",
+        families=(
+            (
+                r"opus-4[.-][89]|(?:opus|sonnet|haiku|fable|mythos)-(?:[5-9]|\d\d)(?!\d)",
+                claude.CLAUDE_5,
+            ),
+            (r"opus-4[.-]7", claude.CLAUDE_4_7),
+            (r"3-opus", claude.CLAUDE_3_OPUS),
+            (r"3-sonnet", claude.CLAUDE_3_SONNET),
+            (r"3[.-]5-haiku|3-haiku", claude.CLAUDE_HAIKU_3),
+            (r"3[.-]5", claude.CLAUDE_3_5),
+            (r"3[.-]7|(?:opus|sonnet)-4(?![.-][4-9](?!\d))", claude.CLAUDE_4),
+            ("", claude.CLAUDE),
+        ),
         cache_prices=(0.1, 1.25),
         profile=("langchain_anthropic", "ChatAnthropic"),
         binds_thinking=True,
@@ -135,9 +115,6 @@ PROVIDERS = (
         places=r"langchain_google|googleapis\.com",
         remote_package="langchain_google",
         families=(("", _GEMINI),),
-        too_long="exceeds the maximum number of tokens",
-        counted=r"token count \((\d+)\)",
-        allowed=r"tokens allowed \((\d+)",
     ),
     Provider(name="mistral", models=r"(?:mi[sn]|code|magi|dev|vox)tral|mixtral|pixtral", places=r"mistral"),
     Provider(name="deepseek", models=r"deepseek(?!\S*distill)", places=r"deepseek"),
@@ -149,7 +126,7 @@ PROVIDERS = (
         name="cohere", models=r"(?:^|[/.])(?:command|c4ai|aya)", places=r"cohere", remote_package="langchain_cohere"
     ),
     OPENAI,
-    Provider(name="bedrock", places="langchain_aws", remote_package="langchain_aws", too_long="input is too long for"),
+    Provider(name="bedrock", places="langchain_aws", remote_package="langchain_aws"),
     OPEN_MODELS,
 )
 REMOTE_PACKAGES = tuple(row.remote_package for row in PROVIDERS if row.remote_package)

@@ -61,6 +61,15 @@ def fallback_models(model: object) -> list[object]:
     return [model]
 
 
+def bound_options(model: object) -> dict[str, Any]:
+    """Return the options that are bound to a model, tools included: to the one that is asked first."""
+    if isinstance(model, RunnableBinding):
+        return {**bound_options(model.bound), **model.kwargs}
+    if isinstance(model, DynamicRunnable):
+        return bound_options(model.default)
+    return bound_options(model.runnable) if isinstance(model, RunnableWithFallbacks) else {}
+
+
 def unwrapped(model: object) -> object:
     """Return the model inside bound tools and options, configurable fields, the first fallback."""
     return fallback_models(model)[0]
@@ -87,6 +96,7 @@ def served_name(model: object) -> str | None:
 
 def message_counter_of(counter: object, exact: Exact) -> MessageCounter:
     """Return what counts messages for whatever `TokenCounter` takes; an error that names it if that is nothing."""
+    options = bound_options(counter)
     counter = unwrapped(counter)
     if isinstance(counter, os.PathLike) or (isinstance(counter, str) and counter.endswith(".json")):
         counter = _encoder_in(Path(counter))
@@ -95,7 +105,7 @@ def message_counter_of(counter: object, exact: Exact) -> MessageCounter:
     if isinstance(counter, ModelName):
         return _of_name(counter.name)
     if isinstance(counter, BaseLanguageModel):
-        return _of_model(counter, exact)
+        return _of_model(counter, exact, options)
     if all(hasattr(type(counter), method) for method in ("encode", "decode")):
         return _of_encoder(counter)
     return _of_callable(counter)
@@ -226,13 +236,13 @@ def _described(shown: str, vocabulary: Vocabulary, whose: str) -> str:
     return f"{shown}: estimated as {estimate.describe(encoding)}, in {whose}; nearer with {more}"
 
 
-def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> MessageCounter:
+def _of_model(model: BaseLanguageModel[Any], exact: Exact, options: dict[str, Any]) -> MessageCounter:
     """Choose by who defined the model's counting, so that subclasses and forks are recognised."""
     messages_by = _definer(model, "get_num_tokens_from_messages")
     if model.custom_get_token_ids is not None:
-        return _custom(model, model.custom_get_token_ids, as_chat=messages_by.startswith(_OPENAI))
+        return _custom(model, model.custom_get_token_ids, options, as_chat=messages_by.startswith(_OPENAI))
     if messages_by.startswith(_OPENAI):
-        return _of_row(model, as_chat=True)
+        return _of_row(model, options)
     kind = type(model).__name__
     if _may_ask(messages_by, exact):
         counter = RemoteCounter if messages_by.startswith(providers.REMOTE_PACKAGES) else CallableCounter
@@ -241,7 +251,7 @@ def _of_model(model: BaseLanguageModel[Any], exact: Exact) -> MessageCounter:
     text_by = _definer(model, "get_num_tokens", "get_token_ids")
     if _may_ask(text_by, exact):
         return _of_own_texts(model, text_by)
-    return _of_row(model, as_chat=True)
+    return _of_row(model, options)
 
 
 def _definer(model: object, *methods: str) -> str:
@@ -255,47 +265,52 @@ def _may_ask(definer: str, exact: Exact) -> bool:
     return definer != _BASE and (exact == "remote" or not definer.startswith(providers.REMOTE_PACKAGES))
 
 
-def _custom(model: object, ids: Callable[[str], list[int]], *, as_chat: bool) -> MessageCounter:
+def _custom(
+    model: object, ids: Callable[[str], list[int]], options: dict[str, Any], *, as_chat: bool
+) -> MessageCounter:
     """`custom_get_token_ids` wins, also where the model's own counting of messages ignores it."""
     what = f"custom_get_token_ids of {type(model).__name__}"
     text = FunctionText(lambda text: len(ids(text)), what)
     if as_chat:
-        family, chat_format = _row_of(model)
+        family, chat_format = _row_of(model, options)
         return ChatCounter(text, cache_of(ids, "chat"), what, chat_format, family.media, exact=True)
     return TextCounter(text, cache_of(ids, "text"), what)
 
 
-def _row_of(model: object) -> tuple[Family, ChatFormat]:
+def _row_of(model: object, options: dict[str, Any]) -> tuple[Family, ChatFormat]:
     """Return what is known of a model, and the format in which it is asked."""
     family = providers.provider_of(model).family_of(model_name(model) or "", providers.place_of(model))
-    chat_format = family.responses if family.responses and _uses_responses(model) else family.chat
-    if _thinks(model):
+    chat_format = family.responses if family.responses and _uses_responses(model, options) else family.chat
+    if _thinks(model, options):
         chat_format = replace(chat_format, added=chat_format.added + chat_format.thinking)
+    if chosen := chat_format.choice_tokens(options.get("tool_choice")):
+        chat_format = replace(chat_format, tools=chat_format.tools + chosen)
     return family, chat_format
 
 
-def _uses_responses(model: Any) -> bool:
-    """Tell whether langchain-openai asks OpenAI's Responses API for a model, by what is set on it."""
+def _uses_responses(model: Any, options: dict[str, Any]) -> bool:
+    """Tell whether langchain-openai asks OpenAI's Responses API for a model, by what is set on it and bound to it."""
     try:
-        return bool(model._use_responses_api({}))  # noqa: SLF001  # where it is decided
+        return bool(model._use_responses_api(options))  # noqa: SLF001  # where it is decided
     except Exception:  # noqa: BLE001  # another class, another release, a name that is none
         return False
 
 
-def _thinks(model: object) -> bool:
+def _thinks(model: object, options: dict[str, Any]) -> bool:
     """Tell whether a model is set to think: Claude's, by itself or among what Bedrock passes on."""
     passed_on = (getattr(model, field, None) for field in ("additional_model_request_fields", "model_kwargs"))
     settings = [
+        options.get("thinking"),
         getattr(model, "thinking", None),
         *(each.get("thinking") for each in passed_on if isinstance(each, dict)),
     ]
-    return any(isinstance(each, dict) and each.get("type") in ("enabled", "adaptive") for each in settings)
+    return any(isinstance(each, dict) and each.get("type") == "enabled" for each in settings)
 
 
-def _of_row(model: BaseLanguageModel[Any], *, as_chat: bool) -> MessageCounter:
+def _of_row(model: BaseLanguageModel[Any], options: dict[str, Any], *, as_chat: bool = True) -> MessageCounter:
     """A model by its row, in chat format or as plain text."""
     name, kind, provider = model_name(model), type(model).__name__, providers.provider_of(model)
-    family, chat_format = _row_of(model)
+    family, chat_format = _row_of(model, options)
     vocabulary = family.vocabulary
     if provider.families[-1][1] is family and provider in (providers.OPENAI, providers.OPEN_MODELS):
         is_openais = _OPENAI in providers.place_of(model)
@@ -322,7 +337,7 @@ def _of_name(name: str) -> MessageCounter:
 def _of_own_texts(model: BaseLanguageModel[Any], text_by: str) -> MessageCounter:
     """Count as LangChain's base class does: the text of each message, role first, summed."""
     if text_by.startswith(_OPENAI):
-        return _of_row(model, as_chat=False)
+        return _of_row(model, {}, as_chat=False)
     what = f"{type(model).__name__}.get_num_tokens"
     text = FunctionText(model.get_num_tokens, what)
     return TextCounter(text, cache_of(model, "get_num_tokens"), what)

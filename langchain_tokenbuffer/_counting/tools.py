@@ -9,7 +9,7 @@ openai-messages-token-helper without a residual, and 29 recorded requests with t
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
@@ -44,6 +44,8 @@ def as_schema(tool: Any) -> dict[str, Any]:
 
     Law: it raises on nothing. What cannot be converted keeps its text.
     """
+    if isinstance(tool, dict) and tool.get("type") == "custom" and "input_schema" not in tool:
+        return tool  # OpenAI's, which takes a text; converting would lose its grammar
     try:
         return convert_to_openai_tool(tool)
     except Exception:  # noqa: BLE001  # a tool that a model would refuse still costs something
@@ -57,6 +59,8 @@ def as_typescript(schemas: Sequence[dict[str, Any]]) -> str:
 
 
 def _function(schema: dict[str, Any]) -> str:
+    if schema.get("type") == "custom":
+        return _custom(schema)
     function = schema.get("function")
     if not isinstance(function, dict):  # a provider's own tool: as JSON, which rounds up
         return as_json(schema)
@@ -65,6 +69,14 @@ def _function(schema: dict[str, Any]) -> str:
         parameters = {}
     taken = f"(_: {_object(parameters, parameters, 0)})" if _properties(parameters) else "()"
     return f"{_comment(function)}type {as_text(function.get('name'))} = {taken} => any;"
+
+
+def _custom(schema: dict[str, Any]) -> str:
+    """A tool that takes a text. 1 request without a grammar, residual 0; how one is shown is not known, so as JSON."""
+    tool = schema.get("custom", schema)
+    tool = tool if isinstance(tool, dict) else schema
+    grammar = f"// {as_json(schema)}\n" if tool.get("format") else ""
+    return f"{_comment(tool)}{grammar}type {as_text(tool.get('name'))} = (FREEFORM) => any;"
 
 
 def _comment(schema: dict[str, Any]) -> str:
@@ -91,15 +103,42 @@ def _object(schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
         name: f"{name}{'' if name in needed else '?'}: {_type(value, root, depth + 1)}" + _default(value)
         for name, value in properties.items()
     }
-    if not any(value.get("description") for value in properties.values()):
-        return "{ " + ", ".join(shown.values()) + " }"
-    lines = (f"{_comment(properties[name])}{text},\n" for name, text in shown.items())
-    return "{\n" + "".join(lines) + "}"
+    title, described = _titled(schema), "" if depth else _comment(schema)  # a property's stands above its name
+    comments = {name: _titled(value) + _comment(value) + _bounds(value) for name, value in properties.items()}
+    if not title and not any(comments.values()):
+        return described + "{ " + ", ".join(shown.values()) + " }"
+    lines = (f"{comments[name]}{text},\n" for name, text in shown.items())
+    return described + "{\n" + title + "".join(lines) + "}"
+
+
+_BOUNDS = (
+    "format",
+    "pattern",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+)
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    """What a value must be, a line each, also where it is one of several."""
+    options = [option for key in ("anyOf", "oneOf") for option in schema.get(key) or () if isinstance(option, dict)]
+    return "".join(f"// {key}: {as_text(each[key])}\n" for each in (schema, *options) for key in _BOUNDS if key in each)
+
+
+def _titled(schema: dict[str, Any]) -> str:
+    return f"// {schema['title']}\n" if isinstance(schema.get("title"), str) else ""
 
 
 def _default(schema: dict[str, Any]) -> str:
     """Whether models see a default is not known, so it counts."""
-    return "" if schema.get("default") is None else f" // default: {as_json(schema['default'])}"
+    return f" // default: {as_json(schema['default'])}" if "default" in schema else ""
 
 
 def _type(schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
@@ -143,6 +182,26 @@ def _referred(reference: str, root: dict[str, Any]) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+_FREE_CHOICES = ("auto", "none")
+_ANY_CHOICES = (True, "any", "required")
+
+
+def called_tool(tool_choice: Any) -> Literal["any", "named"] | None:
+    """Tell which tool must be called, by what the providers take as tool choice; `None`: none needs to be."""
+    kind, is_named = tool_choice, tool_choice not in _ANY_CHOICES
+    if isinstance(tool_choice, dict):
+        # Bedrock's, {"tool": {"name": ...}}, has no type; OpenAI's has the name in "function", Anthropic's beside.
+        kind = tool_choice.get("type") or next(iter(tool_choice), None)
+        is_named = any("name" in each for each in (tool_choice, *_inner(tool_choice)))
+    if not kind or kind in _FREE_CHOICES:
+        return None
+    return "named" if is_named else "any"
+
+
+def _inner(value: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in value.values() if isinstance(each, dict)]
+
+
 _UNSHOWN = frozenset({"required", "additionalProperties"})
 
 
@@ -152,16 +211,32 @@ def as_format(response_format: Any) -> str | None:
     Takes a pydantic class or what `response_format` takes at OpenAI: a JSON schema, or that inside
     `{"type": "json_schema", "json_schema": ...}`. The schema is shown as compact JSON, without the names in `_UNSHOWN`.
     """
-    given = response_format if isinstance(response_format, dict) else as_schema(response_format).get("function", {})
-    if given.get("type") in ("json_object", "text"):
+    inner, schema = _format_in(response_format)
+    if schema is None:
         return None
-    inner = given.get("json_schema", given)
-    inner = inner if isinstance(inner, dict) else given
-    schema = inner.get("schema", inner.get("parameters", inner))
     name = as_text(inner.get("name") or inner.get("title")) or "response"
     described = f"// {as_text(inner['description'])}\n" if inner.get("description") else ""
     shown = as_json(_shown(schema, 0), compact=True)
     return f"# Response Formats\n\n## {name}\n\n{described}{shown}"
+
+
+def as_indented(response_format: Any) -> str | None:
+    """Return the schema of a response format as indented JSON: what Claude sees of it."""
+    _, schema = _format_in(response_format)
+    try:
+        return None if schema is None else json.dumps(schema, ensure_ascii=False, default=str, indent=2)
+    except (ValueError, TypeError, RecursionError):
+        return as_json(schema)
+
+
+def _format_in(response_format: Any) -> tuple[dict[str, Any], Any]:
+    """Return what names a response format, and its schema; `None` if it has none."""
+    given = response_format if isinstance(response_format, dict) else as_schema(response_format).get("function", {})
+    if given.get("type") in ("json_object", "text"):
+        return given, None
+    inner = given.get("json_schema", given)
+    inner = inner if isinstance(inner, dict) else given
+    return inner, inner.get("schema", inner.get("parameters", inner))
 
 
 def _shown(value: Any, depth: int) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Role: TypeAlias = Literal["call", "server_call", "result", "text", "media", "thinking", "compaction", "mark", "opaque"]
-Billing: TypeAlias = Literal["text", "image", "audio", "video", "pages", "listed", "json"]
+Billing: TypeAlias = Literal["text", "image", "audio", "video", "file", "listed", "json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class BlockType:
     # What the block is to a conversation. A `"server_call"` is run by the provider: nobody else answers it. A `"mark"`
     # says something about the blocks around it.
     role: Role
-    # How it is billed: as its texts; by its provider's formula for an image; by the bytes of its audio or video; by its
-    # pages, or the text a file holds; `"listed"`: not at all where the message lists the same call as a tool call, else
-    # as JSON; as its JSON text without data.
+    # How it is billed: as its texts; by its provider's formula for an image; by the bytes of its audio or video; a
+    # `"file"` by what it is, one of these, a text, or pages; `"listed"`: not at all where the message lists the same
+    # call as a tool call, else as JSON; as its JSON text, with the blocks, data and sealed texts in it billed as such.
     billing: Billing = "json"
     id_keys: tuple[str, ...] = ()  # under which, the first first, the id stands that pairs a call with its result
     text_keys: tuple[str, ...] = ("content",)  # under which texts stand, blocks, or lists of these
@@ -40,12 +40,13 @@ class BlockType:
 
 OPAQUE = BlockType("opaque", text_keys=("text", "content", "output"))
 _TEXT = BlockType("text", "text", text_keys=("text",), can_shorten=True)
-_IMAGE = BlockType("media", "image", data_keys=("image_url", "source"))
-_AUDIO = BlockType("media", "audio", data_keys=("input_audio", "source"))
-_VIDEO = BlockType("media", "video", data_keys=("source",))
+_MARK = BlockType("mark")
+_IMAGE = BlockType("media", "image", text_keys=(), data_keys=("image_url", "source"))
+_AUDIO = BlockType("media", "audio", text_keys=("transcript",), data_keys=("input_audio", "source"))
+_VIDEO = BlockType("media", "video", text_keys=(), data_keys=("source",))
 _FILE = BlockType(
     "media",
-    "pages",
+    "file",
     text_keys=("source", "context", "text", "document"),
     data_keys=("file", "source"),
     can_shorten=True,
@@ -69,6 +70,10 @@ def _answer(*id_keys: str) -> BlockType:
     return BlockType("result", id_keys=id_keys or ("call_id", "id"), text_keys=("output",), can_shorten=True)
 
 
+def _thinking(*text_keys: str) -> BlockType:
+    return BlockType("thinking", "text", text_keys=text_keys)
+
+
 def _part(*text_keys: str) -> BlockType:
     return BlockType("text", text_keys=text_keys, can_shorten=True)
 
@@ -84,25 +89,30 @@ BLOCK_TYPES: dict[str, BlockType] = {
     "output_text": _TEXT,
     "text-plain": _TEXT,
     "refusal": BlockType("text", "text", text_keys=("refusal",), can_shorten=True),
-    "reasoning": BlockType("thinking", "text", text_keys=("reasoning",)),
-    "thinking": BlockType("thinking", "text", text_keys=("thinking",)),
-    "redacted_thinking": BlockType("thinking", data_keys=("data",)),
-    "reasoning_content": BlockType("thinking"),
+    "reasoning": _thinking("reasoning", "summary", "content", "text"),
+    "thinking": _thinking("thinking", "text"),
+    "redacted_thinking": BlockType("thinking", text_keys=(), data_keys=("data",)),
+    "reasoning_content": _thinking("text", "reasoning_text", "reasoningText", "reasoningContent"),
     "image": _IMAGE,
     "image_url": _IMAGE,
     "input_image": _IMAGE,
     "audio": _AUDIO,
     "input_audio": _AUDIO,
+    "audio_url": _AUDIO,
     "video": _VIDEO,
+    "video_url": _VIDEO,
     "file": _FILE,
+    "file_url": _FILE,
     "document": _FILE,
+    "document_url": _FILE,
     "input_file": _FILE,
     "compaction": BlockType("compaction"),
-    "cache_point": BlockType("mark"),
+    "cache_point": _MARK,
     "tool_call": _CALL,
     "tool_call_chunk": _CALL,
     "invalid_tool_call": _CALL,
     "server_tool_call": _SERVER_CALL,
+    "server_tool_call_chunk": _SERVER_CALL,
     "server_tool_result": _RESULT,
     # Anthropic, Bedrock
     "tool_use": _CALL,
@@ -117,11 +127,18 @@ BLOCK_TYPES: dict[str, BlockType] = {
     "tool_search_tool_result": _RESULT,
     "web_fetch_tool_result": _RESULT,
     "web_search_tool_result": _RESULT,
+    "input_json_delta": BlockType("mark", "listed"),  # a piece of a call's arguments
+    "container_upload": BlockType("media", text_keys=()),  # the file is put into a container, not read to the model
+    "fallback": _MARK,
+    "tool_addition": _MARK,
+    "tool_removal": _MARK,
     # OpenAI's Responses
     "function_call": _CALL,
     "function_call_output": _answer(),
     "computer_call": _call("computer_call_output"),
-    "computer_call_output": _answer(),
+    "computer_call_output": BlockType(
+        "result", "image", id_keys=("call_id", "id"), text_keys=(), data_keys=("output",)
+    ),
     "custom_tool_call": BlockType("call", "listed", id_keys=("call_id",), answer="custom_tool_call_output"),
     "custom_tool_call_output": _answer(),
     "local_shell_call": _call("local_shell_call_output"),
@@ -139,23 +156,52 @@ BLOCK_TYPES: dict[str, BlockType] = {
     "web_search_call": _OWN_RESULT,
     "file_search_call": _own_result("results"),
     "code_interpreter_call": _own_result("outputs"),
-    "image_generation_call": _OWN_RESULT,
+    "image_generation_call": BlockType("server_call", "image", text_keys=(), data_keys=("result",)),
     "mcp_call": _own_result("output", "error"),
     "mcp_list_tools": _OWN_RESULT,
+    "additional_tools": _MARK,
+    "compaction_trigger": _MARK,
+    "configuration_update": _MARK,
+    "item_reference": BlockType("opaque", text_keys=()),  # to what the provider stores
     # Gemini
-    "function_response": BlockType("result", id_keys=("id",), text_keys=(), json_keys=("response",), can_shorten=True),
+    "media": _FILE,
+    "inline_data": _FILE,
+    "file_data": _FILE,
+    "thought": _thinking("text"),
+    "function_call_signature": BlockType("thinking", text_keys=()),
+    "function_response": BlockType(
+        "result", id_keys=("id",), text_keys=("parts",), json_keys=("response",), can_shorten=True
+    ),
+    "executable_code": _own_result("executable_code", "code"),
+    "tool_response": BlockType("result", id_keys=("id",), text_keys=(), json_keys=("response",), can_shorten=True),
+    # Mistral; OpenRouter's reasoning_details
+    "reference": _TEXT,
+    "reasoning.text": _thinking("text"),
+    "reasoning.summary": _thinking("summary"),
+    "reasoning.encrypted": BlockType("thinking", text_keys=(), data_keys=("data",)),
     # What stands in results and documents
     "search_result": _part("content"),
     "source": _part("text", "content"),
     "content": _part("content"),
     "json": BlockType("text", text_keys=(), json_keys=("json",), can_shorten=True),
-    "guard_content": _part("text"),
+    "guard_content": _part("text", "image"),
     "citations_content": _part("content"),
     "advisor_result": _part("text"),
-    "code_execution_result": _part("code_execution_result", "stdout", "stderr"),
+    "advisor_redacted_result": _part(),
+    "code_execution_result": _part("code_execution_result", "output", "stdout", "stderr"),
+    "encrypted_code_execution_result": _part("stderr"),
     "bash_code_execution_result": _part("stdout", "stderr"),
     "text_editor_code_execution_view_result": _part("content"),
+    "text_editor_code_execution_create_result": _part(),
+    "text_editor_code_execution_str_replace_result": _part(),
+    "tool_reference": _part(),
+    "tool_search_tool_search_result": _part(),
     "web_fetch_result": _part("content"),
+    "web_search_result": _part(),
+    "computer_screenshot": _IMAGE,
+    "message": _part("content"),
+    "reasoning_text": _TEXT,
+    "summary_text": _TEXT,
     "logs": _part("logs"),
     "stdout": _part("stdout", "stderr"),
 }
@@ -190,15 +236,30 @@ def read_block(block: object) -> Block:
     block, path = _unwrapped(block)
     if not isinstance(block, dict):
         return Block("", OPAQUE, {}, path)
+    kind, key = _kind_in(block)
+    row = BLOCK_TYPES.get(kind, OPAQUE)
+    body = block.get(key)
+    if isinstance(body, dict) and key not in row.json_keys:
+        return Block(kind, row, body, (*path, key))
+    return Block(kind, row, block, path)
+
+
+_UNTYPED = {"tool_call": "server_tool_call"}  # Gemini's part; the same type is LangChain's call
+
+
+def _kind_in(block: dict[Any, Any]) -> tuple[str, Any]:
+    """Return the kind of a block, and the key under which its body may stand."""
     kind = block.get("type")
     if isinstance(kind, str):
-        return Block(kind, BLOCK_TYPES.get(kind, OPAQUE), block, path)
+        return kind, kind
+    if block.get("thought") is True:  # said of Gemini's text
+        return "thought", None
     for key, value in block.items():
-        row = BLOCK_TYPES.get(_snake(str(key)))
-        if row is not None:
-            is_body = isinstance(value, dict) and key not in row.json_keys
-            return Block(_snake(str(key)), row, *((value, (*path, key)) if is_body else (block, path)))
-    return Block("", OPAQUE, block, path)
+        name = _snake(str(key))
+        row = BLOCK_TYPES.get(name)
+        if row is not None and (row.role != "media" or isinstance(value, dict)):
+            return _UNTYPED.get(name, name), key
+    return "", None
 
 
 _MAX_WRAPS = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from langchain_tokenbuffer._messages.beside import blocks_beside
 from langchain_tokenbuffer._messages.blocks import Block, read_block
 
 if TYPE_CHECKING:
@@ -80,26 +81,39 @@ def results_in(message: BaseMessage) -> list[str | None]:
 
 
 def blocks_of(message: BaseMessage) -> Iterator[Block]:
-    """Yield the blocks of a message; langchain-openai's older format keeps some beside the content."""
+    """Yield the blocks of a message, those beside its content included."""
     content = message.content
     if isinstance(content, list):
         yield from map(read_block, content)
-    beside = _extra(message).get("tool_outputs")
-    if isinstance(beside, list):
-        yield from map(read_block, beside)
+    if extra := _extra(message):
+        yield from map(read_block, blocks_beside(extra))
 
 
 def _role(block: Block) -> str:
-    """Return the role of a block. OpenAI's tool search runs on either side, and the block says on which."""
-    if block.row.role == "server_call" and block.body.get("execution") == "client":
+    """Return the role of a block. OpenAI's tool search and Bedrock's calls run on either side: the block says where."""
+    role = block.row.role
+    if role == "server_call" and block.body.get("execution") == "client":
         return "call"
-    return block.row.role
+    if role == "call" and block.body.get("type") == "server_tool_use":
+        return "server_call"
+    return role
+
+
+def listed_ids(message: BaseMessage) -> list[object]:
+    """Return the ids of the calls that a message lists beside its content; an old function call has none."""
+    ids: list[object] = [call.get("id") for call in _listed(message)]
+    return ids or [None] * bool(_extra(message).get("function_call"))
 
 
 def _listed(message: BaseMessage) -> list[dict[str, Any]]:
-    calls = [*(getattr(message, "tool_calls", None) or ()), *(getattr(message, "invalid_tool_calls", None) or ())]
-    calls = calls or _extra(message).get("tool_calls") or []
+    fields = message.__dict__
+    calls = [*_items(fields.get("tool_calls")), *_items(fields.get("invalid_tool_calls"))]
+    calls = calls or _items(_extra(message).get("tool_calls"))
     return [call if isinstance(call, dict) else {} for call in calls]
+
+
+def _items(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _listed_call(call: dict[str, Any]) -> Call:

@@ -62,6 +62,7 @@ class Call(NamedTuple):
     cut: int = 0  # index at which the window's tail begins
     kept_before_cut: tuple[int, ...] = ()  # indices of the kept messages before the cut
     left: tuple[int, ...] = ()  # indices that left the window since the last call
+    strays: int = 0  # how many results behind the cut the model does not see, since their call is not there
     clamped: Mapping[int, int] = MappingProxyType({})  # index to tokens of the kept messages that are shortened
     reusable: int = 0  # how much of it begins as the last call's request did, in tokens
     cost: float = 0.0  # what it costs at the prices given
@@ -70,7 +71,7 @@ class Call(NamedTuple):
     @property
     def dropped(self) -> int:
         """How many messages the model does not see."""
-        return self.cut - len(self.kept_before_cut)
+        return self.cut - len(self.kept_before_cut) + self.strays
 
 
 class CountedTranscript:
@@ -96,6 +97,7 @@ class CountedTranscript:
         if transcript.tools:
             self.fixed = counter.count(transcript.messages[:first], tools=transcript.tools) - self._system_tokens
         self.min_tokens = cache(conversation.min_tokens)
+        self.mended_tokens = cache(conversation.mended_tokens)
         self.shown_tokens = cache(lambda i, tokens: sum(counter.tokens(conversation.show([i], {i: tokens}))))
 
     def budget(self, setting: Setting) -> Budget:
@@ -118,10 +120,11 @@ def calls_of(counted: CountedTranscript, setting: Setting, prices: Prices) -> It
     is_cached = False  # the last call, which therefore was sent
     for number, length in enumerate(counted.call_indices, 1):
         for message in counted.messages[driver.count : length]:
-            driver.push(message, counted.min_tokens)
+            driver.push(message, counted)
         window, shortage = driver.call(), driver.shortage
         before_cut, left = tuple(driver.kept_before_cut), tuple(sorted(driver.left_since_call))
-        call = Call(number, length, window.tokens, window.total_tokens, window.reason, window.cut, before_cut, left)
+        numbers = number, length, window.tokens, window.total_tokens
+        call = Call(*numbers, window.reason, window.cut, before_cut, left, len(driver.strays))
         if shortage is not None:
             yield call._replace(tokens=shortage.tokens, reason="over", error=str(shortage))
         else:

@@ -1,210 +1,171 @@
-"""Where the database is: one engine per process and URL, for threads and event loops alike."""
+"""Which engine a connection means: the user's own, or one that this process has made of a URL.
+
+Engines of ours are few and have an end: one for each URL, the least recently used closed where there are too many.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import contextvars
+import atexit
 import os
 import sqlite3
 import threading
 import time
-import weakref
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, TypeVar, TypeVarTuple
+from collections import OrderedDict
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import sqlalchemy as sa
-import tenacity
-from sqlalchemy import exc, pool
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import pool
 
-from langchain_tokenbuffer._sql import migrations
+from langchain_tokenbuffer._sql import loops, pools
+from langchain_tokenbuffer._sql.urls import is_in_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from sqlalchemy.engine import URL
     from sqlalchemy.ext.asyncio import AsyncEngine
+    from typing_extensions import TypeIs
 
-    from langchain_tokenbuffer._sql.schema import Tables
+    AnyEngine: TypeAlias = sa.Engine | AsyncEngine
 
-A = TypeVarTuple("A")
-R = TypeVar("R")
-Operation: TypeAlias = "Callable[[sa.Connection, *A], R]"
+WAIT = 30.0  # seconds that is waited for others: for a lock, and for one's turn to write
+LIMIT = 32  # engines of ours that stay open: a SQLite connection has three files, a pool up to five connections
+WAIT_KEY = "tokenbuffer_wait"  # of what a connection waits, in its `info`
 
-IN_DOUBT = "The connection was lost in the commit: it is not known whether that was made."
-"""The note on an error if the answer to a commit was lost."""
-
-_WAIT = 30  # seconds a SQLite connection waits for another's write
-_THREADS = 5  # of an engine whose pool has no size
-_SYNC_DRIVERS = {
-    "aiosqlite": "sqlite",
-    "asyncpg": "postgresql+psycopg",
-    "psycopg_async": "postgresql+psycopg",
-    "psycopg": "postgresql+psycopg",
-    "aiomysql": "mysql+pymysql",
-    "asyncmy": "mysql+pymysql",
-}
-_ASYNCPG_ONLY = ("prepared_statement_cache_size", "prepared_statement_name_func")
-
-_lock = threading.RLock()
-_engines: dict[URL, sa.Engine] = {}
-_executors: weakref.WeakKeyDictionary[sa.Engine, ThreadPoolExecutor] = weakref.WeakKeyDictionary()
-_prepared: weakref.WeakKeyDictionary[sa.Engine, set[Tables]] = weakref.WeakKeyDictionary()
-_loops: weakref.WeakKeyDictionary[sa.Engine, weakref.ref[asyncio.AbstractEventLoop]] = weakref.WeakKeyDictionary()
-_inherited: list[pool.Pool] = []
+_PYTHONS_WAIT = 5000  # milliseconds: what sqlite3 waits unless it is told
 
 
-class ConcurrentCreateError(Exception):
-    """Another process has created the same just now; the next try sees it."""
+@dataclass(slots=True)
+class _Kept:
+    engine: AnyEngine
+    users: int = 0
+    is_closing: bool = False
 
 
-class Database:
-    """Runs operations over a `Connection`, each in one transaction, tried again where that helps.
+class Engines:
+    """The engines that this process has made of URLs."""
 
-    Made of a file path, a URL or an `Engine`, everything runs in threads. Made of an `AsyncEngine`, async calls run in
-    the loop that engine belongs to: the first one it is used in. In any other loop, and in no loop, they run in threads
-    over an `Engine` of its URL. Before the first operation the tables, if any are given, are created and brought up if
-    `creates`, and checked in any case.
-    """
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._kept: OrderedDict[URL, _Kept] = OrderedDict()  # the least recently used first
+        self._inherited: list[object] = []
 
-    def __init__(self, connection: object, tables: Tables | None, *, creates: bool) -> None:
-        self._tables = tables
-        self._prepare = migrations.create if creates else migrations.check
-        if isinstance(connection, (str, URL, os.PathLike)):
-            connection = _shared(_url_of(connection))
-        self._async = connection if _is_async(connection) else None
-        given = connection if self._async is None else self._async.sync_engine
-        if not isinstance(given, sa.Engine):
-            accepted = "a path of a SQLite file, a URL, an Engine or an AsyncEngine"
-            msg = f"connection must be {accepted}, got {type(given).__name__}"
-            raise TypeError(msg)
-        _refuse_unsafe(given)
-        _prepare_sqlite(given)
-        self.given = given
+    def get(self, url: URL) -> AnyEngine:
+        """Return the engine of a URL, which may be closed by others as soon as nobody uses it."""
+        with self._lock:
+            return self._found(url).engine
 
-    @cached_property
-    def engine(self) -> sa.Engine:
-        """The engine of the sync methods; if none can be made, the error says what to pass."""
-        return self.given if self._async is None else _sync_engine(self._async)
+    @contextmanager
+    def use(self, url: URL) -> Iterator[AnyEngine]:
+        """Keep the engine of a URL open for as long as the context lasts."""
+        with self._lock:
+            kept = self._found(url)
+            kept.users += 1
+        try:
+            yield kept.engine
+        finally:
+            with self._lock:
+                kept.users -= 1
 
-    def run(self, operation: Operation[*A, R], *args: *A) -> R:
-        """Run an operation in a transaction of its own; what is transient is tried again from the start."""
-        with _explained() as commits:
-            for attempt in tenacity.Retrying(**_RETRIES):
-                with attempt, self.engine.connect() as connection:
-                    result = self._once(connection, commits, operation, *args)
-        return result
+    def _found(self, url: URL) -> _Kept:
+        if url not in self._kept:
+            self._kept[url] = _Kept(make_engine(url))
+        self._kept.move_to_end(url)
+        return self._kept[url]
 
-    async def arun(self, operation: Operation[*A, R], *args: *A) -> R:
-        """`run`, without blocking the event loop."""
-        if self._async is None or not _in_own_loop(self._async.sync_engine):
-            return await self.in_thread(self.run, operation, *args)
-        with _explained() as commits:
-            async for attempt in tenacity.AsyncRetrying(**_RETRIES):
-                with attempt:
-                    async with self._async.connect() as connection:
-                        result = await connection.run_sync(lambda inner: self._once(inner, commits, operation, *args))
-        return result
+    def close(self, url: URL) -> None:
+        """Close the engine of a URL, once nobody uses it; it opens again where somebody does."""
+        with self._lock:
+            if url in self._kept:
+                self._kept[url].is_closing = True
+        self.close_surplus()
 
-    def _once(
-        self, connection: sa.Connection, commits: list[sa.Transaction], operation: Operation[*A, R], *args: *A
-    ) -> R:
-        engine, tables = connection.engine, self._tables
-        if tables is not None and tables not in _prepared.get(engine, ()):
-            with connection.begin():
-                self._prepare(connection, tables)
-            with _lock:
-                _prepared.setdefault(engine, set()).add(tables)
-        with connection.begin() as transaction:
-            result = operation(connection, *args)
-            commits.append(transaction)
-            transaction.commit()
-        return result
+    def has_surplus(self) -> bool:
+        """Tell whether there is something to close."""
+        return len(self._kept) > LIMIT or any(kept.is_closing for kept in self._kept.values())
 
-    async def in_thread(self, call: Callable[[*A], R], *args: *A) -> R:
-        """Call what takes its time in a thread of the engine's own."""
-        context = contextvars.copy_context()
-        done = _executor(self.given).submit(context.run, partial(call, *args))
-        return await asyncio.wrap_future(done)
+    def close_surplus(self) -> None:
+        """Close what nobody uses and is to be closed, or is one too many."""
+        with self._lock:
+            idle = [url for url, kept in self._kept.items() if not kept.users]
+            surplus = [url for url in idle if self._kept[url].is_closing]
+            # What is in memory is gone with its connection.
+            others = [url for url in idle if url not in surplus and not is_in_memory(url)]
+            surplus += others[: max(0, len(self._kept) - len(surplus) - LIMIT)]
+            closed = [self._kept.pop(url) for url in surplus]
+        for kept in closed:
+            close_engine(kept.engine)
 
-    def without_tables(self) -> Database:
-        """Return the same database, whose tables need not be there."""
-        return Database(self._async or self.given, None, creates=False)
+    def close_all(self) -> None:
+        """Close all of them, at the end of the process."""
+        with self._lock:
+            for kept in self._kept.values():
+                kept.is_closing = True
+        self.close_surplus()
+
+    def after_fork(self) -> None:
+        """Leave the parent's connections alone: closing them here would close them there."""
+        self._lock = threading.RLock()
+        for kept in self._kept.values():
+            engine = sync_engine(kept.engine)
+            kept.users = 0
+            self._inherited.append(engine.pool)
+            engine.dispose(close=False)
 
 
-@contextlib.contextmanager
-def _explained() -> Iterator[list[sa.Transaction]]:
-    """Yield what collects the commits that are tried; note `IN_DOUBT` on an error if one may have been made.
-
-    Parameters, which are messages, are kept out of what it says, also on others' engines.
-    """
-    commits: list[sa.Transaction] = []
-    try:
-        yield commits
-    except BaseException as error:
-        if commits:
-            error.add_note(IN_DOUBT)
-        if isinstance(error, exc.StatementError):
-            error.hide_parameters = True
-        raise
+ours = Engines()
 
 
-def _url_of(connection: str | URL | os.PathLike[str]) -> URL:
-    """Return the URL; a string without `://` is the path of a SQLite file."""
-    if isinstance(connection, os.PathLike) or (isinstance(connection, str) and "://" not in connection):
-        path = os.path.abspath(os.fspath(connection))  # noqa: PTH100  # not resolved: links stay
-        return URL.create("sqlite", database=path)
-    try:
-        url = make_url(connection)
-    except exc.ArgumentError:
-        # SQLAlchemy quotes the string, password and all.
-        msg = "connection is no URL that SQLAlchemy can read"
-        raise ValueError(msg) from None
-    driver = url.drivername.partition("+")[2]
-    if driver in _SYNC_DRIVERS:
-        url = url.set(drivername=_SYNC_DRIVERS[driver]).difference_update_query(_ASYNCPG_ONLY)
-    return url
-
-
-def _shared(url: URL) -> sa.Engine:
-    """Return the process's engine for a URL."""
+def make_engine(url: URL) -> AnyEngine:
+    """Make an engine of ours: asynchronous if its driver is, in the process's own loop then."""
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
-        wait = {} if "timeout" in url.query else {"timeout": _WAIT}
+        wait = {} if "timeout" in url.query else {"timeout": WAIT}
         options["connect_args"] = {"check_same_thread": False, **wait}
-    if _is_in_memory(url):  # the one connection is the database
+    else:
+        options["isolation_level"] = "READ COMMITTED"
+    if is_in_memory(url):  # the one connection is the database
         options |= {"poolclass": pool.QueuePool, "pool_size": 1, "max_overflow": 0}
-    with _lock:
-        if url not in _engines:
-            _engines[url] = sa.create_engine(url, **options)
-            _prepare_sqlite(_engines[url])
-        return _engines[url]
+    if not url.get_dialect().is_async:
+        return prepared_engine(sa.create_engine(url, **options))
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  # needs greenlet
+
+    return prepared_engine(create_async_engine(url, **options))
 
 
-def _sync_engine(engine: AsyncEngine) -> sa.Engine:
-    """Return the engine for threads of an AsyncEngine's URL."""
-    url, driver = engine.url, _SYNC_DRIVERS.get(engine.dialect.driver)
-    advice = "Pass a URL or an Engine: they serve both sync and async calls."
-    if driver is None or _is_in_memory(url):
-        msg = f"This AsyncEngine serves no sync call and no other event loop. {advice}"
+def close_engine(engine: AnyEngine) -> None:
+    """Close an engine of ours."""
+    pools.state_of(sync_engine(engine)).close()
+    if is_async(engine):
+        loops.run_in(loops.background(), engine.dispose())
+    else:
+        engine.dispose()
+
+
+def given_engine(connection: object) -> AnyEngine:
+    """Return the user's engine; refuse what is none, or is not safe.
+
+    Raises:
+        TypeError: It says what to pass.
+    """
+    if not isinstance(connection, sa.Engine) and not is_async(connection):
+        accepted = "a path of a SQLite file, a URL, an Engine or an AsyncEngine"
+        msg = f"connection must be {accepted}, got {type(connection).__name__}"
         raise TypeError(msg)
-    try:
-        return _shared(url.set(drivername=driver).difference_update_query(_ASYNCPG_ONLY))
-    except ImportError as error:
-        msg = f"Sync calls over this AsyncEngine's URL need the driver of {driver!r}. {advice}"
-        raise TypeError(msg) from error
+    _refuse_unsafe(sync_engine(connection))
+    return prepared_engine(connection)
 
 
-def _is_async(connection: object) -> TypeGuard[AsyncEngine]:
+def is_async(connection: object) -> TypeIs[AsyncEngine]:
     """Tell an AsyncEngine, without importing what needs greenlet."""
     return isinstance(getattr(connection, "sync_engine", None), sa.Engine)
 
 
-def _is_in_memory(url: URL) -> bool:
-    database, mode = url.database or ":memory:", url.query.get("mode")
-    is_named = ":memory:" in database or "mode=memory" in database
-    return url.get_backend_name() == "sqlite" and (is_named or mode == "memory")
+def sync_engine(engine: AnyEngine) -> sa.Engine:
+    """Return the engine itself, of an AsyncEngine the one inside."""
+    return engine.sync_engine if is_async(engine) else engine
 
 
 def _refuse_unsafe(engine: sa.Engine) -> None:
@@ -215,7 +176,7 @@ def _refuse_unsafe(engine: sa.Engine) -> None:
         msg = "An engine with isolation_level='AUTOCOMMIT' would store half turns. Pass one without, or the URL."
         raise TypeError(msg)
     forgetful = (pool.SingletonThreadPool, pool.StaticPool, pool.NullPool)
-    if _is_in_memory(engine.url) and isinstance(engine.pool, forgetful):
+    if is_in_memory(engine.url) and isinstance(engine.pool, forgetful):
         msg = (
             f"An in-memory SQLite engine on {type(engine.pool).__name__} is not safe here: threads would see different "
             'databases or share one transaction. Pass the URL "sqlite://", which gets a pool of one connection, or the '
@@ -224,15 +185,22 @@ def _refuse_unsafe(engine: sa.Engine) -> None:
         raise TypeError(msg)
 
 
-def _prepare_sqlite(engine: sa.Engine) -> None:
+def prepared_engine(engine: AnyEngine) -> AnyEngine:
     """Let the connections of a SQLite engine wait for each other, and readers not wait at all."""
-    if engine.dialect.name == "sqlite" and not sa.event.contains(engine, "connect", _on_connect):
-        sa.event.listen(engine, "connect", _on_connect)
+    inner = sync_engine(engine)
+    if inner.dialect.name == "sqlite" and not sa.event.contains(inner, "connect", _on_connect):
+        sa.event.listen(inner, "connect", _on_connect)
+    return engine
 
 
-def _on_connect(connection: Any, _record: object) -> None:
+def _on_connect(connection: Any, record: pool.ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={_WAIT * 1000}")
+    cursor.execute("PRAGMA busy_timeout")
+    wait = cursor.fetchone()[0]
+    if wait == _PYTHONS_WAIT:
+        wait = int(WAIT * 1000)
+        cursor.execute(f"PRAGMA busy_timeout={wait}")
+    record.info[WAIT_KEY] = wait / 1000
     for _ in range(50):  # another process may be switching just now; a file that is read-only keeps its mode
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
@@ -244,64 +212,6 @@ def _on_connect(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _executor(engine: sa.Engine) -> ThreadPoolExecutor:
-    """Return the engine's threads: no more than its pool, or they would wait for each other."""
-    size = engine.pool.size() if isinstance(engine.pool, pool.QueuePool) else 0
-    with _lock:
-        if engine not in _executors:
-            _executors[engine] = ThreadPoolExecutor(size or _THREADS, thread_name_prefix="tokenbuffer-sql")
-        return _executors[engine]
-
-
-def _in_own_loop(engine: sa.Engine) -> bool:
-    """Tell whether this is the loop an AsyncEngine belongs to: its connections work in no other."""
-    loop = asyncio.get_running_loop()
-    with _lock:
-        return _loops.setdefault(engine, weakref.ref(loop))() is loop
-
-
-def _after_fork() -> None:
-    """Leave the parent's connections alone: closing them here would close them there."""
-    for engine in _engines.values():
-        _inherited.append(engine.pool)
-        engine.dispose(close=False)
-    _executors.clear()
-
-
+atexit.register(ours.close_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-_TRANSIENT_CODES = ("08", "40", "53", "55P03", "57P0", "57014", "SQLITE_BUSY", "SQLITE_LOCKED")
-"""SQLSTATE: connection, rollback (serialization, deadlock), resources, lock, shutdown, timeout; and SQLite's names."""
-_TRANSIENT_ERRNOS = frozenset(
-    {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1317, 1969, 2003, 2006, 2013, 4031}
-)
-"""MySQL: connections, shutdown, packets in transit, lock wait, deadlock, timeout, server gone."""
-
-
-def is_transient(error: BaseException) -> bool:
-    """Tell whether trying again may help."""
-    if isinstance(error, exc.DBAPIError):
-        return error.connection_invalidated or _has_transient_code(error)
-    return isinstance(error, (ConcurrentCreateError, exc.TimeoutError))
-
-
-def _has_transient_code(error: exc.DBAPIError) -> bool:
-    original: Any = error.orig
-    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
-    if isinstance(code, str):
-        return code.startswith(_TRANSIENT_CODES)
-    number = next(iter(getattr(original, "args", ())), None)
-    if isinstance(number, int):
-        return number in _TRANSIENT_ERRNOS
-    # Without a code the server was not reached.
-    return isinstance(error, (exc.OperationalError, exc.InterfaceError))
-
-
-_RETRIES: dict[str, Any] = {
-    "stop": tenacity.stop_after_attempt(8),
-    "wait": tenacity.wait_random_exponential(multiplier=0.05, max=2),
-    "retry": tenacity.retry_if_exception(is_transient),
-    "reraise": True,
-}
+    os.register_at_fork(after_in_child=ours.after_fork)

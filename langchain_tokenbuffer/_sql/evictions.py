@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
+from langchain_tokenbuffer._sql.database import lock_limit
 from langchain_tokenbuffer._sql.rows import StoredRow
 from langchain_tokenbuffer._sql.schema import Mark
 from langchain_tokenbuffer._sql.window import PAGE
@@ -44,7 +45,8 @@ def _consumed(connection: sa.Connection, session: Session) -> sa.Row[Any] | None
     s = session.tables.sessions.c
     columns: sa.Select[Any] = sa.select(s.id, s.cut, s.epoch, s.acknowledged, s.settings_digest)
     # Locked at once: a snapshot from before the lock would not have what others appended meanwhile.
-    row = connection.execute(columns.where(s.key == session.key).with_for_update()).one_or_none()
+    mine = columns.where(s.key == session.key, lock_limit(connection))
+    row = connection.execute(mine.with_for_update()).one_or_none()
     if row is None or not (session.is_outdated(row.settings_digest) or row.acknowledged is None):
         return row
     row = session.refresh_if_outdated(connection)
@@ -59,7 +61,7 @@ def acknowledge(connection: sa.Connection, session: Session, batch: Batch) -> No
     last = max((seq for seq, _ in batch.rows if seq not in batch.marked), default=-1)
     taken = connection.execute(
         sa.update(session.tables.sessions)
-        .where(s.id == batch.session, s.epoch == batch.epoch)
+        .where(s.id == batch.session, s.epoch == batch.epoch, lock_limit(connection))
         .values(acknowledged=sa.case((s.acknowledged < last, last), else_=s.acknowledged))
     )
     marked = [seq for seq, _ in batch.rows if seq in batch.marked]

@@ -13,11 +13,12 @@ backup.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from langchain_tokenbuffer._sql.schema import schema_of
 from langchain_tokenbuffer.errors import TokenBufferError
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ _LOCK_SECONDS = 60  # how long MySQL and MariaDB wait for the lock
 
 
 def _name_columns_after_contents(connection: sa.Connection, tables: Tables) -> None:
-    """0.2.0: `steady`, `settings` and `seen` say what they hold."""
-    _rename(connection, tables.sessions, "steady", "append_only")
+    """0.2.0: `settings` and `seen` say what they hold; calls and results are told by their ids."""
     _rename(connection, tables.sessions, "settings", "settings_digest")
     _rename(connection, tables.sessions, "seen", "display")
+    _replace(connection, tables.sessions, "steady", tables.sessions.c.open_calls)
+    _replace(connection, tables.messages, "calls", tables.messages.c.links)
 
 
 _STEPS: tuple[Callable[[sa.Connection, Tables], None], ...] = (_name_columns_after_contents,)
@@ -43,12 +45,31 @@ VERSION = 1 + len(_STEPS)  # of the tables that this release knows
 
 def _rename(connection: sa.Connection, table: sa.Table, old: str, new: str) -> None:
     """Rename a column where there is one of the old name. Needs SQLite 3.25, MariaDB 10.5.2."""
-    inspector = sa.inspect(connection)
-    if not inspector.has_table(table.name, table.schema):
-        return
-    if old in (column["name"] for column in inspector.get_columns(table.name, table.schema)):
-        name = connection.dialect.identifier_preparer.format_table(table)
-        connection.execute(sa.text(f"ALTER TABLE {name} RENAME COLUMN {old} TO {new}"))
+    if old in _columns(connection, table):
+        _alter(connection, table, f"RENAME COLUMN {old} TO {new}")
+
+
+def _replace(connection: sa.Connection, table: sa.Table, old: str, new: sa.Column[Any]) -> None:
+    """Drop a column whose contents nobody needs, and add an empty one. Needs SQLite 3.35."""
+    there = _columns(connection, table)
+    if there and new.name not in there:
+        _alter(connection, table, f"ADD COLUMN {new.name} {new.type.compile(connection.dialect)}")
+    if old in there:
+        _alter(connection, table, f"DROP COLUMN {old}")
+
+
+def _columns(connection: sa.Connection, table: sa.Table) -> set[str]:
+    """Return the names of a table's columns; none where there is no table."""
+    inspector, schema = sa.inspect(connection), schema_of(connection)
+    if not inspector.has_table(table.name, schema):
+        return set()
+    return {column["name"] for column in inspector.get_columns(table.name, schema)}
+
+
+def _alter(connection: sa.Connection, table: sa.Table, change: str) -> None:
+    quoted, schema = connection.dialect.identifier_preparer, schema_of(connection)
+    name = quoted.quote(table.name) if schema is None else f"{quoted.quote_schema(schema)}.{quoted.quote(table.name)}"
+    connection.execute(sa.text(f"ALTER TABLE {name} {change}"))
 
 
 def check(connection: sa.Connection, tables: Tables) -> None:
@@ -72,7 +93,8 @@ def create(connection: sa.Connection, tables: Tables) -> None:
 def _refuse_others(version: int | None, tables: Tables) -> None:
     if version == VERSION:
         return
-    what = f"The tables of {tables.messages.fullname!r}"
+    name = tables.messages.name if tables.schema is None else f"{tables.schema}.{tables.messages.name}"
+    what = f"The tables of {name!r}"
     if version is not None and version > VERSION:
         msg = (
             f"{what} have version {version}, of a newer release of langchain-tokenbuffer; this one knows version "
@@ -86,7 +108,7 @@ def _refuse_others(version: int | None, tables: Tables) -> None:
 
 def _version(connection: sa.Connection, versions: sa.Table, *, for_update: bool = False) -> int | None:
     """Return the version, which is written last; `None` if there is none."""
-    if not sa.inspect(connection).has_table(versions.name, versions.schema):
+    if not sa.inspect(connection).has_table(versions.name, schema_of(connection)):
         return None
     select = sa.select(versions.c.version)
     # Without, an isolated transaction would see the version as it was when it began.
@@ -110,7 +132,7 @@ def _bring_up(connection: sa.Connection, tables: Tables) -> int:
 
 def _create(connection: sa.Connection, table: sa.Table) -> None:
     connection.execute(CreateTable(table, if_not_exists=True))
-    there = {each["name"] for each in sa.inspect(connection).get_indexes(table.name, table.schema)}
+    there = {each["name"] for each in sa.inspect(connection).get_indexes(table.name, schema_of(connection))}
     for index in table.indexes:
         if index.name not in there:  # MySQL has no IF NOT EXISTS for an index
             may = connection.dialect.name in ("sqlite", "postgresql")

@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import messages_from_dict
 
+from langchain_tokenbuffer._window.budget import MessageTokens
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._window.budget import MessageTokens
+    from langchain_tokenbuffer._messages.kinds import Kind
 
 logger = logging.getLogger(__name__)
 
 _SPLIT = re.compile("[\\ud800-\\udbff][\\udc00-\\udfff]")
 """The two halves of a character as two: as ASCII JSON they would come back as the one character."""
 _AS_BYTES = "base64:"
+_LINKS = ("calls", "results", "server_calls", "is_notification", "compacts")
+"""What a message in numbers says of how it hangs on others."""
 
 
 class StoredRow(NamedTuple):
@@ -40,9 +44,22 @@ class NewMessage(NamedTuple):
     message: BaseMessage
 
 
-def columns_of(numbers: MessageTokens) -> dict[str, str | int]:
+def columns_of(numbers: MessageTokens) -> dict[str, str | int | None]:
     """Return the columns that hold a message in numbers."""
-    return {"kind": numbers.kind, "calls": numbers.calls, "pinned": int(numbers.pinned), "tokens": numbers.tokens}
+    links = {name: value for name in _LINKS if (value := getattr(numbers, name))}
+    return {
+        "kind": numbers.kind,
+        "links": json.dumps(links, separators=(",", ":")) if links else None,
+        "pinned": int(numbers.pinned),
+        "tokens": numbers.tokens,
+    }
+
+
+def numbers_of(kind: Kind, tokens: int, links: str | None, pinned: int) -> MessageTokens:
+    """Return a message in numbers, from its columns."""
+    found = json.loads(links) if links else {}
+    lists = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
+    return MessageTokens(kind, tokens, pinned=bool(pinned), **{**found, **lists})
 
 
 def key_of(session_id: str) -> str:

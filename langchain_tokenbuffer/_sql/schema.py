@@ -2,8 +2,8 @@
 
 | table | one row for | columns |
 | --- | --- | --- |
-| `<prefix>_sessions` | a session | `id` (primary key), `key` (unique: SHA-256 of the session id's bytes), `name` (the id as JSON), `metadata`, `imported` (how far imports came), `next_seq`, `cut`, `tokens` (the window's running total), `append_only` (the next message, if it fits, changes only that total), `settings_digest` (what the window was computed with), `display` (what a reader of it needs beside the rows), `state` (what its driver needs to go on), `epoch` (counts windows computed anew), `acknowledged`, `created_at`, `updated_at` |
-| `<prefix>_messages` | a message | `session_id`, `seq` (together the primary key), `append_key` (unique within the session; of an append's last message), `created_at`, `kind`, `calls`, `pinned`, `tokens`, `counter` (what counted them), `mark`, `payload` (the message as ASCII JSON) |
+| `<prefix>_sessions` | a session | `id` (primary key), `key` (unique: SHA-256 of the session id's bytes), `name` (the id as JSON), `metadata`, `imported` (how far imports came), `next_seq`, `cut`, `tokens` (the window's running total), `open_calls` (the calls that the next message may answer, as JSON; none: it may change more than that total), `settings_digest` (what the window was computed with), `display` (what a reader of it needs beside the rows), `state` (what its driver needs to go on), `epoch` (counts windows computed anew), `acknowledged`, `created_at`, `updated_at` |
+| `<prefix>_messages` | a message | `session_id`, `seq` (together the primary key), `append_key` (unique within the session; of an append's last message), `created_at`, `kind`, `links` (its calls and results, as JSON), `pinned`, `tokens`, `counter` (what counted them), `mark`, `payload` (the message as ASCII JSON) |
 | `<prefix>_schema` | the tables | `version` |
 
 A release that changes anything here adds a step to `migrations`.
@@ -16,14 +16,16 @@ Texts are ASCII, so no character set of a database loses anything.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import cache
+from functools import lru_cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+_SCHEMA = re.compile(r"[A-Za-z0-9_-]{1,63}")  # PostgreSQL cuts longer names off: two would be one
+_TABLES = ("sessions", "messages", "schema")
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts only INTEGER up
 _TEXT = sa.Text().with_variant(mysql.LONGTEXT, "mysql", "mariadb")
 _TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
@@ -37,13 +39,18 @@ class Mark(IntEnum):
     ACKNOWLEDGED = 3  # not in the window, wherever the cut is; acknowledged
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tables:
-    """The tables of one prefix in one schema."""
+    """The tables of one prefix, described without a schema, and the schema they are in.
 
+    One description serves all schemas: a connection translates it (`schema_translate_map`).
+    """
+
+    prefix: str
     sessions: sa.Table
     messages: sa.Table
     versions: sa.Table
+    schema: str | None = None
 
 
 def checked_name(value: object, name: str) -> str:
@@ -57,15 +64,44 @@ def checked_name(value: object, name: str) -> str:
     return value
 
 
-@cache
+def checked_schema(value: object) -> str:
+    """Return the name of a database schema; it is quoted in SQL, so it may be less plain than a prefix."""
+    if not isinstance(value, str):
+        msg = f"schema must be a string, got {value!r} ({type(value).__name__})"
+        raise TypeError(msg)
+    if not _SCHEMA.fullmatch(value):
+        msg = f"schema must be 1 to 63 ASCII letters, digits, underscores and hyphens, got {value!r}"
+        raise ValueError(msg)
+    return value
+
+
 def tables(prefix: str, schema: str | None = None) -> Tables:
-    """Describe the tables of a prefix in a database schema; names that are not safe are refused."""
+    """Return the tables of a prefix in a database schema; names that are not safe are refused."""
+    return replace(_described(prefix), schema=None if schema is None else checked_schema(schema))
+
+
+def metadata(prefix: str, schema: str | None = None) -> sa.MetaData:
+    """Describe the tables of a prefix, in a schema, for tools that create or compare tables."""
     checked_name(prefix, "prefix")
-    metadata = sa.MetaData(schema=None if schema is None else checked_name(schema, "schema"))
-    sessions = _sessions(prefix, metadata)
+    found = sa.MetaData(schema=None if schema is None else checked_schema(schema))
+    sessions = _sessions(prefix, found)
+    _messages(prefix, found, sessions)
     version = sa.Column("version", sa.Integer, primary_key=True, autoincrement=False)
-    versions = sa.Table(f"{prefix}_schema", metadata, version)
-    return Tables(sessions, _messages(prefix, metadata, sessions), versions)
+    sa.Table(f"{prefix}_schema", found, version)
+    return found
+
+
+@lru_cache(maxsize=32)
+def _described(prefix: str) -> Tables:
+    sessions, messages, versions = (metadata(prefix).tables[f"{prefix}_{name}"] for name in _TABLES)
+    return Tables(prefix, sessions, messages, versions)
+
+
+def schema_of(connection: sa.Connection) -> str | None:
+    """Return the schema that a connection finds our tables in; None is its default one."""
+    translated = connection.get_execution_options().get("schema_translate_map") or {}
+    found = translated.get(None)
+    return None if found is None else str(found)
 
 
 def _sessions(prefix: str, metadata: sa.MetaData) -> sa.Table:
@@ -80,7 +116,7 @@ def _sessions(prefix: str, metadata: sa.MetaData) -> sa.Table:
         sa.Column("next_seq", sa.BigInteger, nullable=False),
         sa.Column("cut", sa.BigInteger, nullable=False),
         sa.Column("tokens", sa.BigInteger, nullable=False),
-        sa.Column("append_only", sa.SmallInteger, nullable=False),
+        sa.Column("open_calls", _TEXT),
         sa.Column("settings_digest", sa.CHAR(32), nullable=False),
         sa.Column("display", _TEXT, nullable=False),
         sa.Column("state", _TEXT),
@@ -101,7 +137,7 @@ def _messages(prefix: str, metadata: sa.MetaData, sessions: sa.Table) -> sa.Tabl
         sa.Column("append_key", sa.CHAR(32)),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("kind", sa.String(8), nullable=False),
-        sa.Column("calls", sa.Integer, nullable=False),
+        sa.Column("links", _TEXT),
         sa.Column("pinned", sa.SmallInteger, nullable=False),
         sa.Column("tokens", sa.BigInteger, nullable=False),
         sa.Column("counter", sa.CHAR(32), nullable=False),

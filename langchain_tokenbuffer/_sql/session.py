@@ -18,12 +18,13 @@ import sqlalchemy as sa
 from langchain_core.messages import BaseMessage
 from sqlalchemy import exc
 
-from langchain_tokenbuffer._sql.engines import IN_DOUBT, ConcurrentCreateError
+from langchain_tokenbuffer._messages.slots import slot_from_json
+from langchain_tokenbuffer._sql.database import IN_DOUBT, ConcurrentCreateError, lock_limit
 from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows, encode, key_of
 from langchain_tokenbuffer._sql.schema import Mark, Tables
 from langchain_tokenbuffer._sql.window import PAGE, Settings, WindowUpdate, display_of
-from langchain_tokenbuffer.errors import TokenBudgetError
-from langchain_tokenbuffer.order import repair
+from langchain_tokenbuffer._window.mending import calls_left_open
+from langchain_tokenbuffer.errors import NothingLeftError, TokenBudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,12 +40,19 @@ class StoredWindow(NamedTuple):
     display: dict[str, Any]  # what is clamped, and what to raise instead; see `display_of`
 
 
+class Position(NamedTuple):
+    """A place in a source of messages."""
+
+    number: int
+    fingerprint: str | None  # of what the source holds up to there; None: release 0.1.0 kept none
+
+
 class Imported(NamedTuple):
     """How far the import from a source comes with an append, and how far it had to be before."""
 
     source: str
-    after: int
-    upto: int
+    after: Position | None
+    upto: Position
 
 
 class AlreadyStoredError(Exception):
@@ -97,17 +105,18 @@ class Session:
         """Return the messages of a window; raise `TokenBudgetError` if what must stay does not fit."""
         if window is None:
             return []
-        found = decode_rows(window.rows, self.session_id)
+        found, display = dict(decode_rows(window.rows, self.session_id)), window.display
         if not self.buffer.token_counter.additive:
-            return self.buffer.trim([message for _, message in found])
-        if (shortage := window.display["shortage"]) is not None:
+            return self.buffer.trim(list(found.values()))
+        if (shortage := display["shortage"]) is not None:
             raise TokenBudgetError(**shortage)
-        clamped = {int(seq): tokens for seq, tokens in window.display["sizes"].items()}
-        meter = self.buffer.meter
-        messages = [meter.clamped(message, clamped[seq]) if seq in clamped else message for seq, message in found]
-        if len(messages) < len(window.rows):  # one that is missing must not poison the rest
-            messages = self.buffer.trim(repair(messages)[0])
-        return messages
+        if results := display.get("nothing_left"):
+            raise NothingLeftError(results)
+        if len(found) < len(window.rows):  # one that is missing must not poison the rest
+            return self.buffer.trim(list(found.values()))
+        upto, mended = display.get("mended", (0, []))
+        slots = [slot_from_json(slot) for slot in mended] + [seq for seq in found if seq >= upto]
+        return self.buffer.meter.show(found, slots, {int(seq): tokens for seq, tokens in display["sizes"].items()})
 
     def read_page(self, connection: sa.Connection, after: int, size: int) -> list[StoredRow]:
         """Read the messages behind a sequence number, oldest first."""
@@ -131,9 +140,9 @@ class Session:
         """Read what the session carries beside its messages."""
         return self._read_json(connection, self._s.metadata)
 
-    def imported(self, connection: sa.Connection, source: str) -> int | None:
+    def imported(self, connection: sa.Connection, source: str) -> Position | None:
         """Read how far the import from a source came."""
-        return self._read_json(connection, self._s.imported).get(source)
+        return _position(self._read_json(connection, self._s.imported).get(source))
 
     def _read_json(self, connection: sa.Connection, column: sa.Column[Any]) -> dict[str, Any]:
         text = connection.scalar(sa.select(column).where(self._s.key == self.key))
@@ -149,7 +158,7 @@ class Session:
                 raise TypeError(msg)
         _ = self.settings.digest
         meter = self.buffer.meter
-        numbers = meter.numbers(messages, meter.keys(messages))
+        numbers = meter.numbers(messages)
         return [NewMessage(each, encode(message), message) for each, message in zip(numbers, messages, strict=True)]
 
     @contextmanager
@@ -187,9 +196,7 @@ class Session:
             self._advance_import(connection, row, imported)
         elif self._repeats(connection, row.id, first, new):
             raise AlreadyStoredError
-        is_outdated = self.is_outdated(row.settings_digest)
-        fits = not is_outdated and row.append_only and row.tokens <= self.buffer.max_tokens
-        marks = {} if fits else self._window_update(connection, row).apply(new)
+        marks = self._grow_window(connection, row, new)
         all_have = {"session_id": row.id, "created_at": _now(), "counter": self.settings.counter, "append_key": None}
         rows = [
             {**all_have, **columns_of(each.numbers), "seq": seq, "mark": marks.get(seq), "payload": each.payload}
@@ -199,10 +206,21 @@ class Session:
         rows[-1]["append_key"] = key
         connection.execute(sa.insert(self.tables.messages), rows)
 
+    def _grow_window(self, connection: sa.Connection, row: sa.Row[Any], new: Sequence[NewMessage]) -> dict[int, int]:
+        """Take new messages into the window; return their marks. While all fit and is in order, only the sum grows."""
+        is_outdated = self.is_outdated(row.settings_digest)
+        open_calls = None if is_outdated or row.tokens > self.buffer.max_tokens else _open_calls_after(row, new)
+        if open_calls is None:
+            return self._window_update(connection, row).apply(new)
+        if (text := json.dumps(open_calls)) != row.open_calls:
+            self.update(connection, row.id, open_calls=text)
+        return {}
+
     def _advance_import(self, connection: sa.Connection, row: sa.Row[Any], imported: Imported) -> None:
         positions = json.loads(row.imported) if row.imported else {}
-        if positions.get(imported.source, -1) > imported.after:
-            raise AlreadyImportedError(positions[imported.source])
+        reached = _position(positions.get(imported.source))
+        if reached is not None and (imported.after is None or reached.number > imported.after.number):
+            raise AlreadyImportedError(reached)
         positions[imported.source] = imported.upto
         self.update(connection, row.id, imported=json.dumps(positions))
 
@@ -219,10 +237,11 @@ class Session:
         s = self._s
         mine = s.key == self.key
         values = values or {"next_seq": s.next_seq}
-        update = sa.update(self.tables.sessions).where(mine).values(updated_at=_now(), **values)
+        update = sa.update(self.tables.sessions).where(mine, lock_limit(connection))
+        update = update.values(updated_at=_now(), **values)
         if not connection.execute(update).rowcount:
             return None
-        row = (s.id, s.next_seq, s.cut, s.tokens, s.append_only, s.settings_digest)
+        row = (s.id, s.next_seq, s.cut, s.tokens, s.open_calls, s.settings_digest)
         select: sa.Select[Any] = sa.select(*row, s.epoch, s.acknowledged, *columns)
         return connection.execute(select.where(mine)).one()
 
@@ -244,7 +263,7 @@ class Session:
     def _empty_window(self) -> dict[str, Any]:
         return {
             "tokens": self.buffer.budget().fixed,
-            "append_only": 0,
+            "open_calls": None,
             "settings_digest": self.settings.digest,
             "display": display_of(None),
         }
@@ -288,6 +307,16 @@ class Session:
         self._lock_or_begin(connection, metadata=text)
 
 
+def _open_calls_after(row: sa.Row[Any], new: Sequence[NewMessage]) -> list[str | None] | None:
+    """Return the calls that messages leave open; `None` if the window's driver has to look at them."""
+    open_calls = None if row.open_calls is None else json.loads(row.open_calls)
+    for each in new:
+        if open_calls is None:
+            return None
+        open_calls = calls_left_open(open_calls, each.numbers)
+    return open_calls
+
+
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
     """What a list of sessions says about one."""
@@ -310,6 +339,13 @@ def list_sessions(connection: sa.Connection, tables: Tables, after: int) -> dict
         metadata = json.loads(row.metadata) if row.metadata else {}
         infos[row.id] = SessionInfo(json.loads(row.name), row.next_seq, row.tokens, created_at, updated_at, metadata)
     return infos
+
+
+def _position(stored: Any) -> Position | None:
+    """Return a position as it is stored: two values in a list, or the number alone."""
+    if stored is None or isinstance(stored, list):
+        return None if stored is None else Position(*stored)
+    return Position(stored, None)
 
 
 def _now() -> datetime:

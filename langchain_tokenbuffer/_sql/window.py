@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
-from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows
+from langchain_tokenbuffer._messages.slots import slot_as_json
+from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows, numbers_of
 from langchain_tokenbuffer._sql.schema import Mark, Tables
-from langchain_tokenbuffer._window.budget import MessageTokens
 from langchain_tokenbuffer._window.driver import WindowDriver
 from langchain_tokenbuffer._window.replay import RULE
+from langchain_tokenbuffer.errors import NothingLeftError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._window.budget import Budget
+    from langchain_tokenbuffer._messages.slots import Piece, StandIn
+    from langchain_tokenbuffer._window.budget import Budget, MessageTokens
     from langchain_tokenbuffer.buffer import TokenBuffer
 
 PAGE = 1000  # rows a statement reads, changes or deletes at once
@@ -109,7 +111,7 @@ class WindowUpdate:
                 values["acknowledged"] = min(row.acknowledged, driver.cut - 1)
         state = json.dumps(driver.state(), separators=(",", ":"))
         update = sa.update(self.tables.sessions).where(self.tables.sessions.c.id == row.id).values(**values)
-        update = update.values(cut=driver.cut, tokens=driver.tokens, append_only=int(driver.append_only))
+        update = update.values(cut=driver.cut, tokens=driver.tokens, open_calls=_as_json(driver.open_calls))
         update = update.values(settings_digest=self.settings.digest, display=display_of(driver), state=state)
         self.connection.execute(update)
 
@@ -117,19 +119,13 @@ class WindowUpdate:
         self, driver: WindowDriver, numbers: Iterable[tuple[int, MessageTokens]], texts: Mapping[int, BaseMessage]
     ) -> list[int]:
         """Push messages; return the sequence numbers of those that left."""
-        buffer = self.settings.buffer
-
-        def min_tokens(seq: int) -> int:
-            message = texts[seq] if seq in texts else self._message_at(seq)
-            return _UNCLAMPABLE if message is None else buffer.meter.min_tokens(message)
-
-        left: list[int] = []
+        buffer, source, left = self.settings.buffer, _Source(self, texts), list[int]()
         for seq, each in numbers:  # purging leaves gaps
-            left += driver.push(each, min_tokens, at=seq)
+            left += driver.push(each, source, at=seq)
             buffer.log_dropped(driver.take_drop_errors())
         return left
 
-    def _message_at(self, seq: int) -> BaseMessage | None:
+    def message_at(self, seq: int) -> BaseMessage | None:
         m = self.tables.messages.c
         payload = self.connection.scalar(sa.select(m.payload).where(m.session_id == self.row.id, m.seq == seq))
         rows = [StoredRow(seq, payload or "")]
@@ -148,23 +144,22 @@ class WindowUpdate:
         """Yield messages in numbers; what another counter counted is counted anew."""
         m = self.tables.messages.c
         payload = sa.case((m.counter == self.settings.counter, None), else_=m.payload)
-        columns = sa.select(m.seq, m.kind, m.tokens, m.calls, m.pinned, payload.label("payload"))
+        columns = sa.select(m.seq, m.kind, m.tokens, m.links, m.pinned, payload.label("payload"))
         these = columns.where(m.session_id == self.row.id, m.seq < stop)
         rows: sa.Select[Any] = these.order_by(m.seq).limit(PAGE)
         while start < stop:
             page = self.connection.execute(rows.where(m.seq >= start)).all()
             others = [StoredRow(row.seq, row.payload) for row in page if row.payload is not None]
             recounted = self._recount(others)
-            for seq, kind, tokens, calls, pinned, _ in map(tuple, page):
-                stored = MessageTokens(kind, tokens, calls, bool(pinned))
-                yield seq, recounted.get(seq, stored)
+            for seq, kind, tokens, links, pinned, _ in map(tuple, page):
+                yield seq, recounted.get(seq) or numbers_of(kind, tokens, links, pinned)
             start = page[-1].seq + 1 if page else stop
 
     def _recount(self, rows: Sequence[StoredRow]) -> dict[int, MessageTokens]:
         """Read messages into numbers anew and store these."""
         found = dict(decode_rows(rows, self.session_id))
         messages, meter = list(found.values()), self.settings.buffer.meter
-        numbers = meter.numbers(messages, meter.keys(messages))
+        numbers = meter.numbers(messages)
         recounted = dict(zip(found, numbers, strict=True))
         changes = [{"at": seq, **columns_of(each)} for seq, each in recounted.items()]
         self._change(changes, counter=self.settings.counter)
@@ -202,10 +197,38 @@ def _changed_marks(marked: Mapping[int, int], kept: set[int], left_tail: set[int
 
 def display_of(driver: WindowDriver | None) -> str:
     """Return what a reader needs beside the rows: what is clamped, and why the last is missing."""
-    if driver is None or (error := driver.shortage) is None:
-        return json.dumps({"sizes": driver.clamped() if driver is not None else {}, "shortage": None})
+    if driver is None:
+        return json.dumps({"sizes": {}, "shortage": None})
+    if (error := driver.shortage) is None:
+        display: dict[str, Any] = {"sizes": driver.clamped(), "shortage": None}
+        try:
+            slots = driver.slots()
+        except NothingLeftError as nothing:
+            return json.dumps({**display, "nothing_left": nothing.results})
+        if driver.mended():
+            display["mended"] = [driver.count, list(map(slot_as_json, slots))]
+        return json.dumps(display)
     about = {"tokens": error.tokens, "max_tokens": error.max_tokens, "made_of": error.made_of}
     return json.dumps({"sizes": {}, "shortage": {"message": str(error), **about}})
+
+
+class _Source:
+    """Where a driver asks about messages of a session: those that come now are at hand, others are read."""
+
+    def __init__(self, update: WindowUpdate, new: Mapping[int, BaseMessage]) -> None:
+        self._update = update
+        self._new = new
+
+    def min_tokens(self, index: int) -> int:
+        message = self._message(index)
+        return _UNCLAMPABLE if message is None else self._update.settings.buffer.meter.min_tokens(message)
+
+    def mended_tokens(self, slot: StandIn | Piece) -> int | None:
+        message = self._message(slot.index)
+        return None if message is None else self._update.settings.buffer.meter.mended_tokens(message, slot)
+
+    def _message(self, seq: int) -> BaseMessage | None:
+        return self._new[seq] if seq in self._new else self._update.message_at(seq)
 
 
 _SAMPLES = (
@@ -214,6 +237,10 @@ _SAMPLES = (
     AIMessage("Two streets from here.", tool_calls=[{"name": "map", "args": {"n": 1}, "id": "1"}]),
     HumanMessage("x" * 100),
 )
+
+
+def _as_json(open_calls: Sequence[str | None] | None) -> str | None:
+    return None if open_calls is None else json.dumps(open_calls)
 
 
 def _digest(basis: Sequence[object]) -> str:

@@ -19,6 +19,7 @@ class Billing:
     """How one request's counts become its bill, in tokens."""
 
     budget: Budget  # in counted tokens, while no report says otherwise
+    limits: tuple[tuple[int, int | None], ...] = ()  # from an index on at most so many tokens, if not `None`; in order
     reserved: int = 0  # of it, what is kept free for what is not counted
     borrowed_tokenizer: bool = False  # whether texts are counted with another tokenizer than the model's
     is_estimate: bool = False  # whether reports are nearer the truth than the count
@@ -36,12 +37,24 @@ class Billing:
             return self.budget.fixed - self.budget.slack + window
         return self.reserved + anchor.tokens(window, unreported, self.overhead)
 
-    def budget_under(self, anchor: Anchor, unreported: int) -> Budget:
-        """Return the budget in counted tokens, given what is reported."""
+    def budget_at(self, index: int) -> Budget:
+        """Return the budget under which the message at an index comes."""
+        limit = next((limit for start, limit in reversed(self.limits) if start <= index), None)
+        return self.budget if limit is None else self.budget.limited(limit)
+
+    def until(self, count: int, *, with_slack: bool) -> Billing:
+        """Return what so many messages come under, whatever holds for later ones."""
+        limits = tuple((start, limit) for start, limit in self.limits if start < count)
+        budget = self.budget if with_slack else replace(self.budget, slack=0)
+        return replace(self, budget=budget, limits=limits)
+
+    def budget_under(self, anchor: Anchor, unreported: int, index: int) -> Budget:
+        """Return the budget in counted tokens under which the message at an index comes, given what is reported."""
+        budget = self.budget_at(index)
         if anchor is NO_ANCHOR:
-            return self.budget
-        room = anchor.room(self.budget.max_tokens - self.reserved, unreported, self.overhead)
-        return replace(self.budget, max_tokens=self.budget.fixed + room, slack=0)
+            return budget
+        room = anchor.room(budget.max_tokens - self.reserved, unreported, self.overhead)
+        return replace(budget, max_tokens=budget.fixed + room, slack=0)
 
     def anchor_after(self, anchor: Anchor, report: Report, window: int, reply: int) -> Anchor:
         """Return the anchor after a reply counted to `reply`, which answers messages counted to `window`.

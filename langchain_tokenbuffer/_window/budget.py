@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from langchain_tokenbuffer._counting.reported_usage import Report
     from langchain_tokenbuffer._messages.kinds import Kind
+    from langchain_tokenbuffer._messages.slots import Piece, StandIn
+    from langchain_tokenbuffer._messages.violations import Violation
 
 Oversize: TypeAlias = Literal["clamp", "raise", "drop"]
 
@@ -17,8 +19,12 @@ class MessageTokens(NamedTuple):
 
     kind: Kind  # what it is to the window
     tokens: int  # what it adds to a request
-    calls: int = 0  # how many tool calls it makes
+    calls: tuple[str | None, ...] = ()  # the ids of the calls it makes that wait for a result
+    results: tuple[str | None, ...] = ()  # the ids of the calls it answers
+    server_calls: tuple[str, ...] = ()  # of calls that the provider runs: the next AI message may have their results
     pinned: bool = False  # whether it stays whatever the budget
+    is_notification: bool = False  # whether it is a human message that no user wrote
+    compacts: bool = False  # whether it stands for everything before it
     clamped: int | None = None  # tokens it was clamped to by a replay whose earlier messages are deleted since
     report: Report | None = None  # what the provider billed for it, of a reply that may be believed
 
@@ -26,6 +32,18 @@ class MessageTokens(NamedTuple):
     def clamped_tokens(self) -> int:
         """What it adds when it comes, in tokens."""
         return self.tokens if self.clamped is None else min(self.tokens, self.clamped)
+
+
+class MessageSource(Protocol):
+    """Where a replay asks about the messages themselves, when it has to shorten or to mend."""
+
+    def min_tokens(self, index: int) -> int:
+        """Return the fewest tokens to which the message at an index can be clamped."""
+        ...
+
+    def mended_tokens(self, slot: StandIn | Piece) -> int | None:
+        """Return what a stand-in or a piece costs; `None` for the stand-in of a call that nothing can answer."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +65,14 @@ class Budget:
         """Whether the newest unit may be left out when nothing else helps."""
         return self.oversize == "drop" or (self.drop_if_unclampable and self.oversize == "clamp")
 
+    def limited(self, max_tokens: int) -> Budget:
+        """Return it with at most so many tokens; the fixed part is rounded up anew."""
+        if max_tokens >= self.max_tokens:
+            return self
+        exact = self.fixed - self.slack
+        slack = slack_of(max_tokens, exact)
+        return replace(self, max_tokens=max_tokens, fixed=exact + slack, slack=slack)
+
 
 def slack_of(max_tokens: int, fixed: int) -> int:
     """Return by how much the fixed part of a request is rounded up, in tokens.
@@ -61,13 +87,15 @@ class Window:
     """What the model sees of a conversation, by index into it.
 
     Attributes:
-        kept: Indices of the messages in the window, in order.
+        kept: Indices of the messages in the window, in its order: that of the input, but for results that mending put
+            behind their call.
         dropped: Indices of all the others, in order.
         clamped: Index to tokens of the kept messages whose text is shortened to so many.
         cut: Index at which the window's tail begins: from here on every message is kept, unless `oversize="drop"` left
             it out. The length of the conversation when there is no tail.
         tokens: What the window costs, with the fixed part of the request.
         thinned: Indices of the kept AI messages whose stale thinking blocks are left out.
+        mended: What was out of order among the messages from the cut on and those kept before it, and what was done.
     """
 
     kept: tuple[int, ...]
@@ -76,3 +104,4 @@ class Window:
     cut: int
     tokens: int
     thinned: tuple[int, ...] = ()
+    mended: tuple[Violation, ...] = ()

@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from langchain_tokenbuffer._counting.clamp import clamp, min_tokens
-from langchain_tokenbuffer._messages.kinds import call_ids, kind_of
+from langchain_tokenbuffer._messages.kinds import facts_of
+from langchain_tokenbuffer._messages.mended import mended
 from langchain_tokenbuffer._window.budget import MessageTokens
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._messages.slots import Piece, Slot, StandIn
     from langchain_tokenbuffer.counters import TokenCounter
 
 
@@ -24,25 +26,19 @@ class MessageMeter:
         self.counter = counter
         self._pin = pin
 
-    def keys(self, messages: Sequence[BaseMessage]) -> list[int]:
-        """Return one hash for each message, of all that its place in the window depends on."""
-        keys = self.counter.keys(messages)
-        if self._pin is None:  # what else pins is in the counter's keys
-            return keys
-        return [~key if self._is_pinned(each) else key for each, key in zip(messages, keys, strict=True)]
-
     def key(self, messages: Sequence[BaseMessage]) -> int:
-        """Return one hash for all of them, of all that their places in the window depend on."""
-        key = self.counter.key(messages)
+        """Return one hash of all that the messages' places in the window depend on."""
+        key = self.counter.key(messages)  # has whatever pins but the user's function
         return key if self._pin is None else hash((key, *map(self._is_pinned, messages)))
 
     def numbers(self, messages: Sequence[BaseMessage], keys: Sequence[int] | None = None) -> list[MessageTokens]:
         """Return messages in numbers, by their keys where they are at hand."""
         numbers = []
         for message, tokens in zip(messages, self.counter.tokens(messages, keys), strict=True):
-            kind = kind_of(message)
-            calls = len(call_ids(message)) if kind == "ai" else 0
-            numbers.append(MessageTokens(kind, tokens, calls, self._is_pinned(message)))
+            facts, pinned = facts_of(message), self._is_pinned(message)
+            calls, results = facts.calls, facts.results
+            marks = facts.is_notification, facts.has_compaction
+            numbers.append(MessageTokens(facts.kind, tokens, calls, results, facts.server_calls, pinned, *marks))
         return numbers
 
     def clamped(self, message: BaseMessage, tokens: int) -> BaseMessage:
@@ -52,13 +48,26 @@ class MessageMeter:
     def show(
         self,
         messages: Sequence[BaseMessage] | Mapping[int, BaseMessage],
-        kept: Sequence[int],
+        slots: Sequence[Slot],
         clamped: Mapping[int, int],
     ) -> list[BaseMessage]:
-        """Return the messages of a window by their indices, shortened where it says so."""
+        """Return the messages of a window, mended and shortened where it says so."""
         return [
-            self.clamped(messages[index], clamped[index]) if index in clamped else messages[index] for index in kept
+            self._mended(messages[slot.index], slot)
+            if not isinstance(slot, int)
+            else self.clamped(messages[slot], clamped[slot])
+            if slot in clamped
+            else messages[slot]
+            for slot in slots
         ]
+
+    def _mended(self, message: BaseMessage, slot: StandIn | Piece) -> BaseMessage:
+        return mended(message, slot) or message
+
+    def mended_tokens(self, message: BaseMessage, slot: StandIn | Piece) -> int | None:
+        """Return what a stand-in or a piece made of this message costs; `None` where nothing can answer the call."""
+        made = mended(message, slot)
+        return None if made is None else self.counter.tokens([made])[0]
 
     def min_tokens(self, message: BaseMessage) -> int:
         """Return the fewest tokens to which a message can be clamped."""
@@ -86,11 +95,11 @@ class ConversationTokens:
 
     @cached_property
     def keys(self) -> list[int]:
-        """The key of each message."""
-        return self.meter.keys(self.messages)
+        """The key of each message's tokens."""
+        return self.meter.counter.keys(self.messages)
 
     def key(self, start: int, stop: int) -> int:
-        """Return one hash of the messages between two indices, of all that the window depends on."""
+        """Return one hash of all that the window depends on of the messages between two indices."""
         return self.meter.key(self.messages[start:stop])
 
     def numbers(self, start: int = 0) -> list[MessageTokens]:
@@ -100,9 +109,12 @@ class ConversationTokens:
     def min_tokens(self, index: int) -> int:
         return self.meter.min_tokens(self.messages[index])
 
-    def show(self, kept: Sequence[int], clamped: Mapping[int, int]) -> list[BaseMessage]:
-        return self.meter.show(self.messages, kept, clamped)
+    def mended_tokens(self, slot: StandIn | Piece) -> int | None:
+        return self.meter.mended_tokens(self.messages[slot.index], slot)
 
-    def whole_tokens(self, kept: Sequence[int], clamped: Mapping[int, int]) -> int:
+    def show(self, slots: Sequence[Slot], clamped: Mapping[int, int]) -> list[BaseMessage]:
+        return self.meter.show(self.messages, slots, clamped)
+
+    def whole_tokens(self, slots: Sequence[Slot], clamped: Mapping[int, int]) -> int:
         """Count a window as a whole, in tokens."""
-        return self.meter.counter(self.show(kept, clamped))
+        return self.meter.counter(self.show(slots, clamped))

@@ -6,7 +6,6 @@ the request begins as the last one did. Every surface uses this class.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor, Report
@@ -15,9 +14,11 @@ from langchain_tokenbuffer._window.replay import FIXED_PART, Replay
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from langchain_tokenbuffer._window.budget import Budget, MessageTokens, Window
+    from langchain_tokenbuffer._messages.slots import Slot
+    from langchain_tokenbuffer._messages.violations import Violation
+    from langchain_tokenbuffer._window.budget import Budget, MessageSource, MessageTokens, Window
 
 WindowReason: TypeAlias = Literal["fits", "held", "moved", "clamped"]
 """Why a window is what it is: everything is seen; the cut stayed where it was; it moved; something had to be shortened
@@ -106,7 +107,7 @@ class WindowDriver:
 
     # --- going on ---
 
-    def push(self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None) -> list[int]:
+    def push(self, message: MessageTokens, source: MessageSource, at: int | None = None) -> list[int]:
         """Follow the conversation by one message; return what left, as `Replay.push` does."""
         replay = self._replay
         index = replay.count if at is None else at
@@ -117,7 +118,9 @@ class WindowDriver:
         self._total_tokens += message.tokens
         if self._anchor is not NO_ANCHOR:
             self._rescale(index, message)
-        left = replay.push(message, min_tokens, at)
+        elif self._billing.limits:
+            replay.rebase(self._billing.budget_at(index))
+        left = replay.push(message, source, at)
         self._follow_up(index, message, left)
         return left
 
@@ -126,17 +129,15 @@ class WindowDriver:
 
     def can_continue(self, billing: Billing) -> bool:
         """Tell whether the conversation would have come to the same under these settings."""
-        if self._used_slack:
-            return billing == self._billing
-        slack = self._billing.budget.slack
-        return self._billing == replace(billing, budget=replace(billing.budget, slack=slack))
+        followed, asked = (each.until(self.count, with_slack=self._used_slack) for each in (self._billing, billing))
+        return followed == asked
 
     def continue_under(self, billing: Billing) -> None:
         """Take settings for which `can_continue` is true."""
         self._billing = billing
         self._window = None
         if self._anchor is NO_ANCHOR:
-            self._replay.rebase(billing.budget)
+            self._replay.rebase(billing.budget_at(self.count - 1))
 
     def take_drop_errors(self) -> list[TokenBudgetError]:
         """Return why units were left out, each once."""
@@ -160,7 +161,7 @@ class WindowDriver:
         self._anchor, self._first_unreported = anchor, index + 1
         self._total_unreported_tokens = self._unreported = 0
         if anchor is NO_ANCHOR:
-            self._replay.rebase(self._billing.budget)
+            self._replay.rebase(self._billing.budget_at(index))
 
     def _rescale(self, index: int, message: MessageTokens) -> None:
         """Rescale the budget for tokens that no usage report covers."""
@@ -169,7 +170,7 @@ class WindowDriver:
             unreported += message.clamped_tokens
             self._total_unreported_tokens += message.tokens
         self._unreported = unreported
-        self._replay.rebase(self._billing.budget_under(self._anchor, unreported))
+        self._replay.rebase(self._billing.budget_under(self._anchor, unreported, index))
 
     def _follow_up(self, index: int, message: MessageTokens, left: list[int]) -> None:
         replay, changed = self._replay, self._replay.changed
@@ -212,8 +213,12 @@ class WindowDriver:
         return self._replay.tokens
 
     @property
-    def append_only(self) -> bool:
-        return self._replay.append_only
+    def open_calls(self) -> list[str | None] | None:
+        return self._replay.open_calls
+
+    @property
+    def strays(self) -> Sequence[int]:
+        return self._replay.strays
 
     @property
     def kept_before_cut(self) -> list[int]:
@@ -240,18 +245,22 @@ class WindowDriver:
         """The index before which thinking was produced under another window."""
         return self._stale_before
 
-    def kept(self) -> list[int]:
-        """Return what is in the window, in order; raise `shortage` if there is one. O(window)."""
+    def slots(self) -> list[Slot]:
+        """Return what is in the window, in order; raise as `Replay.slots` does. O(window)."""
         if (shortage := self.shortage) is not None:
             raise shortage
-        return self._replay.kept()
+        return self._replay.slots()
+
+    def mended(self) -> tuple[Violation, ...]:
+        """Return what is out of order in the window, and what was done."""
+        return self._replay.mended()
 
     def clamped(self) -> dict[int, int]:
         """Return index and tokens of what is clamped, as a new dict."""
         return dict(self._replay.clamped)
 
     def window(self) -> Window:
-        """Return the window, or raise as `kept` does. O(conversation), once for the same."""
+        """Return the window, or raise as `slots` does. O(conversation), once for the same."""
         if (shortage := self.shortage) is not None:
             raise shortage
         if self._window is None:
@@ -298,7 +307,7 @@ class WindowDriver:
         if self._anchor is NO_ANCHOR:
             return 0
         if self._unreported is None:
-            self._unreported = self._replay.tokens_from(self._first_unreported)
+            self._unreported = self._replay.tokens_since(self._first_unreported)
         return self._unreported
 
     def _as_billed(self, error: TokenBudgetError) -> TokenBudgetError:
@@ -306,9 +315,9 @@ class WindowDriver:
         if self._anchor is NO_ANCHOR:
             return error
         window = error.tokens - self._replay.budget.fixed
-        unreported = min(window, self._replay.tokens_from(self._first_unreported))
+        unreported = min(window, self._replay.tokens_since(self._first_unreported))
         tokens = self._billing.estimated_bill(self._anchor, window, unreported)
         made_of = {name: n * tokens // error.tokens for name, n in error.made_of.items()}
         made_of[FIXED_PART] += tokens - sum(made_of.values())
-        clamped = self._billing.budget.oversize == "clamp"
-        return TokenBudgetError.of(made_of, self._billing.budget.max_tokens, clamped=clamped)
+        budget = self._billing.budget_at(self.count - 1)
+        return TokenBudgetError.of(made_of, budget.max_tokens, clamped=budget.oversize == "clamp")

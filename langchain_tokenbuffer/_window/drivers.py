@@ -81,10 +81,11 @@ class DriverCache:
         With it comes what its window costs, in tokens, where the counter is not additive. The same messages may be
         another `model`'s conversation, too.
         """
-        if not conversation.meter.counter.additive:
-            yield fit_whole(billing.budget, conversation)
+        counter = conversation.meter.counter
+        if not counter.additive:
+            yield fit_whole(billing.budget_at(len(conversation.messages) - 1), conversation)
             return
-        name = model, tuple(conversation.meter.keys(conversation.messages[:_NAMED_BY]))
+        name = model, tuple(counter.keys(conversation.messages[:_NAMED_BY]))
         driver, keys, start = self._take(name, conversation, billing)
         push_from(driver, conversation, start)
         length = len(conversation.messages)
@@ -92,7 +93,7 @@ class DriverCache:
         try:
             yield driver, None
         finally:
-            self._put(name, _Entry(conversation.meter.counter.count_cache, keys, length, driver))
+            self._put(name, _Entry(counter.count_cache, keys, length, driver))
 
     def _take(
         self, name: _Name, conversation: ConversationTokens, billing: Billing
@@ -127,7 +128,7 @@ class DriverCache:
 def push_from(driver: WindowDriver, conversation: ConversationTokens, start: int) -> None:
     """Let a driver follow a conversation from an index on."""
     for message in conversation.numbers(start):
-        driver.push(message, conversation.min_tokens)
+        driver.push(message, conversation)
 
 
 def fit_whole(budget: Budget, conversation: ConversationTokens) -> tuple[WindowDriver, int]:
@@ -153,7 +154,7 @@ def fit_whole(budget: Budget, conversation: ConversationTokens) -> tuple[WindowD
                 f"max_tokens is {max_tokens}."
             )
             raise TokenBudgetError(msg, tokens=tokens, max_tokens=max_tokens) from error
-        tokens = fixed + conversation.whole_tokens(window.kept, window.clamped)
+        tokens = fixed + conversation.whole_tokens(driver.slots(), window.clamped)
         if tokens <= max_tokens:
             return driver, tokens
         # By the excess where a message costs in the whole what it costs alone; in proportion where it costs more.

@@ -8,18 +8,25 @@ would make the window depend on who looked when.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from itertools import chain, takewhile
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
+from langchain_tokenbuffer._messages.slots import Piece, Slot, StandIn, index_of, messages_of
 from langchain_tokenbuffer._window.budget import MessageTokens, Window
+from langchain_tokenbuffer._window.cut import best_cut
+from langchain_tokenbuffer._window.mending import Mending
 from langchain_tokenbuffer._window.shrinking import shrink_parts
 from langchain_tokenbuffer._window.units import Part, Unit, parts_of, tokens_of, units_from_state
-from langchain_tokenbuffer.errors import TokenBudgetError
+from langchain_tokenbuffer.errors import NothingLeftError, TokenBudgetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from langchain_tokenbuffer._window.budget import Budget
+    from langchain_tokenbuffer._messages.violations import Violation
+    from langchain_tokenbuffer._window.budget import Budget, MessageSource
+    from langchain_tokenbuffer._window.mending import Answer
+    from langchain_tokenbuffer._window.units import OpenCall
 
 RULE = 2
 """The number of this rule. It belongs to what is stored of a window: a release that decides otherwise counts it up, and
@@ -29,20 +36,11 @@ FIXED_PART = "the fixed part of the request"
 """Its name among what the tokens of an error are made of."""
 
 
-class _Candidate(NamedTuple):
-    """A place the cut could move to, with rest(k) and tail(k) in tokens."""
-
-    position: int
-    unit: Unit
-    rest: int
-    tail: int
-
-
 class Replay:
     """A conversation replayed message by message, and the window it has come to.
 
     Only what is still in the window is held. `push` never raises for reasons of budget: a message that did not fit in
-    the past must not raise again, so `kept` raises for the last one alone.
+    the past must not raise again, so `slots` raises for the last one alone.
     """
 
     def __init__(self, budget: Budget) -> None:
@@ -60,7 +58,9 @@ class Replay:
         self._tail: deque[Unit] = deque()  # everything from the cut on
         self._tail_tokens = 0
         self._question: Unit | None = None  # the current turn's
+        self._user_wrote = False  # or only notifications came so far
         self._dropping: Literal["", "unit", "turn"] = ""
+        self._mending = Mending()
 
     @property
     def tokens(self) -> int:
@@ -78,38 +78,50 @@ class Replay:
         return next((unit.parts[0].index for unit in self._tail if unit.parts), self.count)
 
     @property
-    def append_only(self) -> bool:
-        """Whether the next message, if it fits, changes nothing but the sum."""
-        return self._question is not None and not self._dropping
+    def open_calls(self) -> list[str | None] | None:
+        """The calls that the next message may answer; `None` if it may change more than the sum, though it fits.
+
+        See `calls_left_open`.
+        """
+        if self._question is None or self._dropping:
+            return None
+        calls = self._tail[-1].unanswered
+        return None if any(call.is_server_side for call in calls) else [call.id for call in calls]
+
+    @property
+    def strays(self) -> Sequence[int]:
+        """The indices behind the cut that left because the call they answer is not in the window."""
+        return self._mending.strays
 
     def rebase(self, budget: Budget) -> None:
         """Take another budget from the next message on."""
         self.budget = budget
 
-    def push(self, message: MessageTokens, min_tokens: Callable[[int], int], at: int | None = None) -> list[int]:
+    def push(self, message: MessageTokens, source: MessageSource, at: int | None = None) -> list[int]:
         """Take the next message in and move the cut if the budget is passed; `at` is its index if some are missing.
 
-        Returns the indices that left the window, in no order; its own if it was left out at once. `min_tokens` is asked
-        for the smallest clamp of the message at an index, where messages must stay and do not fit.
+        Returns the indices that left the window, in no order; its own if it was left out at once. `source` is asked
+        about messages where they must stay and do not fit, and where they are out of order.
         """
         left: list[int] = []
         self.shortage = self.drop_error = None
         if not self.budget.turns:
             message = MessageTokens("human", message.tokens)
         index = self.count if at is None else at
-        part = Part(index, message.kind, message.tokens, message.clamped_tokens)
         self.count = self.changed = index + 1
-        if self._head_open and part.kind == "system":
+        if self._head_open and message.kind == "system":
             self._head.append(index)
-            self._head_tokens += part.tokens
+            self._head_tokens += message.clamped_tokens
         else:
             self._head_open = False
-            self._place(part, message, left)
+            self._place(index, message, source, left)
         if self.tokens > self.budget.max_tokens:
-            self._make_room(left, min_tokens)
+            self._make_room(left, source)
         if left:
             self.changed = min(self.changed, *left)
             self._unlist_clamped(left)
+            if self._tail:
+                self._mending.forget_before(self.cut)
         return left
 
     def skip_to(self, index: int) -> None:
@@ -117,37 +129,59 @@ class Replay:
         self.count = index
 
     def window(self) -> Window:
-        """Return the window after the last message, or raise as `kept` does. O(conversation)."""
-        kept = self.kept()
+        """Return the window after the last message, or raise as `slots` does. O(conversation)."""
+        kept = messages_of(self.slots())
         inside = set(kept)
         return Window(
-            kept=tuple(kept),
+            kept=kept,
             dropped=tuple(i for i in range(self.count) if i not in inside),
             clamped=dict(self.clamped),
             cut=self.cut,
             tokens=self.tokens - self.budget.slack,
+            mended=self.mended(),
         )
 
-    def kept(self) -> list[int]:
-        """Return what is in the window, in order; raise `shortage` if there is one. O(window)."""
+    def mended(self) -> tuple[Violation, ...]:
+        """Return what is out of order in the window, and what was done."""
+        return self._mending.violations(self._units())
+
+    def slots(self) -> list[Slot]:
+        """Return what is in the window, in order. O(window).
+
+        Raises:
+            TokenBudgetError: `shortage`, if there is one.
+            TokenBufferError: If all there was were results without a call.
+        """
         if self.shortage is not None:
             raise self.shortage
-        return self._head + [part.index for part in self._parts()]
+        slots = self.all_slots()
+        if not slots and self.strays and not self._dropping:
+            raise NothingLeftError(len(self.strays))
+        return slots
+
+    def all_slots(self) -> list[Slot]:
+        """Return what is in the window, in order, also where it does not fit. O(window)."""
+        return [*self._head, *(part.slot for part in self._parts())]
 
     @property
     def kept_before_cut(self) -> list[int]:
         """The indices in the window that lie before the cut: the head and rest(cut)."""
-        return self._head + [part.index for part in parts_of(self._pinned)]
+        return [*self._head, *messages_of(part.slot for part in parts_of(self._pinned))]
 
     def tokens_from(self, index: int) -> int:
-        """Return what the window's messages from an index behind the head on cost, in tokens.
+        """Return what the window has from an index behind the head on, where messages stand, in tokens.
 
         O(these messages) behind the cut; O(rest(cut)) before it.
         """
         if index <= self.cut:
-            return self._tail_tokens + sum(part.tokens for part in parts_of(self._pinned) if part.index >= index)
+            return self._tail_tokens + sum(part.tokens for part in parts_of(self._pinned) if part.at >= index)
         newest_first = chain.from_iterable(reversed(unit.parts) for unit in reversed(self._tail))
-        return sum(part.tokens for part in takewhile(lambda part: part.index >= index, newest_first))
+        return sum(part.tokens for part in takewhile(lambda part: part.at >= index, newest_first))
+
+    def tokens_since(self, index: int) -> int:
+        """Return what the window has of messages that came from an index behind the head on, in tokens."""
+        moved = self._mending.moved
+        return self.tokens_from(index) + sum(part.tokens for part in moved if part.at < index <= part.index)
 
     # --- as JSON ---
 
@@ -164,7 +198,9 @@ class Replay:
             [list(self._head), self._head_tokens, self._head_open],
             [len(self._pinned), len(self._tail)],
             places.get(id(self._question), -1),
+            self._user_wrote,
             self._dropping,
+            list(self.strays),
             [unit.state(places) for unit in units],
         ]
 
@@ -172,11 +208,12 @@ class Replay:
     def from_state(cls, budget: Budget, state: Sequence[Any]) -> Replay:
         """Return the replay that `state` was taken of, under the budget it had."""
         self = cls(budget)
-        self.count, head, (pinned, tail), question, self._dropping, states = state
+        self.count, head, (pinned, tail), question, self._user_wrote, self._dropping, strays, states = state
         self._head, self._head_tokens, self._head_open = head
         units = units_from_state(states)
         self._pinned, self._tail = units[:pinned], deque(units[pinned : pinned + tail])
         self._question = units[question] if question >= 0 else None
+        self._mending = Mending.of(units, strays)
         self._add_up()
         self._list_clamped()
         self.changed = self.count
@@ -195,117 +232,173 @@ class Replay:
         self._tail_tokens = tokens_of(self._tail)
 
     def _list_clamped(self) -> None:
-        self.clamped = {part.index: part.tokens for part in self._parts() if part.tokens < part.full}
+        parts = (part for part in self._parts() if part.tokens < part.full)
+        self.clamped = {part.slot: part.tokens for part in parts if isinstance(part.slot, int)}
 
     def _unlist_clamped(self, left: list[int]) -> None:
         if self.clamped:
             gone = set(left)
             self.clamped = {index: tokens for index, tokens in self.clamped.items() if index not in gone}
 
-    def _place(self, part: Part, message: MessageTokens, left: list[int]) -> None:
-        """Give the message its unit and its turn."""
-        if part.kind == "human":
-            if self._question is None:
-                self._drop_preamble(left)
-            self._question = Unit(part, message, None)
-            self._begin_unit(self._question)
-        elif self._dropping == "turn" or (self._dropping == "unit" and part.kind != "ai"):
-            left.append(part.index)
+    def _place(self, index: int, message: MessageTokens, source: MessageSource, left: list[int]) -> None:
+        """Give the message its unit and its turn; results go to their calls."""
+        if message.kind == "human" and self._question is None:
+            self._drop_preamble(left)
+        if self._dropping and self._is_left_out(message):
+            left.append(index)
             return
-        elif part.kind == "ai" or not self._tail:
-            self._begin_unit(Unit(part, message, self._question))
-        else:
-            self._tail[-1].add(part, message)
-            self._join()
-        self._tail_tokens += part.tokens
-        if part.tokens < part.full:
-            self.clamped = {**self.clamped, part.index: part.tokens}
+        own, others = self._answers(message) if message.results else ([], [])
+        if message.kind in ("ai", "human") and self._tail and self._tail[-1].open_calls:
+            self._close([answer.call for answer in own], index, source)
+        if others:
+            self._place_results(index, message, others, source)
+        if message.kind != "tool":
+            self._place_rest(index, message, own, source)
+        elif not others:
+            left.append(index)
+            if not self._dropping:
+                self._mending.strays.append(index)
+        if message.compacts:
+            self._begin_at_newest(left)
 
-    def _begin_unit(self, unit: Unit) -> None:
-        self._dropping = ""
-        self._tail.append(unit)
+    def _answers(self, message: MessageTokens) -> tuple[list[Answer], list[Answer]]:
+        """Return which calls a message answers: those of the step it becomes a part of, and others."""
+        step = self._tail[-1] if self._tail else None
+        answers = self._mending.answers(message, step)
+        if message.kind == "tool":
+            return [], answers
+        own = [answer for answer in answers if answer.unit is step and answer.call.stand_in is None]
+        return own, [answer for answer in answers if answer not in own]
+
+    def _is_left_out(self, message: MessageTokens) -> bool:
+        """Tell whether a message belongs to what `oversize="drop"` left out. Results may belong to another step."""
+        if self._dropping == "turn":
+            return message.kind != "tool" and not self._begins_turn(message)
+        return self._dropping == "unit" and message.kind in ("system", "other")
+
+    def _begins_turn(self, message: MessageTokens) -> bool:
+        """Tell whether a message is a question: a notification is none, unless no user wrote before it."""
+        return message.kind == "human" and not (message.is_notification and self._user_wrote)
+
+    def _place_results(
+        self, index: int, message: MessageTokens, answers: Sequence[Answer], source: MessageSource
+    ) -> None:
+        """Put results behind their calls: a message whole where all its calls are one unit's, else in pieces."""
+        for unit in dict.fromkeys([answer.unit for answer in answers]):
+            those = [answer for answer in answers if answer.unit is unit]
+            is_whole = message.kind == "tool" and len(those) == len(message.results)
+            slot = index if is_whole else Piece(index, tuple(answer.result for answer in those), rest=False)
+            part = Part.of(slot, index, message, source, "tool")
+            self._add_tokens(unit, unit.answer(part, [answer.call for answer in those]))
+            unit.pinned |= message.pinned
+            self._note(unit, part)
+
+    def _place_rest(self, index: int, message: MessageTokens, own: Sequence[Answer], source: MessageSource) -> None:
+        """Place what is no result: in a unit of its own, or in the step that its results belong to."""
+        slot: Slot = index
+        if len(own) < len(message.results):
+            slot = Piece(index, tuple(answer.result for answer in own))
+        part = Part.of(slot, index, message, source)
+        begins_turn = message.kind == "human" and self._begins_turn(message)
+        if own:
+            unit = own[0].unit
+            unit.open_calls = [call for call in unit.open_calls if all(call is not answer.call for answer in own)]
+            unit.add(part, message)
+            unit.begins_turn |= begins_turn
+        elif message.kind in ("ai", "human") or not self._tail:
+            unit = Unit(part, message, self._question, is_question=begins_turn)
+            self._tail.append(unit)
+            self._dropping = ""
+        else:
+            unit = self._tail[-1]
+            unit.add(part, message)
+        self._tail_tokens += part.tokens
+        self._note(unit, part)
+        if begins_turn:
+            self._question = unit
+            self._user_wrote |= not message.is_notification
+
+    def _note(self, unit: Unit, part: Part) -> None:
+        slot = part.slot
+        if part.tokens < part.full and isinstance(slot, int):
+            self.clamped = {**self.clamped, slot: part.tokens}
+        if slot != part.at:  # few stand elsewhere than they came
+            self._mending.note(unit, [part])
+            self.changed = min(self.changed, part.at)
+
+    def _add_tokens(self, unit: Unit, tokens: int) -> None:
+        if unit in self._pinned:
+            self._pinned_tokens += tokens
+        else:
+            self._tail_tokens += tokens
+
+    def _close(self, answered: Sequence[OpenCall], index: int, source: MessageSource) -> None:
+        """Let stand-ins answer the calls of the step that is over, since the message at an index comes behind it."""
+        step = self._tail[-1]
+        step.open_calls = [call for call in step.open_calls if not call.is_server_side or call in answered]
+        for call in step.unanswered:
+            if call in answered:
+                continue
+            slot = StandIn(call.index, call.place)
+            tokens = source.mended_tokens(slot)
+            if tokens is None:
+                self._leave_call_out(step, call, source)
+                continue
+            call.stand_in = Part(slot, "tool", tokens, tokens, index, index)
+            step.parts.append(call.stand_in)
+            step.tokens += tokens
+            self._tail_tokens += tokens
+            self._mending.note(step, [call.stand_in])
+            self.changed = index
+
+    def _leave_call_out(self, step: Unit, call: OpenCall, source: MessageSource) -> None:
+        """Leave a call out of its message: without an id nothing can answer it."""
+        step.open_calls.remove(call)
+        part = next(each for each in step.parts if index_of(each.slot) == call.index)
+        if isinstance(part.slot, Piece):
+            part.slot = replace(part.slot, nameless=part.slot.nameless + 1)
+        else:
+            self._unlist_clamped([call.index])
+            part.slot = Piece(call.index, None, nameless=1)
+            self._mending.note(step, [part])
+        tokens = source.mended_tokens(part.slot) or 0
+        self._tail_tokens += tokens - part.tokens
+        step.tokens += tokens - part.tokens
+        part.full = part.tokens = tokens
+        self.changed = min(self.changed, part.at)
 
     def _drop_preamble(self, left: list[int]) -> None:
         """Providers want a human message first, so what came before the first one leaves."""
-        left += [part.index for part in self._parts()]
+        left += self._mending.leave(self._parts())
         self._pinned.clear()
         self._tail.clear()
+        self._mending = Mending()
         self._add_up()
 
-    def _join(self) -> None:
-        """Join a step that has more results than calls to the step whose calls they answer.
-
-        Never across the cut: what lies before it has left, and the cut never moves back.
-        """
-        tail = self._tail
-        while len(tail) > 1 and tail[-1].results > tail[-1].calls:
-            unit, before = tail[-1], tail[-2]
-            if unit.is_question or before.is_question or not before.parts:
-                return
-            before.absorb(tail.pop())
+    def _begin_at_newest(self, left: list[int]) -> None:
+        """Let the window begin at the newest unit, which stands for all before it; an older one's pin ends."""
+        for unit in self._units():
+            unit.compacts = False
+        self._tail[-1].compacts = True
+        self._cut_at(len(self._tail) - 1, left)
 
     # --- making room ---
 
-    def _make_room(self, left: list[int], min_tokens: Callable[[int], int]) -> None:
+    def _make_room(self, left: list[int], source: MessageSource) -> None:
         """Move the cut to the first candidate that fits; else keep the newest unit and shorten it."""
-        position = self._best_cut()
+        room = self.budget.max_tokens - self.budget.fixed - self._head_tokens
+        position = best_cut(self._pinned, self._tail, self._question, room, self.budget.trim_to)
         if position is not None:
             self._cut_at(position, left)
             return
         if self._tail:
             self._cut_at(len(self._tail) - 1, left)
-        if not (self._fits() or self._clamp(min_tokens) or self._drop_newest(left, min_tokens)):
-            self.shortage = self._explain(min_tokens)
+        if not (self._fits() or self._clamp(source) or self._drop_newest(left, source)):
+            self.shortage = self._explain(source)
 
     def _fits(self) -> bool:
         """Tell whether what must stay fits, the slack included."""
         return self.tokens <= self.budget.max_tokens + self.budget.slack
-
-    def _best_cut(self) -> int | None:
-        """Find where the cut goes while whole units can make room.
-
-        In order: a question below the low-water mark, a step of the current turn below it, the current turn's question
-        if that fits at all, a step of it that fits at all. Steps of the current turn lie behind every question, so one
-        pass finds the first of the first two and remembers the first of the others.
-        """
-        budget = self.budget
-        fallback: int | None = None
-        for place in self._candidates():
-            current = place.unit.question is self._question
-            if not (place.unit.is_question or current):
-                continue
-            room = budget.max_tokens - budget.fixed - self._head_tokens - place.rest
-            if place.tail <= budget.trim_to * room:
-                return place.position
-            if fallback is None and current and place.tail <= room:
-                fallback = place.position
-        return fallback
-
-    def _candidates(self) -> Iterator[_Candidate]:
-        """Yield every unit beyond the cut with rest(k) and tail(k), in tokens."""
-        rest, tail = 0, self._tail_tokens
-        held: Unit | None = None  # the last question that a pin holds
-
-        def pass_by(unit: Unit) -> None:
-            nonlocal rest, held
-            if not unit.pinned:
-                return
-            rest += unit.tokens
-            if unit.question is not None and unit.question is not held:
-                held = unit.question
-                if not unit.is_question:
-                    rest += held.parts[0].tokens
-
-        for unit in self._pinned:
-            pass_by(unit)
-        for position, unit in enumerate(self._tail):
-            if position:
-                question = unit.question
-                owed = None if unit.is_question or question is held else question
-                extra = owed.parts[0].tokens if owed is not None else 0
-                yield _Candidate(position, unit, rest + extra, tail)
-            pass_by(unit)
-            tail -= unit.tokens
 
     def _cut_at(self, position: int, left: list[int]) -> None:
         """Move the cut there; pinned units and the questions they hold stay behind.
@@ -316,33 +409,35 @@ class Replay:
         self._tail_tokens -= tokens_of(passed)
         before = [*self._pinned, *passed]
         # By identity: units are not compared by value.
-        held = {id(unit.question) for unit in before if unit.pinned} | {id(self._tail[0].question)}
+        held = {id(question) for unit in before if unit.stays for question in unit.questions()}
+        held |= {id(question) for question in self._tail[0].questions()}
         self._pinned = []
         for unit in before:
-            if unit.pinned:
+            if unit.stays:
                 self._pinned.append(unit)
-            elif unit.is_question and id(unit) in held:
-                left += unit.keep_first()
+            elif id(unit) in held:
+                if unit.is_question:
+                    left += self._mending.leave(unit.keep_first())
                 self._pinned.append(unit)
             else:
-                left += [part.index for part in unit.parts]
+                left += self._mending.leave(unit.empty())
         self._pinned_tokens = tokens_of(self._pinned)
 
-    def _drop_newest(self, left: list[int], min_tokens: Callable[[int], int]) -> bool:
+    def _drop_newest(self, left: list[int], source: MessageSource) -> bool:
         """Leave the newest unit out whole, if that is allowed; a question takes its turn with it.
 
         Its place stays, empty: what comes next lies beyond the cut, not at it.
         """
         if not (self.budget.may_drop and self._tail and self._tail[-1].parts):
             return False
-        self.drop_error = self._explain(min_tokens)
+        self.drop_error = self._explain(source)
         unit = self._tail[-1]
-        self._dropping = "turn" if unit.is_question else "unit"
+        self._dropping = "turn" if unit.begins_turn else "unit"
         self._tail_tokens -= unit.tokens
-        left += unit.empty()
+        left += self._mending.leave(unit.empty())
         return self._fits()
 
-    def _clamp(self, min_tokens: Callable[[int], int]) -> bool:
+    def _clamp(self, source: MessageSource) -> bool:
         """Shorten what must stay until all fits, if that is allowed.
 
         Down to the low-water mark where the smallest clamps allow it, so that the next message does not clamp again,
@@ -354,7 +449,7 @@ class Replay:
         stays = budget.fixed + self._head_tokens
         low = stays + int(budget.trim_to * (most - stays))
         parts = [part for part in self._parts() if part.kind != "system"]
-        floors = [min(part.tokens, min_tokens(part.index)) for part in parts]
+        floors = [part.min_tokens(source) for part in parts]
         for target in (min(low, most), most, most + budget.slack):
             clamped = shrink_parts(parts, floors, self.tokens - target)
             if clamped is not None:
@@ -365,24 +460,23 @@ class Replay:
     def _shorten(self, parts: Sequence[Part], clamped: Sequence[int]) -> None:
         for part, tokens in zip(parts, clamped, strict=True):
             if tokens < part.tokens:
-                self.changed = min(self.changed, part.index)
+                self.changed = min(self.changed, part.at)
             part.tokens = tokens
         for unit in self._units():
             unit.tokens = sum(part.tokens for part in unit.parts)
         self._add_up()
         self._list_clamped()
 
-    def _explain(self, min_tokens: Callable[[int], int]) -> TokenBudgetError:
+    def _explain(self, source: MessageSource) -> TokenBudgetError:
         """Say what must stay, what it needs, and what to do."""
         budget = self.budget
         clamps = budget.oversize == "clamp"
 
         def least(part: Part) -> int:
-            shortens = clamps and part.kind != "system"
-            return min(part.tokens, min_tokens(part.index)) if shortens else part.tokens
+            return part.min_tokens(source) if clamps and part.kind != "system" else part.tokens
 
         pinned, newest = "what is pinned", "the question"
-        if not any(unit.is_question for unit in self._tail):
+        if not any(unit.begins_turn for unit in self._tail):
             pinned, newest = "the question and what is pinned", "the newest step"
         made_of = {
             "the system messages": self._head_tokens,

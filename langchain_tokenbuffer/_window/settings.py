@@ -13,8 +13,13 @@ def checked_max_tokens(value: object, name: str = "max_tokens") -> int:
     return _checked_int(value, name, least=1)
 
 
-def checked_reserve(value: object) -> int:
-    return _checked_int(value, "reserve_tokens", least=0)
+def checked_reserve(value: object, max_tokens: object = None) -> int:
+    """Check a reserve, and that it leaves something of a budget that is known."""
+    reserve = _checked_int(value, "reserve_tokens", least=0)
+    if isinstance(max_tokens, int) and reserve >= max_tokens:
+        msg = f"reserve_tokens={reserve} leaves nothing of max_tokens={max_tokens}; raise max_tokens or reserve less"
+        raise ValueError(msg)
+    return reserve
 
 
 def _checked_int(value: object, name: str, *, least: int) -> int:

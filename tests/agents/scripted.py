@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence  # noqa: TC003  # pydantic reads it
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import openai
 import pytest
 from langchain.agents import create_agent, factory
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
@@ -24,6 +26,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import Field
 
+from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware
 from tests.builders import ai_calling
 
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 
 ENCODING = "o200k_base"
 FOREVER = RunnableConfig(recursion_limit=10_000)
+COUNTER = TokenCounter(ENCODING)
+SYSTEM = "Look everywhere."
 answers_invalid_calls = pytest.mark.skipif(
     not hasattr(factory, "_patch_invalid_tool_calls"),
     reason="this langchain leaves invalid tool calls without a result",
@@ -94,6 +99,83 @@ def look(text: str = "word " * 40) -> BaseTool:
         return f"{at}: {text}"
 
     return StructuredTool.from_function(answer, name="look", description="Look at a place.")
+
+
+def thread_config(name: str = "1") -> RunnableConfig:
+    return {**FOREVER, "configurable": {"thread_id": name}}
+
+
+def agent_of(model: Scripted, *, saver: Any = None, **options: Any) -> Any:
+    options = {"max_tokens": 600, "token_counter": ENCODING, **options}
+    middleware = TokenBufferMiddleware(**options)
+    return create_agent(model, [look()], system_prompt=SYSTEM, middleware=[middleware], checkpointer=saver)
+
+
+def run_agent(model: Scripted, **options: Any) -> dict[str, Any]:
+    asked = {"messages": [HumanMessage("Look.")]}
+    return dict(agent_of(model, **options).invoke(asked, thread_config()))
+
+
+def count_request(messages: list[BaseMessage]) -> int:
+    return COUNTER.count(messages, tools=[look()])
+
+
+def thinking_replies(steps: int) -> list[AIMessage]:
+    """Replies of a model that thinks at every step."""
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    return [
+        AIMessage([thought, {"type": "text", "text": "I look."}], tool_calls=reply.tool_calls)
+        for reply in looking(steps)
+    ]
+
+
+# --- refusals ------------------------------------------------------------------------------
+
+
+def bad_request(text: str, body: object = None) -> openai.BadRequestError:
+    """A provider's 400, as the OpenAI client raises it."""
+    response: Any = SimpleNamespace(request=None, status_code=400, headers={})
+    return openai.BadRequestError(text, response=response, body=body)
+
+
+def llama_error(counted: int, allowed: int) -> Exception:
+    """What llama.cpp's server answers."""
+    body = {
+        "code": 400,
+        "message": "the request exceeds the available context size, try increasing it",
+        "type": "exceed_context_size_error",
+        "n_prompt_tokens": counted,
+        "n_ctx": allowed,
+    }
+    return bad_request(f"Error code: 400 - {{'error': {body}}}", body)
+
+
+class Small(Scripted):
+    """A model that finds requests of more than `allowed` tokens too long."""
+
+    allowed: int
+    refusals: int = 0
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
+        if count_request(messages) > self.allowed:
+            self.refusals += 1
+            raise llama_error(2 * count_request(messages), 2 * self.allowed)  # its tokens are half as large
+        return super()._generate(messages, *args, **kwargs)
+
+
+class Answers:
+    """A handler that raises or replies, in order, and keeps what it was sent."""
+
+    def __init__(self, *answers: Exception | AIMessage) -> None:
+        self.answers = list(answers)
+        self.sent: list[list[BaseMessage]] = []
+
+    def __call__(self, request: ModelRequest[Any]) -> ModelResponse[Any]:
+        self.sent.append([*request.messages])
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return ModelResponse(result=[answer])
 
 
 # --- transcripts ------------------------------------------------------------------------------

@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import BaseMessage, RemoveMessage, SystemMessage
 
 from langchain_tokenbuffer._messages.kinds import kind_of
-from langchain_tokenbuffer.errors import TokenBudgetError
+from langchain_tokenbuffer.errors import TokenBufferError
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
+from langchain_tokenbuffer.order import validate
 from tests.agents.scripted import Scripted, request
 from tests.builders import comparable, count_words
 from tests.oracle import breaches
 from tests.scale import examples
 from tests.strategies import TRIM_TO, threads
+from tests.torn import torn
 
 CLAUDE = Scripted(replies=[], model_name="claude-opus-4-5")
 SYSTEM = SystemMessage("You look at places, one after the other.")
@@ -33,13 +36,20 @@ class Calls:
     sent: list[list[BaseMessage] | None] = field(default_factory=list)
     events: list[TrimEvent | None] = field(default_factory=list)
     states: list[list[BaseMessage]] = field(default_factory=list)
+    refused: int = 0  # how many requests were
+    has_failed: bool = False  # whether a call was refused in the end
 
     def windows(self) -> list[list[tuple[Any, ...]] | None]:
         return [None if each is None else comparable(each, ids=True) for each in self.sent]
 
 
-def run_thread(messages: list[BaseMessage], *, fresh: bool = False, **options: Any) -> Calls:
-    """Run a thread; the model is called before each of its messages and last."""
+def run_thread(
+    messages: list[BaseMessage], *, fresh: bool = False, true_limit: int | None = None, **options: Any
+) -> Calls:
+    """Run a thread; the model is called before each of its messages and last.
+
+    What is longer than its `true_limit` it refuses.
+    """
     calls, state, known = Calls(), list[BaseMessage](), None
     events: list[TrimEvent] = []
 
@@ -47,6 +57,9 @@ def run_thread(messages: list[BaseMessage], *, fresh: bool = False, **options: A
         return TokenBufferMiddleware(token_counter=count_words, on_trim=events.append, **options)
 
     def handler(asked: ModelRequest[Any]) -> ModelResponse[Any]:
+        if true_limit is not None and count_words([SYSTEM, *asked.messages]) > true_limit:
+            calls.refused += 1
+            raise ContextOverflowError
         calls.sent.append([*asked.messages])
         return ModelResponse(result=[])
 
@@ -57,7 +70,8 @@ def run_thread(messages: list[BaseMessage], *, fresh: bool = False, **options: A
             calls.states.append(list(state))
             try:
                 answer: Any = (middleware() if fresh else held).wrap_model_call(asked, handler)
-            except TokenBudgetError:
+            except (TokenBufferError, ContextOverflowError) as error:
+                calls.has_failed |= isinstance(error, ContextOverflowError)
                 calls.sent.append(None)
                 calls.events.append(None)
             else:
@@ -156,3 +170,71 @@ def test_nothing_that_came_is_changed(messages: list[BaseMessage], options: dict
     before = copy.deepcopy(messages)
     run_thread(messages, evict_from_state=True, **options)
     assert messages == before
+
+
+# --- with a provider that refuses what is too long ---------------------------------------------
+
+refusing = st.fixed_dictionaries(
+    {"max_tokens": st.integers(60, 350), "trim_to": st.sampled_from(TRIM_TO), "true_limit": st.integers(40, 200)}
+)
+
+
+@settings(max_examples=examples(60))
+@given(threads(thought=THOUGHT), refusing, st.sampled_from(["clamp", "clamp", "raise", "drop"]))
+def test_what_is_sent_under_learned_limits_is_a_function_of_the_state(
+    messages: list[BaseMessage], options: dict[str, Any], oversize: str
+) -> None:
+    held = run_thread(messages, oversize=oversize, **options)
+    assume(held.refused and not held.has_failed)  # what a failed call was taught is only in the instance
+    assert run_thread(messages, oversize=oversize, fresh=True, **options).windows() == held.windows()
+
+
+@settings(max_examples=examples(60))
+@given(threads(thought=THOUGHT), refusing)
+def test_what_is_evicted_changes_no_window_under_learned_limits(
+    messages: list[BaseMessage], options: dict[str, Any]
+) -> None:
+    kept = run_thread(messages, oversize="clamp", **options)
+    assume(kept.refused)
+    assert run_thread(messages, oversize="clamp", evict_from_state=True, **options).windows() == kept.windows()
+
+
+@settings(max_examples=examples(60))
+@given(threads(), refusing, st.sampled_from(["clamp", "clamp", "raise", "drop"]))
+def test_a_cut_never_moves_back_whatever_limits_are_learned(
+    messages: list[BaseMessage], options: dict[str, Any], oversize: str
+) -> None:
+    calls = run_thread(messages, oversize=oversize, **options)
+    assume(calls.refused)
+    cuts = [event.window.cut for event in calls.events if event is not None]
+    assert cuts == sorted(cuts)
+
+
+@settings(max_examples=examples(60))
+@given(threads(), refusing)
+def test_every_call_is_valid_whatever_limits_are_learned(messages: list[BaseMessage], options: dict[str, Any]) -> None:
+    calls = run_thread(messages, **options)
+    assume(calls.refused)
+    assert [breach for each in calls.sent if each is not None for breach in breaches(each)] == []
+
+
+# --- out of order, in any dialect -----------------------------------------------------------------
+
+
+@settings(max_examples=examples(100))
+@given(torn(), budgets)
+def test_every_call_of_a_torn_thread_is_valid_and_within_budget(
+    messages: list[BaseMessage], options: dict[str, Any]
+) -> None:
+    for sent in run_thread(messages, **options).sent:
+        if sent is not None:
+            assert (validate(sent), count_words([SYSTEM, *sent]) <= options["max_tokens"]) == ([], True)
+
+
+@settings(max_examples=examples(100))
+@given(torn(), budgets)
+def test_what_is_evicted_changes_no_window_of_a_torn_thread(
+    messages: list[BaseMessage], options: dict[str, Any]
+) -> None:
+    evicting = run_thread(messages, evict_from_state=True, **options)
+    assert evicting.windows() == run_thread(messages, **options).windows()

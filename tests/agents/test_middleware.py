@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -40,7 +42,14 @@ from tests.agents.scripted import (
     request,
     sent_by,
 )
-from tests.builders import ai_calling, chat_with_ids, repeat_word, texts_of, tool_loop
+from tests.builders import (
+    ai_calling,
+    chat_with_ids,
+    count_words_by_threes,
+    repeat_word,
+    texts_of,
+    tool_loop,
+)
 from tests.strategies import conversations
 
 if TYPE_CHECKING:
@@ -285,9 +294,18 @@ def test_the_output_limit_of_the_call_wins() -> None:
     assert budget_of(middleware, model=model, model_settings={"max_tokens": 500}) == 9000
 
 
-def test_without_an_output_limit_nothing_is_subtracted() -> None:
+@pytest.mark.parametrize(("longest_reply", "room"), [({}, 1250), ({"max_output_tokens": 400}, 400)])
+def test_without_an_output_limit_a_reply_is_left_room(longest_reply: dict[str, int], room: int) -> None:
+    profile: Any = {"max_input_tokens": 10_000, **longest_reply}
+    middleware = TokenBufferMiddleware(token_counter=ENCODING)
+    assert budget_of(middleware, model=Scripted(replies=[], profile=profile)) == 9500 - room
+
+
+@pytest.mark.parametrize("name", ["max_completion_tokens", "max_output_tokens", "num_predict"])
+def test_an_output_limit_is_known_by_any_providers_name(name: str) -> None:
     model = Scripted(replies=[], profile={"max_input_tokens": 10_000})
-    assert budget_of(TokenBufferMiddleware(token_counter=ENCODING), model=model) == 9500
+    middleware = TokenBufferMiddleware(token_counter=ENCODING)
+    assert budget_of(middleware, model=model, model_settings={name: 500}) == 9000
 
 
 def test_a_fraction_is_of_the_profiles_input_tokens() -> None:
@@ -297,8 +315,8 @@ def test_a_fraction_is_of_the_profiles_input_tokens() -> None:
 
 
 def test_a_bound_models_profile_is_seen_through() -> None:
-    model = Scripted(replies=[], profile={"max_input_tokens": 10_000}).bind(stop=["x"])
-    assert budget_of(TokenBufferMiddleware(token_counter=ENCODING), model=model) == 9500
+    model = Scripted(replies=[], profile={"max_input_tokens": 10_000}, max_tokens=1000).bind(stop=["x"])
+    assert budget_of(TokenBufferMiddleware(token_counter=ENCODING), model=model) == 8500
 
 
 @pytest.mark.parametrize("max_tokens", [None, ("fraction", 0.5)])
@@ -526,6 +544,33 @@ def test_an_event_names_its_reason() -> None:
     assert (reasons[0], set(reasons)) == ("fits", {"fits", "moved", "held"})
 
 
+def test_an_event_says_what_a_request_is_made_of() -> None:
+    events: list[TrimEvent] = []
+    middleware = middleware_within(reserve_tokens=30, on_trim=events.append)
+    window = window_of(middleware, tool_loop(50), system_message=SYSTEM, tools=[look()])
+    system, tools = COUNTER([SYSTEM]) - COUNTER([]), COUNTER.count([SYSTEM], tools=[look()]) - COUNTER([SYSTEM])
+    assert events[0].made_of == {"system": system, "tools": tools, "messages": COUNTER(window), "reserve": 30}
+
+
+@pytest.mark.parametrize("reported", [None, 90, 400])
+@pytest.mark.parametrize("counter", [ENCODING, count_tokens_approximately, count_words_by_threes])
+def test_what_a_request_is_made_of_adds_up_to_what_is_sent(counter: Any, reported: int | None) -> None:
+    events: list[TrimEvent] = []
+    usage: Any = {"input_tokens": reported, "output_tokens": 5, "total_tokens": (reported or 0) + 5}
+    reply = AIMessage("Well.", usage_metadata=usage if reported else None, response_metadata={"model_name": "gpt-4o"})
+    middleware = TokenBufferMiddleware(2000, token_counter=counter, reserve_tokens=7, on_trim=events.append)
+    asked = [HumanMessage(repeat_word(100)), reply, HumanMessage("And?")]
+    window_of(middleware, asked, system_message=SYSTEM, tools=[look()])
+    assert (sum(events[0].made_of.values()), min(events[0].made_of.values()) >= 0) == (events[0].tokens_after, True)
+
+
+def test_an_event_as_json_stays_what_it_is_as_text() -> None:
+    events: list[TrimEvent] = []
+    window_of(middleware_within(on_trim=events.append), tool_loop(2, words=2000))
+    as_json = events[0].as_json()
+    assert (json.loads(json.dumps(as_json)), as_json["window"]["clamped"]) == (as_json, {"4": ANY})
+
+
 def test_clamping_is_a_reason() -> None:
     reasons = [event.reason for event in events_of(middleware_within(), [*tool_loop(2, words=2000), AIMessage("x")])]
     assert reasons == ["fits", "clamped", "clamped"]
@@ -555,12 +600,13 @@ def test_nothing_is_logged_above_debug(caplog: pytest.LogCaptureFixture) -> None
         ({"trim_to": 0}, ValueError, "trim_to must be a number"),
         ({"reserve_tokens": -1}, ValueError, "reserve_tokens must be an int of at least 0"),
         ({"reserve_tokens": 1.5}, TypeError, "reserve_tokens must be an int of at least 0"),
+        ({"max_tokens": 100, "reserve_tokens": 200}, ValueError, "reserve_tokens=200 leaves nothing of max_tokens=100"),
+        ({"max_tokens": 100, "reserve_tokens": 100}, ValueError, "reserve_tokens=100 leaves nothing of max_tokens=100"),
         ({"pin": "all"}, TypeError, "pin must be a function"),
         ({"on_trim": 1}, TypeError, "on_trim must be a function"),
         ({"on_evict": print}, ValueError, "evict_from_state=True"),
         ({"oversize": "squeeze"}, ValueError, "oversize must be"),
         ({"token_counter": 5}, TypeError, "token_counter must be"),
-        ({"token_counter": "gpt-4o"}, ValueError, "o200k_base"),
         ({"limit": 5}, TypeError, "limit"),
     ],
 )
@@ -576,3 +622,11 @@ def test_on_trim_cannot_be_a_coroutine_function() -> None:
 
     with pytest.raises(TypeError, match="on_trim must be a plain function"):
         TokenBufferMiddleware(100, on_trim=on_trim)  # type: ignore[arg-type]
+
+
+def test_a_middleware_shows_its_settings() -> None:
+    shown = repr(TokenBufferMiddleware(8000, token_counter=ENCODING, reserve_tokens=500))
+    assert shown == (
+        "TokenBufferMiddleware(max_tokens=8000, token_counter=TokenCounter(o200k_base, in OpenAI's chat format), "
+        "trim_to=0.6, reserve_tokens=500, oversize='clamp', evict_from_state=False)"
+    )

@@ -7,15 +7,10 @@ import copy
 import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-import openai
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware.types import ModelRequest, ModelResponse
-from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
@@ -31,239 +26,31 @@ from pydantic import SecretStr
 from langchain_tokenbuffer._agents import state as _state
 from langchain_tokenbuffer._window.driver import WindowDriver
 from langchain_tokenbuffer._window.replay import RULE
-from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from langchain_tokenbuffer.order import validate
 from tests.agents.scripted import (
     ENCODING,
     FOREVER,
+    Answers,
     Scripted,
+    Small,
+    agent_of,
     answers_invalid_calls,
+    count_request,
     look,
     looking,
     request,
+    run_agent,
     sent_by,
+    thinking_replies,
+    thread_config,
 )
 from tests.builders import count_words_by_threes, run_scripts, texts_of, tool_loop
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from langchain_core.runnables import RunnableConfig
-
     from langchain_tokenbuffer._agents.models import ModelReader
-
-COUNTER = TokenCounter(ENCODING)
-SYSTEM = "Look everywhere."
-
-
-def thread_config(name: str = "1") -> RunnableConfig:
-    return {**FOREVER, "configurable": {"thread_id": name}}
-
-
-def agent_of(model: Scripted, *, saver: Any = None, **options: Any) -> Any:
-    options = {"max_tokens": 600, "token_counter": ENCODING, **options}
-    middleware = TokenBufferMiddleware(**options)
-    return create_agent(model, [look()], system_prompt=SYSTEM, middleware=[middleware], checkpointer=saver)
-
-
-def run_agent(model: Scripted, **options: Any) -> dict[str, Any]:
-    asked = {"messages": [HumanMessage("Look.")]}
-    return dict(agent_of(model, **options).invoke(asked, thread_config()))
-
-
-def count_request(messages: list[BaseMessage]) -> int:
-    return COUNTER.count(messages, tools=[look()])
-
-
-# --- overflow -----------------------------------------------------------------------------------
-
-
-def bad_request(text: str, body: object = None) -> openai.BadRequestError:
-    """A provider's 400, as the OpenAI client raises it."""
-    response: Any = SimpleNamespace(request=None, status_code=400, headers={})
-    return openai.BadRequestError(text, response=response, body=body)
-
-
-def llama_error(counted: int, allowed: int) -> Exception:
-    """What llama.cpp's server answers."""
-    body = {
-        "code": 400,
-        "message": "the request exceeds the available context size, try increasing it",
-        "type": "exceed_context_size_error",
-        "n_prompt_tokens": counted,
-        "n_ctx": allowed,
-    }
-    return bad_request(f"Error code: 400 - {{'error': {body}}}", body)
-
-
-class Small(Scripted):
-    """A model that finds requests of more than `allowed` tokens too long."""
-
-    allowed: int
-    refusals: int = 0
-
-    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
-        if count_request(messages) > self.allowed:
-            self.refusals += 1
-            raise llama_error(2 * count_request(messages), 2 * self.allowed)  # its tokens are half as large
-        return super()._generate(messages, *args, **kwargs)
-
-
-TOO_LONG: dict[str, Exception] = {
-    "LangChain's own": ContextOverflowError("too long"),
-    "llama.cpp": llama_error(1000, 900),
-    "OpenAI": bad_request(
-        "This model's maximum context length is 8,192 tokens. However, your messages resulted in 9,000 tokens.",
-        {"code": "context_length_exceeded"},
-    ),
-    "Anthropic": ValueError("prompt is too long: 215000 tokens > 200000 maximum"),
-    "Gemini": ValueError("400 The input token count (1100000) exceeds the maximum number of tokens allowed (1048576)."),
-    "Bedrock": ValueError("ValidationException: Input is too long for requested model."),
-    "vLLM": ValueError("This model's maximum context length is 4096 tokens. However, you requested 5000 tokens."),
-}
-
-
-class Answers:
-    """A handler that raises or replies, in order, and keeps what it was sent."""
-
-    def __init__(self, *answers: Exception | AIMessage) -> None:
-        self.answers = list(answers)
-        self.sent: list[list[BaseMessage]] = []
-
-    def __call__(self, request: ModelRequest[Any]) -> ModelResponse[Any]:
-        self.sent.append([*request.messages])
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return ModelResponse(result=[answer])
-
-
-@pytest.mark.parametrize("error", TOO_LONG.values(), ids=TOO_LONG)
-def test_what_is_too_long_is_tried_again_with_at_most_four_fifths(error: Exception) -> None:
-    handler = Answers(error, AIMessage("ok"))
-    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(tool_loop(20, 40)), handler)
-    first, second = handler.sent
-    assert COUNTER(second) <= 0.8 * COUNTER(first)
-
-
-@pytest.mark.parametrize("error", TOO_LONG.values(), ids=TOO_LONG)
-def test_what_is_tried_again_is_valid(error: Exception) -> None:
-    handler = Answers(error, AIMessage("ok"))
-    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(tool_loop(20, 40)), handler)
-    assert validate(handler.sent[1]) == []
-
-
-def test_the_providers_own_count_calibrates_the_next_try() -> None:
-    handler = Answers(llama_error(1000, 400), AIMessage("ok"))
-    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(tool_loop(20, 40)), handler)
-    first, second = handler.sent
-    assert COUNTER(second) <= 0.4 * COUNTER(first)
-
-
-def test_a_second_overflow_goes_through() -> None:
-    handler = Answers(ContextOverflowError("first"), ContextOverflowError("second"))
-    middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
-    with pytest.raises(ContextOverflowError, match="second"):
-        middleware.wrap_model_call(request(tool_loop(20, 40)), handler)
-
-
-def test_an_overflow_that_nothing_smaller_can_answer_goes_through() -> None:
-    handler = Answers(ContextOverflowError("too long"))
-    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, oversize="raise")
-    with pytest.raises(ContextOverflowError, match="too long"):
-        middleware.wrap_model_call(request([HumanMessage("Hi")]), handler)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ValueError("no such tool"),
-        bad_request("Rate limit reached: 30000 tokens per min. Please try again."),
-        bad_request("'tool_calls' must be followed by tool messages", {"type": "invalid_request"}),
-    ],
-)
-def test_another_error_goes_through_at_once(error: Exception) -> None:
-    handler = Answers(error)
-    with pytest.raises(type(error)) as raised:
-        TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(tool_loop(20, 40)), handler)
-    assert raised.value is error
-
-
-async def test_async_tries_again_as_sync_does() -> None:
-    sync, twin = (Answers(llama_error(1000, 700), AIMessage("ok")) for _ in range(2))
-
-    async def handler(asked: ModelRequest[Any]) -> ModelResponse[Any]:
-        return twin(asked)
-
-    middleware = TokenBufferMiddleware(600, token_counter=ENCODING)
-    middleware.wrap_model_call(request(tool_loop(20, 40)), sync)
-    await middleware.awrap_model_call(request(tool_loop(20, 40)), handler)
-    assert twin.sent == sync.sent
-
-
-def test_an_overflow_is_an_event_of_its_own() -> None:
-    events: list[TrimEvent] = []
-    middleware = TokenBufferMiddleware(600, token_counter=ENCODING, on_trim=events.append)
-    middleware.wrap_model_call(request(tool_loop(20, 40)), Answers(llama_error(9, 8), AIMessage("ok")))
-    assert events[1].reason == "overflow"
-
-
-def test_the_limit_learned_from_an_overflow_holds_for_later_calls() -> None:
-    model = Small(replies=looking(40), allowed=400)
-    run_agent(model, saver=InMemorySaver())
-    assert model.refusals == 1
-
-
-def test_the_limit_learned_from_an_overflow_holds_for_a_later_turn_in_another_middleware() -> None:
-    saver = InMemorySaver()
-    run_agent(Small(replies=looking(40), allowed=400), saver=saver)
-    later = Small(replies=looking(40), allowed=400)
-    run_agent(later, saver=saver)
-    assert later.refusals == 0
-
-
-def test_another_thread_learns_the_limit_again() -> None:
-    saver = InMemorySaver()
-    model = Small(replies=[*looking(40), *looking(40)], allowed=400)
-    agent = agent_of(model, saver=saver)
-    for name in ("1", "2"):
-        agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config(name))
-    assert model.refusals == 2
-
-
-def test_the_limit_of_one_model_does_not_hold_for_another() -> None:
-    known = {"limits": {"other": 10}}
-    handler = Answers(AIMessage("ok"))
-    TokenBufferMiddleware(600, token_counter=ENCODING).wrap_model_call(request(tool_loop(2, 40), known=known), handler)
-    assert len(handler.sent[0]) == 5
-
-
-def test_after_an_overflow_the_windows_extend_each_other_again() -> None:
-    model = Small(replies=looking(40), allowed=400)
-    run_agent(model)
-    held = sum(now[: len(last)] == last for last, now in pairwise(model.seen))
-    assert held > 25
-
-
-def thinking_replies(steps: int) -> list[AIMessage]:
-    """Replies of a model that thinks at every step."""
-    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
-    return [
-        AIMessage([thought, {"type": "text", "text": "I look."}], tool_calls=reply.tool_calls)
-        for reply in looking(steps)
-    ]
-
-
-def test_after_an_overflow_older_thinking_is_left_out_and_stays_out() -> None:
-    model = Small(replies=thinking_replies(20), allowed=400, model_name="claude-opus-4-5")
-    run_agent(model)
-    replies = [[m for m in sent if m.type == "ai"] for sent in model.seen]
-    thoughts = [["thinking" in str(reply.content) for reply in each] for each in replies]
-    retried = next(i for i, (a, b) in enumerate(pairwise(replies), 1) if len(b) <= len(a))
-    # The running step keeps its own, and so does the next.
-    assert thoughts[retried + 1] == [*([False] * (len(thoughts[retried]) - 1)), True, True]
-
 
 # --- evicting from the state --------------------------------------------------------------------
 
@@ -318,23 +105,6 @@ def test_what_is_handed_over_is_never_clamped() -> None:
     assert {m.text for m in handed if isinstance(m, ToolMessage)} >= {f"0: {text}"}
 
 
-def test_if_handing_over_fails_nothing_is_removed_and_all_comes_again() -> None:
-    handed: list[list[str | None]] = []
-
-    def keep(messages: list[BaseMessage]) -> None:
-        handed.append([message.id for message in messages])
-        if len(handed) == 1:
-            msg = "disk full"
-            raise OSError(msg)
-
-    saver = InMemorySaver()
-    agent = agent_of(Scripted(replies=[*looking(50)] * 2), saver=saver, evict_from_state=True, on_evict=keep)
-    with pytest.raises(OSError, match="disk full"):
-        agent.invoke({"messages": [HumanMessage("Look.")]}, thread_config())
-    agent.invoke(None, thread_config())
-    assert handed[1] == handed[0]
-
-
 async def test_a_coroutine_function_is_awaited() -> None:
     handed: list[BaseMessage] = []
 
@@ -375,24 +145,6 @@ async def test_an_async_run_takes_what_a_plain_handler_returns_for_no_awaitable(
     agent = agent_of(Scripted(replies=looking(50)), evict_from_state=True, on_evict=keep)
     await agent.ainvoke({"messages": [HumanMessage("Look.")]}, FOREVER)
     assert len(handed) > 50
-
-
-def test_a_sync_run_refuses_what_turns_out_to_be_awaitable_without_a_coroutine() -> None:
-    class Later:
-        def __await__(self) -> Any: ...
-
-    with pytest.raises(TypeError, match="on_evict is a coroutine function"):
-        run_evicting_agent(Scripted(replies=looking(50)), on_evict=lambda _: Later())
-
-
-def test_a_sync_run_refuses_what_turns_out_to_be_a_coroutine() -> None:
-    async def keep(messages: list[BaseMessage]) -> None: ...
-
-    def turns_out(messages: list[BaseMessage]) -> Any:
-        return keep(messages)
-
-    with pytest.raises(TypeError, match="on_evict is a coroutine function"):
-        run_evicting_agent(Scripted(replies=looking(50)), on_evict=turns_out)
 
 
 def test_a_message_that_is_not_in_the_state_is_not_removed() -> None:
@@ -569,8 +321,8 @@ SETUP = """
 import json
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
-from tests.agents.scripted import looking
-from tests.agents.test_state import STEPS, Small, agent_of, thread_config
+from tests.agents.scripted import Small, agent_of, looking, thread_config
+from tests.agents.test_state import STEPS
 """
 STEP = """
 model = Small(replies=looking(STEPS)[{number}:], allowed=220)

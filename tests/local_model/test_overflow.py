@@ -13,7 +13,7 @@ from openai import BadRequestError
 
 from examples.local_model import QUESTIONS, Ledger, chat_model
 from langchain_tokenbuffer import TokenBufferMiddleware, TokenCounter
-from langchain_tokenbuffer._counting.overflow import overflow_of
+from langchain_tokenbuffer._counting.overflow import Overflow, overflow_of
 from tests.local_model.conftest import served
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def test_the_servers_answer_is_an_overflow_although_langchain_has_another_name_f
     with pytest.raises(BadRequestError) as refused:
         chat_model(narrow, ledger).invoke(too_long)
     assert not isinstance(refused.value, ContextOverflowError)
-    assert overflow_of(refused.value) == (counter(too_long), CONTEXT)
+    assert overflow_of(refused.value) == Overflow(counter(too_long), CONTEXT)
 
 
 @pytest.mark.parametrize("counted_by", ["its own tokenizer", "a stand-in"])

@@ -88,12 +88,12 @@ def test_what_was_left_out_is_handed_out_too() -> None:
     assert evictions.batches == [[numbered_text(1, 9)]]
 
 
-def test_what_a_handler_raises_goes_through(save_either_way: Any) -> None:
+def test_what_a_handler_raises_is_logged_as_an_error(save_either_way: Any, caplog: pytest.LogCaptureFixture) -> None:
     memory, evictions = _evicting()
     save(memory, "a", "b")
     evictions.fails = True
-    with pytest.raises(OSError, match="archive"):
-        save_either_way(memory, {"input": "c"}, {"output": "d"})
+    save_either_way(memory, {"input": "c"}, {"output": "d"})
+    assert [(each.levelname, "archive is full" in str(each.exc_text)) for each in caplog.records] == [("ERROR", True)]
 
 
 @pytest.fixture
@@ -102,8 +102,7 @@ def refused(save_either_way: Any) -> tuple[ConversationTokenBufferMemory, Evicti
     memory, evictions = _evicting()
     save_either_way(memory, {"input": "a"}, {"output": "b"})
     evictions.fails = True
-    with pytest.raises(OSError, match="archive"):
-        save_either_way(memory, {"input": "c"}, {"output": "d"})
+    save_either_way(memory, {"input": "c"}, {"output": "d"})
     evictions.fails = False
     return memory, evictions
 
@@ -147,8 +146,7 @@ def test_what_the_handler_refused_comes_again_after_loading_in_between(
 def test_what_the_handler_refused_survives_pickling() -> None:
     memory = memory_of_words(2, on_evict=_refuse)
     save(memory, "a", "b")
-    with pytest.raises(OSError, match="archive"):
-        save(memory, "c", "d")
+    save(memory, "c", "d")
     gone: list[BaseMessage] = []
     again = pickle.loads(pickle.dumps(memory))
     again.on_evict = gone.extend
@@ -222,12 +220,11 @@ async def test_a_lambda_around_a_coroutine_function_is_awaited_by_the_async_twin
     assert (kept.gone, stored_in(memory)) == (["a", "b"], ["c", "d"])
 
 
-def test_a_lambda_around_a_coroutine_function_deletes_nothing_in_sync() -> None:
+def test_a_lambda_around_a_coroutine_function_deletes_nothing_in_sync(caplog: pytest.LogCaptureFixture) -> None:
     memory, _ = _hidden_coroutine()
     save(memory, "a", "b")
-    with pytest.raises(TypeError, match="asave_context"):
-        save(memory, "c", "d")
-    assert stored_in(memory) == ["a", "b", "c", "d"]
+    save(memory, "c", "d")
+    assert (stored_in(memory), "asave_context" in caplog.text) == (["a", "b", "c", "d"], True)
 
 
 def test_what_a_handler_returns_is_ignored(save_either_way: Any) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from langchain_tokenbuffer._sql import engines as _sql_engines
 from langchain_tokenbuffer._sql import schema as sql_schema
+from langchain_tokenbuffer._sql.engines import ours
 from langchain_tokenbuffer._sql.rows import key_of
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.builders import count_words
@@ -115,8 +115,7 @@ def make_place(kind: str, folder: Path) -> Iterator[Place]:
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield tmp_path_factory.mktemp("sql")
-    for engine in _sql_engines._engines.values():
-        engine.dispose()
+    ours.close_all()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql", "mariadb"])

@@ -13,8 +13,8 @@ from langchain_core.messages import HumanMessage
 from sqlalchemy import pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from langchain_tokenbuffer._sql import engines as _sql_engines
-from langchain_tokenbuffer._sql.engines import ConcurrentCreateError, is_transient
+from langchain_tokenbuffer._sql import engines, pools
+from langchain_tokenbuffer._sql.database import ConcurrentCreateError, is_transient
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.builders import count_words, run_script
 
@@ -31,7 +31,8 @@ def history(connection: Any, session_id: str = "s") -> SQLTokenBufferHistory:
 
 
 def engine_of(history: SQLTokenBufferHistory) -> sa.Engine:
-    return history._database.engine
+    with history._database._engine() as engine:
+        return engines.sync_engine(engine)
 
 
 def test_making_a_history_does_not_connect(tmp_path: Path) -> None:
@@ -81,10 +82,10 @@ def test_in_memory_is_a_pool_of_one_connection() -> None:
 
 
 def test_there_are_no_more_threads_than_connections(tmp_path: Path) -> None:
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'chats.db'}", pool_size=3)
-    found = _sql_engines._executor(engine)._max_workers
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'chats.db'}", pool_size=3, max_overflow=1)
+    found = pools.state_of(engine).threads._max_workers
     engine.dispose()
-    assert found == 3
+    assert found == 4
 
 
 @pytest.mark.parametrize("kind", [pool.SingletonThreadPool, pool.StaticPool, pool.NullPool])
@@ -114,40 +115,6 @@ def test_an_engine_without_transactions_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_connection_is_refused_with_what_to_pass(connection: object) -> None:
     with pytest.raises(TypeError, match="a URL, an Engine or an AsyncEngine"):
         history(connection)
-
-
-async def test_an_async_engine_is_used_in_its_own_loop(lite: Place) -> None:
-    engine = create_async_engine(sa.make_url(lite.url).set(drivername="sqlite+aiosqlite"))
-    used: list[None] = []
-    sa.event.listen(engine.sync_engine, "before_cursor_execute", lambda *_: used.append(None))
-    await history(engine).aadd_messages(HELLO)
-    await engine.dispose()
-    assert used
-
-
-async def test_in_another_loop_the_twin_of_an_async_engine_is_used(lite: Place) -> None:
-    engine = create_async_engine(sa.make_url(lite.url).set(drivername="sqlite+aiosqlite"))
-    await history(engine).aadd_messages(HELLO)
-    used: list[None] = []
-    sa.event.listen(engine.sync_engine, "before_cursor_execute", lambda *_: used.append(None))
-    found = await asyncio.to_thread(asyncio.run, history(engine).aget_messages())
-    await engine.dispose()
-    assert (used, found) == ([], HELLO)
-
-
-def test_sync_calls_over_an_async_engine_keep_its_password(place: Place, session_id: str) -> None:
-    if not place.url.startswith("postgresql"):
-        pytest.skip("only servers have passwords")
-    url = sa.make_url(place.url).set(drivername="postgresql+asyncpg", password="p@ss:word")
-    over = place.history(session_id, connection=create_async_engine(url))
-    assert engine_of(over).url.password == "p@ss:word"
-
-
-def test_an_async_engine_without_a_twin_says_what_to_pass(lite: Place) -> None:
-    engine = create_async_engine(sa.make_url(lite.url).set(drivername="sqlite+aiosqlite"))
-    engine.dialect.driver = "unheard_of"
-    with pytest.raises(TypeError, match="Pass a URL or an Engine"):
-        _ = history(engine).messages
 
 
 async def test_a_cancelled_append_is_stored_whole_or_not_at_all(lite: Place) -> None:
@@ -283,10 +250,11 @@ def test_a_url_object_connects_as_its_text(tmp_path: Path, query: str) -> None:
 
 
 class Cursor:
-    """A connection's and its cursor, where switching to WAL fails a number of times."""
+    """A connection's and its cursor and its record, where switching to WAL fails a number of times."""
 
     def __init__(self, error: str, times: int) -> None:
         self.error, self.times, self.tries = error, times, 0
+        self.info: dict[str, Any] = {}
 
     def cursor(self) -> Cursor:
         return self
@@ -296,6 +264,9 @@ class Cursor:
             self.tries += 1
             if self.tries <= self.times:
                 raise sqlite3.OperationalError(self.error)
+
+    def fetchone(self) -> tuple[int]:
+        return (5000,)
 
     def close(self) -> None: ...
 
@@ -309,5 +280,5 @@ class Cursor:
 )
 def test_switching_to_wal_is_tried_again_only_after_a_passing_error(error: str, times: int, tries: int) -> None:
     cursor = Cursor(error, times)
-    _sql_engines._on_connect(cursor, None)
+    engines._on_connect(cursor, cursor)  # type: ignore[arg-type]
     assert cursor.tries == tries

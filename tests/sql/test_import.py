@@ -5,13 +5,21 @@ from __future__ import annotations
 import io
 import json
 import sys
+import uuid
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 from langchain_core.chat_history import InMemoryChatMessageHistory
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    RemoveMessage,
+    ToolMessage,
+    message_to_dict,
+)
 
 from langchain_tokenbuffer import TokenBuffer
 from langchain_tokenbuffer._sql import importing
@@ -19,7 +27,7 @@ from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.builders import count_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.sql.conftest import Place
@@ -171,6 +179,119 @@ def test_messages_that_repeat_with_their_ids_are_imported_as_they_are(lite: Plac
     lite.history("s").add_messages(twice[:1])
     assert lite.history("s").import_messages(twice) == 2
     assert len(lite.history("s").all_messages()) == 3
+
+
+# --- the same source, or another one ------------------------------------------------------------
+
+
+CHANGED = {
+    "another list": BOB,
+    "one that begins otherwise": [*BOB[:4], *ANN[4:]],
+    "one that lost its first messages": ANN[4:],
+    "one that lost its last messages": ANN[:8],
+    "one that lost its first messages and has grown": [*ANN[4:], *BOB],
+    "one that is empty now": [],
+}
+
+
+@pytest.mark.parametrize("source", CHANGED.values(), ids=CHANGED)
+def test_a_list_that_is_not_what_was_imported_under_its_name_is_refused(lite: Place, source: list[BaseMessage]) -> None:
+    lite.history("s").import_messages(ANN)
+    with pytest.raises(ValueError, match=r"'list' is not what was imported .* Pass another name="):
+        lite.history("s").import_messages(source)
+    assert lite.history("s").all_messages() == ANN
+    assert lite.history("s").import_messages(source, name="another") == len(source)
+
+
+def test_how_far_a_source_was_imported_can_be_asked(lite: Place) -> None:
+    lite.history("s").import_messages(ANN, name="a")
+    assert (lite.history("s").imported("a"), lite.history("s").imported("b")) == (len(ANN), None)
+
+
+def test_an_import_that_an_older_release_began_goes_on(lite: Place) -> None:
+    """It stored how far it came, and no fingerprint."""
+    lite.history("s").import_messages(ANN[:8])
+    lite.change(sa.update(lite.tables.sessions).values(imported=json.dumps({"list": 8})))
+    assert lite.history("s").import_messages(ANN) == 4
+    assert lite.history("s").all_messages() == ANN
+
+
+def change_old_table(url: str, *statements: str) -> None:
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for each in statements:
+            connection.execute(sa.text(each))
+    engine.dispose()
+
+
+def test_a_table_that_was_filled_anew_is_refused_and_what_others_hold_is_imported(lite: Place, old: str) -> None:
+    import_session(lite, old)
+    change_old_table(old, "DELETE FROM message_store")
+    for n in range(7):
+        write_with_langchain(old, "ann", turn_with_a_tool(n))
+    write_with_langchain(old, "carl", turn_with_a_tool(1))
+    with pytest.raises(ValueError, match=r"of 1 sessions, such as 'ann', .* 4 messages into others"):
+        import_session(lite, old)
+    assert lite.history("ann").all_messages() == ANN
+    assert import_session(lite, old, name="filled anew") == 32
+
+
+def test_a_table_that_shrank_is_refused(lite: Place, old: str) -> None:
+    import_session(lite, old)
+    change_old_table(old, "DELETE FROM message_store WHERE id > 20")
+    with pytest.raises(ValueError, match="'ann'"):
+        import_session(lite, old)
+
+
+def test_a_table_of_langchain_postgres_is_imported(shared_place: Callable[[str], Place]) -> None:
+    place = shared_place("postgresql")
+    table, session_id = f"{place.prefix}_old", str(uuid.uuid4())
+    columns = "id SERIAL PRIMARY KEY, session_id UUID NOT NULL, message JSONB NOT NULL, created_at TIMESTAMPTZ"
+    place.change(sa.text(f"CREATE TABLE {table} ({columns} NOT NULL DEFAULT NOW())"))
+    insert = sa.text(
+        f"INSERT INTO {table} (session_id, message) VALUES (CAST(:session AS UUID), CAST(:message AS JSON))"
+    )
+    for message in ANN:
+        place.change(insert.bindparams(session=session_id, message=json.dumps(message_to_dict(message))))
+    first = import_session(place, place.url, table=table)
+    again = import_session(place, place.url, table=table)
+    place.change(sa.text(f"DROP TABLE {table}"))
+    assert (first, again) == (len(ANN), 0)
+    assert place.history(session_id).all_messages() == ANN
+
+
+def test_a_thread_of_langgraph_is_imported_and_goes_on_until_it_shrinks(lite: Place) -> None:
+    graphs = pytest.importorskip("langgraph.graph")
+    memory = pytest.importorskip("langgraph.checkpoint.memory")
+    builder = graphs.StateGraph(graphs.MessagesState)
+    builder.add_node("reply", lambda state: {"messages": [AIMessage(f"answer {len(state['messages'])}")]})
+    builder.add_edge(graphs.START, "reply")
+    graph = builder.compile(checkpointer=memory.InMemorySaver())
+    thread: Any = {"configurable": {"thread_id": "7"}}
+
+    def moved_in(update: list[BaseMessage]) -> int:
+        graph.invoke({"messages": update}, thread)
+        messages = graph.get_state(thread).values["messages"]
+        return lite.history("7").import_messages(messages, name="thread 7")
+
+    first = HumanMessage("one", id="1")
+    assert [moved_in([first]), moved_in([HumanMessage("two")])] == [2, 2]
+    with pytest.raises(ValueError, match="'thread 7' is not what was imported"):
+        moved_in([RemoveMessage(id="1"), HumanMessage("three")])
+    assert [message.text for message in lite.history("7").all_messages()] == ["one", "answer 1", "two", "answer 3"]
+
+
+def test_a_state_is_refused_with_what_to_pass(lite: Place) -> None:
+    with pytest.raises(TypeError, match=r"state\['messages'\]"):
+        lite.history("s").import_messages({"messages": ANN})
+
+
+def test_messages_are_imported_in_every_form_that_langchain_takes(lite: Place) -> None:
+    lite.history("s").import_messages([{"role": "user", "content": "hi"}, ("ai", "hello")])
+    assert lite.history("s").all_messages() == [HumanMessage("hi"), AIMessage("hello")]
+
+
+# --- how far it is ------------------------------------------------------------------------------
 
 
 class Terminal(io.StringIO):

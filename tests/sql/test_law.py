@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from langchain_tokenbuffer import TokenBudgetError, TokenBuffer
+from langchain_tokenbuffer import TokenBuffer, TokenBufferError
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests import strategies
 from tests.builders import count_words, count_words_by_threes
 from tests.scale import examples
 from tests.strategies import conversations, disordered
+from tests.torn import torn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ budgets = st.fixed_dictionaries(
         "oversize": st.sampled_from(strategies.OVERSIZES),
     }
 )
-anything = conversations() | disordered()
+anything = conversations() | disordered() | torn()
 
 
 def in_memory(session_id: str, **options: Any) -> SQLTokenBufferHistory:
@@ -55,7 +56,7 @@ def in_memory(session_id: str, **options: Any) -> SQLTokenBufferHistory:
 def window_or_error(read: Callable[[], list[BaseMessage]]) -> list[BaseMessage] | str:
     try:
         return read()
-    except TokenBudgetError as error:
+    except TokenBufferError as error:
         return str(error)
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,7 +25,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_tokenbuffer._sql import evictions
+from langchain_tokenbuffer._sql import database, evictions
 from langchain_tokenbuffer._sql import window as sql_window
 from langchain_tokenbuffer._sql.rows import decode, encode
 from langchain_tokenbuffer._window.replay import RULE
@@ -224,9 +222,7 @@ def failing(engine: sa.Engine, what: str) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    from langchain_tokenbuffer._sql import engines  # noqa: PLC0415
-
-    monkeypatch.setitem(engines._RETRIES, "wait", tenacity.wait_none())
+    monkeypatch.setattr(database, "BETWEEN_TRIES", tenacity.wait_none())
 
 
 @pytest.mark.usefixtures("impatient")
@@ -460,28 +456,6 @@ def test_a_batch_of_a_window_computed_anew_is_not_acknowledged(lite: Place) -> N
     assert {m.content for m in handed} == {m.content for m in messages} - {m.content for m in window}
 
 
-def test_what_is_appended_while_a_consumer_computes_the_window_anew_counts(place: Place, session_id: str) -> None:
-    """The database's snapshot may be older than the lock: MariaDB's REPEATABLE READ."""
-    messages = fill(place, session_id, 9)
-    other = [message for n in range(9, 15) for message in turn(n)]
-    append = threading.Thread(target=place.history(session_id).add_messages, args=(other,))
-    engine = place.engine()
-    consumer = place.history(session_id, connection=engine, max_tokens=90)
-    consumer.create_tables()
-
-    def append_now(_c: object, _d: object, statement: str, *_: object) -> None:
-        if statement.startswith("UPDATE") and not append.ident:
-            append.start()
-            append.join(1)  # as far as it comes: it may have to wait for the consumer
-
-    sa.event.listen(engine, "before_cursor_execute", append_now)
-    consumer.evicted(lambda _: None)
-    append.join()
-    window = consumer.messages
-    engine.dispose()
-    assert window == consumer.buffer.trim([*messages, *other])
-
-
 LONG_TURN = [HumanMessage("the question"), *(AIMessage(f"step {n} la la") for n in range(20))]
 
 
@@ -512,10 +486,10 @@ def test_an_acknowledgement_that_comes_after_the_window_was_computed_anew_counts
 ) -> None:
     history = lite.history("s")
     history.add_messages(LONG_TURN)
-    batch = history._database.run(evictions.pending, history._session, 100)
+    batch = history._write(evictions.pending, history._session, 100)
     assert batch is not None
     _ = lite.history("s", max_tokens=400).messages
-    history._database.run(evictions.acknowledge, history._session, batch)
+    history._write(evictions.acknowledge, history._session, batch)
     handed: list[BaseMessage] = []
     for n in range(60):
         lite.history("s", max_tokens=400).add_messages(turn(n))
@@ -721,8 +695,13 @@ def test_no_session_id_reaches_the_rows_of_another_session(place: Place, victim:
     place.history(mine).delete_session()
 
 
-@pytest.mark.parametrize("name", ["x;y", "a b", "", "1a", 'a"b', "é", "a" * 41, "a-b", "a.b"])
-@pytest.mark.parametrize("argument", ["prefix", "schema"])
+@pytest.mark.parametrize(
+    ("argument", "name"),
+    [
+        *(("prefix", name) for name in ("x;y", "a b", "", "1a", 'a"b', "é", "a" * 41, "a-b", "a.b")),
+        *(("schema", name) for name in ("x;y", "a b", "", 'a"b', "é", "a" * 64, "a.b", "a`b")),
+    ],
+)
 def test_a_name_that_is_not_plain_is_refused(lite: Place, argument: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"{argument} must be"):
         lite.history("s", **{argument: name})
@@ -781,24 +760,6 @@ def test_creating_tables_twice_changes_nothing(empty_place: Place) -> None:
     fill(empty_place, "s", 1)
     empty_place.history("s").create_tables()
     assert len(empty_place.history("s").messages) == 2
-
-
-@pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_the_first_use_by_many_threads_is_safe_when_isolated(empty_place: Place, isolation: str) -> None:
-    if empty_place.url.startswith("sqlite") and isolation != "SERIALIZABLE":
-        pytest.skip("SQLite knows no such isolation")
-    engine = empty_place.engine(isolation_level=isolation, pool_size=8)
-    ready = threading.Barrier(8)
-
-    def write(n: int) -> None:
-        history = empty_place.history(f"s{n % 2}", connection=engine)
-        ready.wait()
-        history.add_messages(turn(n))
-
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(write, range(8)))
-    engine.dispose()
-    assert [len(empty_place.history(each).all_messages()) for each in ("s0", "s1")] == [8, 8]
 
 
 async def test_tables_are_created_async(empty_place: Place) -> None:

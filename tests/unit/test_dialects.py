@@ -65,6 +65,10 @@ WAITING: dict[str, tuple[AIMessage, list[str | None]]] = {
     "tool_search_call of the client": (AIMessage([responses("tool_search_call", execution="client")]), ["1"]),
     "Anthropic's tool_use": (AIMessage([{"type": "tool_use", "id": "1", "name": "read", "input": {}}]), ["1"]),
     "Bedrock's toolUse": (AIMessage([{"toolUse": {"toolUseId": "1", "name": "read", "input": {}}}]), ["1"]),
+    "Bedrock's toolUse, listed too": (
+        AIMessage([{"toolUse": {"toolUseId": "1", "name": "read", "input": {}}}], tool_calls=[CALL]),
+        ["1"],
+    ),
     "Gemini's functionCall": (AIMessage([{"functionCall": {"name": "read", "args": {}}}]), [None]),
 }
 
@@ -93,6 +97,18 @@ SERVER_RUN: dict[str, list[dict[str, Any]]] = {
     "mcp_tool_use": [
         {"type": "mcp_tool_use", "id": "1", "name": "echo", "input": {}, "server_name": "s"},
         {"type": "mcp_tool_result", "tool_use_id": "1", "content": []},
+    ],
+    "Bedrock's server_tool_use": [
+        {"toolUse": {"toolUseId": "1", "name": "search", "input": {}, "type": "server_tool_use"}},
+        {"toolResult": {"toolUseId": "1", "content": []}},
+    ],
+    "Gemini's toolCall": [
+        {"toolCall": {"id": "1", "toolType": "GOOGLE_SEARCH", "args": {}}},
+        {"toolResponse": {"id": "1", "toolType": "GOOGLE_SEARCH", "response": {}}},
+    ],
+    "Gemini's code": [
+        {"executableCode": {"code": "1 + 1", "language": "PYTHON"}},
+        {"codeExecutionResult": {"output": "2", "outcome": "OUTCOME_OK"}},
     ],
     "server_tool_call": [
         {"type": "server_tool_call", "id": "1", "name": "web_search", "args": {}},

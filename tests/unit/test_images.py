@@ -15,7 +15,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenCounter
-from langchain_tokenbuffer._counting.images import Area, Patches, Squares, Tiles, size_of
+from langchain_tokenbuffer._counting.images import Grid, Patches, Squares, Tiles, size_of
 
 
 def png(width: int, height: int) -> bytes:
@@ -99,9 +99,10 @@ FORMULAS: dict[str, tuple[Any, tuple[int, int] | None, Any, int]] = {
     "a tiny one on gpt-4o-mini": (Tiles(2833, 5667), (1, 1), "auto", 8500),
     "of unknown size": (Tiles(85, 170), None, "auto", 85 + 8 * 170),
     "patches of unknown size": (Patches(1.62), None, None, 2489),
-    # Anthropic's own example: 1092 x 1092 takes about 1590
-    "Claude's": (Area(1568, 1600), (1092, 1092), None, 1590),
-    "Claude's of unknown size": (Area(1568, 1600), None, None, 1600),
+    # Anthropic's own example, 1092 x 1092, takes about 1590
+    "Claude's": (Grid(1568, 1600), (1092, 1092), None, 1524),
+    "Claude's on a long edge": (Grid(1568, 1600), (3136, 56), None, 59),
+    "Claude's of unknown size": (Grid(2576, 4784), None, None, 1600),
     "Gemini's small one": (Squares(), (384, 384), None, 258),
     "Gemini's large one": (Squares(), (1536, 768), None, 516),
 }
@@ -114,7 +115,7 @@ def test_an_image_costs_what_its_provider_publishes(
     assert formula.tokens(size, detail) == tokens
 
 
-@pytest.mark.parametrize("formula", [Tiles(85, 170), Patches(1.62), Area(1568, 1600), Squares()])
+@pytest.mark.parametrize("formula", [Tiles(85, 170), Patches(1.62), Grid(1568, 1600), Squares()])
 @given(st.tuples(st.integers(1, 20_000), st.integers(1, 20_000)))
 def test_an_unknown_size_costs_the_most(formula: Any, size: tuple[int, int]) -> None:
     assert 0 < formula.tokens(size, "auto") <= formula.tokens(None, "auto")
@@ -154,7 +155,9 @@ FAMILIES = {
     "gpt-4.1-mini": 1659,
     "gpt-4.1-nano": 2520,
     "gpt-5": 630,
-    "gpt-5-mini": 1659,
+    "gpt-5-mini": 1229,
+    "gpt-5-nano": 1536,
+    "gpt-5.5": 1229,
     "o3": 675,
     "o4-mini": 1762,
 }

@@ -13,12 +13,12 @@ from tests.builders import ROOT, run_script
 PACKAGE = ROOT / "langchain_tokenbuffer"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "_handlers", "_run_view", "_messages"),
-    ("order", "vocabularies"),
+    ("errors", "_gates", "_handlers", "_run_view", "_messages"),
+    ("vocabularies",),
     ("_counting",),
     ("counters",),
     ("_window",),
-    ("buffer",),
+    ("order", "buffer"),
     ("memory", "chat_history", "middleware", "sql", "replay"),
     ("__main__",),
 )
@@ -29,7 +29,11 @@ same (`test_docs.py`)."""
 FOLDER_OF = {"_agents": "middleware", "_replay": "replay", "_sql": "sql"}
 """What belongs to one surface, which counts as a part of it."""
 
-ONLY_FOR: dict[str, set[str]] = {"_run_view": {"chat_history", "sql"}, "replay": {"__main__"}}
+ONLY_FOR: dict[str, set[str]] = {
+    "_gates": {"chat_history", "_sql"},
+    "_run_view": {"chat_history", "sql"},
+    "replay": {"__main__"},
+}
 """What is there for a few alone."""
 
 HOSTS: dict[str, set[str]] = {

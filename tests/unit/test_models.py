@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel, BaseLLM, FakeListChatModel, FakeListLLM
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import ConfigurableField
 from langchain_openai import AzureChatOpenAI, ChatOpenAI, OpenAI
@@ -425,3 +425,126 @@ OF = {
 @pytest.mark.parametrize(("name", "provider"), OF.items())
 def test_a_models_name_shows_its_provider(name: str, provider: str) -> None:
     assert provider_of(name).name == provider
+
+
+# --- formats, as they were fitted -----------------------------------------------------------------
+
+TOOLS = [{"type": "function", "function": {"name": "look", "description": "Look.", "parameters": {}}}]
+ASKED: list[BaseMessage] = [SystemMessage("Be short."), HumanMessage("Hi")]
+CALLS = [{"name": "look", "args": {"at": "it"}, "id": "1"}, {"name": "look", "args": {"at": "me"}, "id": "2"}]
+
+
+def chat(name: str, *, responses: bool = False) -> ChatOpenAI:
+    return ChatOpenAI(model=name, api_key=KEY, use_responses_api=responses)
+
+
+@pytest.mark.parametrize(("name", "less"), [("gpt-4o", 2), ("gpt-5", 82)])
+def test_tools_take_less_in_the_responses_api(name: str, less: int) -> None:
+    in_chat, in_responses = TokenCounter(chat(name)), TokenCounter(chat(name, responses=True))
+    assert in_chat.count(ASKED, tools=TOOLS) - in_responses.count(ASKED, tools=TOOLS) == less
+
+
+def test_a_tool_that_openai_runs_makes_the_request_one_of_the_responses_api() -> None:
+    model = ChatOpenAI(model="gpt-5", api_key=KEY)
+    plain, searching = TokenCounter(model), TokenCounter(model.bind_tools([{"type": "web_search"}]))
+    assert plain.count(ASKED, tools=TOOLS) - searching.count(ASKED, tools=TOOLS) == 82
+
+
+@pytest.mark.parametrize(("name", "more"), [("gpt-4o", 0), ("o3", 0), ("gpt-5", 2), ("gpt-5.5", 2)])
+def test_a_reply_takes_two_more_from_gpt_5_on(name: str, more: int) -> None:
+    counter = TokenCounter(chat(name))
+    reply, question = counter.tokens([AIMessage("Yes."), HumanMessage("Yes.")])
+    assert reply - question == more
+
+
+@pytest.mark.parametrize("responses", [False, True])
+def test_text_beside_a_call_is_a_message_of_its_own_from_gpt_5_on(responses: bool) -> None:  # noqa: FBT001
+    counter = TokenCounter(chat("gpt-5", responses=responses))
+    alone, with_text = counter.tokens([AIMessage("", tool_calls=CALLS[:1]), AIMessage("Yes", tool_calls=CALLS[:1])])
+    assert with_text - alone == 1 + 7
+
+
+@pytest.mark.parametrize(("responses", "apart"), [(False, 11), (True, 14)])
+def test_a_further_call_is_a_message_of_its_own_from_gpt_5_on(responses: bool, apart: int) -> None:  # noqa: FBT001
+    counter = TokenCounter(chat("gpt-5", responses=responses))
+    one, other, both = counter.tokens([AIMessage("", tool_calls=calls) for calls in (CALLS[:1], CALLS[1:], CALLS)])
+    assert both - one == other - 4 + apart
+
+
+THING = {"title": "thing", "type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+
+
+@pytest.mark.parametrize(("responses", "more"), [(False, 4), (True, 0)])
+def test_a_response_format_takes_more_with_each_reply_in_chat(responses: bool, more: int) -> None:  # noqa: FBT001
+    counter = TokenCounter(chat("gpt-4o", responses=responses))
+    replied = [*ASKED, AIMessage("Yes.")]
+    first, second = (counter.count(each, response_format=THING) - counter.count(each) for each in (ASKED, replied))
+    assert second - first == more
+
+
+GENERATIONS = {
+    "claude-3-opus-20240229": 530,
+    "anthropic.claude-3-haiku-20240307-v1:0": 258,
+    "claude-3-5-sonnet-latest": 286,
+    "claude-3-7-sonnet-20250219": 308,
+    "claude-sonnet-4-20250514": 308,
+    "claude-opus-4-1": 308,
+    "claude-haiku-4-5-20251001": 491,
+    "anthropic/claude-sonnet-4.6": 491,
+    "us.anthropic.claude-opus-4-7": 491,
+    "claude-opus-4-8": 330,
+    "anthropic/claude-opus-5": 330,
+    "us.anthropic.claude-sonnet-5": 330,
+}
+
+
+@pytest.mark.parametrize(("name", "tokens"), GENERATIONS.items())
+def test_claudes_prompt_for_tools_depends_on_its_generation(name: str, tokens: int) -> None:
+    assert provider_of(name).family_of(name).chat.tools == tokens
+
+
+EDITIONS = {"claude-sonnet-4-6": "3.0", "claude-3-5-sonnet-20241022": "3.0", "claude-opus-4.7": "4.7"}
+EDITIONS |= {"claude-opus-4-8": "4.8", "claude-fable-5": "4.8", "claude-haiku-5-1": "4.8"}
+
+
+@pytest.mark.parametrize(("name", "edition"), EDITIONS.items())
+def test_claudes_vocabulary_depends_on_its_generation(name: str, edition: str) -> None:
+    own = provider_of(name).family_of(name).vocabulary.own
+    assert own is not None
+    assert own.edition == edition
+
+
+def test_a_bound_tool_choice_takes_what_claude_is_billed_for_it() -> None:
+    model = of("langchain_anthropic", Chat)
+    free, forced = TokenCounter(model), TokenCounter(model.bind(tool_choice={"type": "any"}))
+    assert forced.count(ASKED, tools=TOOLS) - free.count(ASKED, tools=TOOLS) == 94
+
+
+def test_bound_thinking_takes_what_claude_is_billed_for_it() -> None:
+    model = of("langchain_anthropic", Chat)
+    thinking = model.bind(thinking={"type": "enabled", "budget_tokens": 1024})
+    assert TokenCounter(thinking).count(ASKED) - TokenCounter(model).count(ASKED) == 29
+
+
+def test_a_reply_that_was_begun_takes_no_turn_of_claudes() -> None:
+    counter = TokenCounter("claude-sonnet-4-5")
+    assert counter.count([*ASKED, AIMessage("Yes")]) == counter([*ASKED, AIMessage("Yes")]) - 3
+
+
+SOURCE = {"type": "text", "media_type": "text/plain", "data": "x"}
+DOCUMENT = {"type": "document", "source": SOURCE}
+CITED = {**DOCUMENT, "citations": {"enabled": True}}
+
+
+@pytest.mark.parametrize(("block", "tokens"), [(DOCUMENT, 45), (CITED, 575)], ids=["document", "cited"])
+def test_a_document_of_claudes_takes_more_than_its_text(block: Any, tokens: int) -> None:
+    counter = TokenCounter("claude-sonnet-4-5")
+    text, document = counter.tokens([HumanMessage([{"type": "text", "text": "x"}]), HumanMessage([block])])
+    assert document - text == tokens
+
+
+def test_a_result_may_hold_what_is_cited() -> None:
+    counter = TokenCounter("claude-sonnet-4-5")
+    results = [{"type": "tool_result", "tool_use_id": "1", "content": [each]} for each in (DOCUMENT, CITED)]
+    plain, cited = counter.tokens([HumanMessage([result]) for result in results])
+    assert cited - plain >= 530

@@ -11,27 +11,31 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
+from langchain_tokenbuffer._messages.slots import Piece, StandIn, messages_of
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.budget import Budget, MessageTokens, Oversize, Window
 from langchain_tokenbuffer._window.driver import WindowDriver
 from langchain_tokenbuffer._window.replay import Replay
 from langchain_tokenbuffer._window.shrinking import shrink
-from langchain_tokenbuffer.errors import TokenBudgetError
-from tests.reference import DoesNotFitError, M, Reference
+from langchain_tokenbuffer.errors import NothingLeftError, TokenBudgetError
+from tests.reference import STAND_IN, DoesNotFitError, M, NothingLeft, Reference, answered
 from tests.scale import examples
-from tests.strategies import budgets, floors_of, numbers, replay_of
+from tests.strategies import SourceOf, budgets, in_numbers, numbers, replay_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Outcome: TypeAlias = "tuple[list[int], int, dict[int, int]] | None"
-"""Kept indices, cut and clamp sizes; None where the last message does not fit."""
+    from langchain_tokenbuffer._messages.slots import Slot
+    from tests.reference import Entry
+
+Outcome: TypeAlias = "tuple[list[Entry], int, dict[int, int]] | str"
+"""What the window shows, cut and clamp sizes; else why there is none."""
 
 
 def driver_of(messages: Sequence[M], budget: Budget) -> WindowDriver:
     driver = WindowDriver(budget)
     for m in messages:
-        driver.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
+        driver.push(in_numbers(m), SourceOf(messages))
     return driver
 
 
@@ -51,12 +55,29 @@ def shortage(messages: Sequence[M], budget: Budget) -> TokenBudgetError | None:
     return None
 
 
-def outcome(messages: Sequence[M], budget: Budget) -> Outcome:
+def entry_of(slot: Slot, messages: Sequence[M]) -> Entry:
+    """Return a slot in the reference's words."""
+    match slot:
+        case StandIn(index, call):
+            return ("for", index, call)
+        case Piece(index, results, rest):
+            return ("of", index, results or tuple(range(len(messages[index].results))) * (results is None), rest)
+        case _:
+            return (slot,)
+
+
+def outcome_of(replay: Replay, messages: Sequence[M]) -> Outcome:
     try:
-        seen = window(messages, budget)
+        seen, slots = replay.window(), replay.slots()
     except TokenBudgetError:
-        return None
-    return list(seen.kept), seen.cut, seen.clamped
+        return "does not fit"
+    except NothingLeftError:
+        return "nothing left"
+    return [entry_of(slot, messages) for slot in slots], seen.cut, seen.clamped
+
+
+def outcome(messages: Sequence[M], budget: Budget) -> Outcome:
+    return outcome_of(replay_of(messages, budget), messages)
 
 
 def reference_outcome(messages: list[M], budget: Budget) -> Outcome:
@@ -64,7 +85,9 @@ def reference_outcome(messages: list[M], budget: Budget) -> Outcome:
     try:
         return reference.play(messages)
     except DoesNotFitError:
-        return None
+        return "does not fit"
+    except NothingLeft:
+        return "nothing left"
 
 
 def conversation(text: str) -> list[M]:
@@ -74,8 +97,9 @@ def conversation(text: str) -> list[M]:
     for word in text.split():
         number, _, calls = word.strip("!?")[1:].partition(":")
         floor = min(1, int(number)) if "?" in word else None
-        messages.append(M(kinds[word[0]], int(number), int(calls or 0), "!" in word, floor))
-    return messages
+        made = tuple("c" for _ in range(int(calls or 0)))
+        messages.append(M(kinds[word[0]], int(number), made, "!" in word, floor))
+    return answered(messages)
 
 
 def kept(text: str, max_tokens: int, trim_to: float = 1.0, oversize: Oversize = "raise", fixed: int = 0) -> list[int]:
@@ -90,7 +114,7 @@ def kept(text: str, max_tokens: int, trim_to: float = 1.0, oversize: Oversize = 
 @given(numbers(), budgets())
 def test_every_window_is_that_of_the_reference(messages: list[M], budget: Budget) -> None:
     seen = outcome(messages, budget)
-    event("raised" if seen is None else "clamped" if seen[2] else "as they are")
+    event(seen if isinstance(seen, str) else "clamped" if seen[2] else "as they are")
     assert seen == reference_outcome(messages, budget)
 
 
@@ -105,15 +129,20 @@ def test_with_drop_if_unclampable_every_window_is_that_of_the_reference(messages
 def test_a_window_costs_what_its_messages_cost_with_their_clamps_and_the_fixed_part(
     messages: list[M], budget: Budget
 ) -> None:
-    try:
-        seen = window(messages, budget)
-    except TokenBudgetError:
+    replay, source = replay_of(messages, budget), SourceOf(messages)
+    if isinstance(outcome_of(replay, messages), str):
         return
-    assert seen.tokens == budget.fixed + sum(seen.clamped.get(i, messages[i].cost) for i in seen.kept)
+    tokens = budget.fixed
+    for slot in replay.slots():
+        if isinstance(slot, int):
+            tokens += replay.clamped.get(slot, messages[slot].cost)
+        else:
+            tokens += source.mended_tokens(slot)
+    assert replay.window().tokens == tokens
 
 
 @settings(max_examples=examples(300))
-@given(numbers(), budgets(), st.data())
+@given(numbers(in_order=True), budgets(), st.data())
 def test_what_messages_from_an_index_on_cost_is_the_sum_of_those_in_the_window(
     messages: list[M], budget: Budget, data: st.DataObject
 ) -> None:
@@ -134,10 +163,10 @@ def test_what_a_pin_holds_before_the_cut_counts_from_its_index_on() -> None:
 @settings(max_examples=examples(300))
 @given(numbers(), budgets())
 def test_kept_and_dropped_share_out_the_conversation(messages: list[M], budget: Budget) -> None:
-    try:
-        seen = window(messages, budget)
-    except TokenBudgetError:
+    replay = replay_of(messages, budget)
+    if isinstance(outcome_of(replay, messages), str):
         return
+    seen = replay.window()
     assert sorted(seen.kept + seen.dropped) == list(range(len(messages)))
 
 
@@ -147,9 +176,9 @@ def test_push_never_raises_and_returns_each_message_that_leaves_exactly_once(mes
     replay = Replay(budget)
     left: list[int] = []
     for m in messages:
-        left += replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
-    replay.shortage = None  # what is in the window, also when it does not fit
-    assert sorted(left) == list(replay.window().dropped)
+        left += replay.push(in_numbers(m), SourceOf(messages))
+    kept = set(messages_of(replay.all_slots()))
+    assert sorted(left) == [index for index in range(len(messages)) if index not in kept]
 
 
 @settings(max_examples=examples(300))
@@ -160,13 +189,8 @@ def test_a_replay_pickles_in_the_middle_and_goes_on_as_if_it_had_not(
     at = data.draw(st.integers(0, len(messages)))
     replay: Replay = pickle.loads(pickle.dumps(replay_of(messages[:at], budget)))
     for m in messages[at:]:
-        replay.push(MessageTokens(m.kind, m.cost, m.calls, m.pinned), floors_of(messages))  # type: ignore[arg-type]
-    try:
-        seen = replay.window()
-    except TokenBudgetError:
-        assert reference_outcome(messages, budget) is None
-    else:
-        assert (list(seen.kept), seen.cut, seen.clamped) == reference_outcome(messages, budget)
+        replay.push(in_numbers(m), SourceOf(messages))
+    assert outcome_of(replay, messages) == reference_outcome(messages, budget)
 
 
 @settings(max_examples=examples(300))
@@ -183,20 +207,20 @@ def test_a_surface_that_deletes_what_left_and_keeps_the_clamp_sizes_agrees(
     kept_messages = [messages[i] for i, _ in stored]
     replay = Replay(budget)
     for m, (_, size) in zip(kept_messages, stored, strict=True):
-        sized = MessageTokens(m.kind, m.cost, m.calls, m.pinned, size)  # type: ignore[arg-type]
-        replay.push(sized, floors_of(kept_messages))
+        sized = in_numbers(m, size)
+        replay.push(sized, SourceOf(kept_messages))
     want = outcome(messages, budget)
-    if want is None:
+    if isinstance(want, str):
         assert replay.shortage is not None
     else:
         seen = replay.window()
         clamped = {stored[k][0]: size for k, size in seen.clamped.items()}
-        assert ([stored[k][0] for k in seen.kept], clamped) == (want[0], want[2])
+        assert ([(stored[k][0],) for k in seen.kept], clamped) == (want[0], want[2])
 
 
 def test_a_copied_replay_changes_alone() -> None:
     replay = replay_of(conversation("H5 A5"), Budget(20))
-    copy.deepcopy(replay).push(MessageTokens("human", 19), lambda _: 19)
+    copy.deepcopy(replay).push(MessageTokens("human", 19), SourceOf([]))
     assert replay.window().kept == (0, 1)
 
 
@@ -212,9 +236,9 @@ def test_a_replay_holds_the_window_and_not_the_conversation(oversize: Oversize) 
 
 def test_a_message_with_an_index_of_its_own_leaves_a_gap_before_it() -> None:
     replay = Replay(Budget(20))
-    for index, kind in ((3, "human"), (7, "ai")):
-        replay.push(MessageTokens(kind, 5), lambda _: 5, at=index)  # type: ignore[arg-type]
-    assert (replay.kept(), replay.cut, replay.count) == ([3, 7], 3, 8)
+    for index, message in ((3, MessageTokens("human", 5)), (7, MessageTokens("ai", 5))):
+        replay.push(message, SourceOf([]), at=index)
+    assert (replay.slots(), replay.cut, replay.count) == ([3, 7], 3, 8)
 
 
 def test_an_empty_conversation_has_an_empty_window() -> None:
@@ -313,28 +337,77 @@ def test_a_late_system_message_behind_the_question_does_not_hold() -> None:
     assert kept("H1 S5 A5 A5", 12) == [0, 2, 3]
 
 
-def test_a_step_with_more_results_than_calls_is_joined_to_the_one_before_it() -> None:
-    assert kept("H1 A1:1 A1:1 T4 T4 A9", 14) == [0, 5]
+# --- mending ------------------------------------------------------------------------------------
 
 
-def test_a_join_keeps_both_steps_while_they_fit() -> None:
-    assert kept("H1 A1:1 A1:1 T4 T4 A1", 12) == [0, 1, 2, 3, 4, 5]
+def slots(text: str, max_tokens: int = 100) -> list[Slot]:
+    return replay_of(conversation(text), Budget(max_tokens, trim_to=1.0)).slots()
 
 
-def test_a_result_without_a_call_in_its_step_joins_it_to_the_step_before() -> None:
-    assert kept("H1 A5:2 T1 A1 T1 A5", 9) == [0, 5]
+def told(text: str) -> list[tuple[str, int]]:
+    mended = replay_of(conversation(text), Budget(100)).window().mended
+    return [(violation.code, violation.index) for violation in mended]
 
 
-def test_steps_are_joined_also_where_there_is_no_human_message() -> None:
-    assert kept("A5:1 A1:1 T1 T1 A5", 9) == [4]
+def test_a_late_result_goes_behind_its_call() -> None:
+    assert slots("H1 A1:1 A1:1 T4 T4 A1") == [0, 1, 3, 2, 4, 5]
 
 
-def test_a_join_takes_no_more_steps_than_hold_the_calls() -> None:
-    assert kept("H1 A5 A1:1 A1:1 T4 T4", 12) == [0, 2, 3, 4, 5]
+def test_a_late_result_takes_its_stand_ins_place_among_the_results() -> None:
+    assert slots("H1 A1:2 T1 H1 T1") == [0, 1, 2, 4, 3]
 
 
-def test_a_join_goes_on_until_every_result_has_its_call() -> None:
-    assert kept("H1 A2:2 T2 A2:1 T2 A2:1 T2 T2 A1", 14) == [0, 8]
+def test_a_call_of_a_step_that_is_over_gets_a_stand_in() -> None:
+    assert slots("H1 A1:1 H1") == [0, 1, StandIn(1, 0), 2]
+
+
+def test_the_calls_of_the_last_step_stay_open() -> None:
+    assert slots("H1 A1:1 S1") == [0, 1, 2]
+
+
+def test_a_stand_in_costs_tokens() -> None:
+    assert window(conversation("H1 A1:1 H1"), Budget(100)).tokens == 3 + STAND_IN
+
+
+def test_a_result_without_a_call_leaves_at_once() -> None:
+    assert slots("H1 T1 A1") == [0, 2]
+
+
+def test_a_late_result_moves_the_cut_only_when_the_budget_is_passed() -> None:
+    assert slots("H1 A1:1 H1 A1 T9", 13) == [0, 1, 4, 2, 3]
+
+
+def test_a_late_result_moves_the_cut_when_the_budget_is_passed() -> None:
+    assert slots("H1 A1:1 H1 A1 T9", 12) == [2, 3]
+
+
+def test_a_late_result_leaves_where_its_step_has_left() -> None:
+    assert slots("H5 A5:1 H5 A9 T1", 16) == [2, 3]
+
+
+def test_a_pinned_late_result_holds_its_step() -> None:
+    assert slots("H1 A1:1 H1 T1! A9 H5", 12) == [0, 1, 3, 5]
+
+
+def test_a_late_result_is_told() -> None:
+    assert told("H1 A1:1 H1 T1") == [("orphan_result", 3)]
+
+
+def test_a_stand_in_is_told_by_its_call() -> None:
+    assert told("H1 A1:1 H1") == [("missing_result", 1)]
+
+
+def test_a_result_without_a_call_is_told() -> None:
+    assert told("H1 T1") == [("orphan_result", 1)]
+
+
+def test_of_an_orderly_conversation_nothing_is_told() -> None:
+    assert told("S1 H1 A1:2 T1 T1 A1 H1") == []
+
+
+def test_where_all_are_results_without_a_call_there_is_no_window() -> None:
+    with pytest.raises(NothingLeftError, match="2 messages"):
+        slots("T1 T1")
 
 
 # --- pins ---------------------------------------------------------------------------------------
@@ -344,8 +417,8 @@ def test_a_pin_holds_its_step_and_the_question_of_its_turn() -> None:
     assert kept("H1 A2:1 T2! A2 H9 A9 H1 A9", 17) == [0, 1, 2, 6, 7]
 
 
-def test_a_pin_holds_the_step_that_its_own_is_joined_with() -> None:
-    assert kept("H1 A1:1! A1:1 T4 T4 A5 A5", 17) == [0, 1, 2, 3, 4, 6]
+def test_a_pin_holds_the_late_results_of_its_step() -> None:
+    assert kept("H1 A1:1! A1:1 T4 T4 A5 A5", 12) == [0, 1, 3, 6]
 
 
 def test_a_pinned_question_and_a_pin_of_its_turn_cost_what_they_are() -> None:
@@ -403,7 +476,7 @@ def test_a_message_clamped_by_an_earlier_replay_costs_what_that_left(
     clamped: int, tokens: int, sizes: dict[int, int]
 ) -> None:
     replay = Replay(Budget(40))
-    replay.push(MessageTokens("human", 30, clamped=clamped), lambda _: 1)
+    replay.push(MessageTokens("human", 30, clamped=clamped), SourceOf([]))
     assert (replay.tokens, replay.window().clamped) == (tokens, sizes)
 
 
@@ -486,7 +559,7 @@ def test_what_must_stay_may_take_the_slack(text: str, *, uses_slack: bool) -> No
 def test_when_something_is_left_out_the_rest_may_take_the_slack(text: str, *, uses_slack: bool) -> None:
     budget = Budget(20, fixed=5, slack=3, oversize="drop")
     driver = driver_of(conversation(text), budget)
-    assert (driver.kept(), driver.can_continue(with_less_slack(budget))) == ([0], not uses_slack)
+    assert (driver.slots(), driver.can_continue(with_less_slack(budget))) == ([0], not uses_slack)
 
 
 def test_an_error_does_not_count_the_slack() -> None:

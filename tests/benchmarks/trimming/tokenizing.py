@@ -13,7 +13,7 @@ import tiktoken
 
 from langchain_tokenbuffer import TokenCounter
 from langchain_tokenbuffer._counting.count_cache import CountCache, cache_named
-from langchain_tokenbuffer._counting.message_counters import ChatCounter
+from langchain_tokenbuffer._counting.message_counters import Call, ChatCounter
 from langchain_tokenbuffer._counting.providers import OPENAI
 from langchain_tokenbuffer.vocabularies import load
 
@@ -64,7 +64,7 @@ class Exact:
             tokens += 3
         functions = [call["function"] for call in message.get("tool_calls") or []]
         if functions:
-            calls = [(each["name"], each["arguments"]) for each in functions]
+            calls = [Call(each["name"], each["arguments"]) for each in functions]
             tokens += self._pricing._tokens_of_calls(calls)
         return tokens
 

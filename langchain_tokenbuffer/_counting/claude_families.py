@@ -1,0 +1,68 @@
+"""Families of Claude: generations that count alike, wherever they are served."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from langchain_tokenbuffer._counting.families import ChatFormat, Family, Own, Vocabulary
+from langchain_tokenbuffer._counting.images import Grid, Media
+from langchain_tokenbuffer._counting.tokenizers import Estimate
+from langchain_tokenbuffer._counting.tools import as_indented, as_json
+
+# With `ctok`, which also says what is put around a message: 82 texts that do not think, 79 of them within 2 tokens;
+# 3 for each further message. 88 requests with tools, 65 of them with calls, 84 within 3 %. 19 with a response format,
+# within 5 tokens. Thinking that is enabled brings 28 or 29 (16 requests), adaptive thinking nothing (5). A tool that
+# must be called, by name or any, brings 91 to 99 (11). A document of text brings 36 to 53 (3 requests); what is to be
+# cited about 530, which is not measured here.
+_CHAT = ChatFormat(
+    constant=4,
+    per_message=3,
+    role=False,
+    system=-3,
+    per_name=0,
+    result=21,
+    call=14,
+    twice=False,
+    argument=12,
+    parallel=False,
+    further=20,
+    document=45,
+    cited=530,
+    prefill=-3,
+    thinking=29,
+    tools=491,
+    merged=0,
+    choice=94,
+    named=0,
+    tools_text=as_json,
+    format_text=as_indented,
+    response_format=81,
+    opening=0,
+    formatted=0,
+)
+# Images of 9 sizes, residual at most 1. A PDF's page takes 1,596 to 2,677 (8 requests): its text and its image.
+_MEDIA = Media(Grid(1568, 1600))
+# Without `ctok`. Claude's text in these requests is 1.0 (Sonnet 4.5) to 1.43 (Opus 4.8) times that of `cl100k_base`.
+_ESTIMATE = Estimate(1.5)
+
+
+def _family(edition: str, chat: ChatFormat, media: Media = _MEDIA) -> Family:
+    return Family(Vocabulary(estimate=_ESTIMATE, own=Own("claude", edition)), chat, media=media)
+
+
+def _with_tools(tools: int) -> Family:
+    """Return the family of an earlier generation, whose prompt for tools takes so many tokens."""
+    return _family("3.0", replace(_CHAT, tools=tools))
+
+
+CLAUDE = _family("3.0", _CHAT)  # 4.5 and 4.6
+CLAUDE_3_OPUS = _with_tools(530)  # 2 requests with tools
+CLAUDE_3_SONNET = _with_tools(154)  # 3
+CLAUDE_HAIKU_3 = _with_tools(258)  # also 3.5: 3
+CLAUDE_3_5 = _with_tools(286)  # 5
+CLAUDE_4 = _with_tools(308)  # from 3.7 to 4.1: 5
+
+# Images are seen larger since Opus 4.7 (Anthropic, "Vision"), pages therefore too, which rounds up.
+_SEES_MORE = Media(Grid(2576, 4784), page=6000)
+CLAUDE_4_7 = _family("4.7", replace(_CHAT, constant=8), _SEES_MORE)  # around a message: `ctok`; the rest as before
+CLAUDE_5 = _family("4.8", replace(_CHAT, constant=3, tools=330), _SEES_MORE)  # 4 texts, 3 requests with tools

@@ -1,0 +1,150 @@
+"""Waiting has an end, and who only reads does not wait for who writes elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from langchain_tokenbuffer._sql import engines
+from tests.builders import turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.sql.conftest import Place
+
+ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+
+
+@contextmanager
+def locked(place: Place) -> Iterator[None]:
+    """Hold the lock of every session, as a process does that was stopped."""
+    engine, sessions = place.engine(), place.tables.sessions
+    with engine.begin() as connection:
+        connection.execute(sa.update(sessions).values(next_seq=sessions.c.next_seq))
+        yield
+    engine.dispose()
+
+
+def impatient_engine(place: Place) -> sa.Engine:
+    """Return an engine whose database does not wait long, as a user has set it."""
+    wait: dict[str, dict[str, Any]] = {
+        "sqlite": {"timeout": 0.2},
+        "postgresql": {"options": "-c lock_timeout=200"},
+        "mysql": {"init_command": "SET innodb_lock_wait_timeout=1"},
+    }
+    return place.engine(connect_args=wait[sa.make_url(place.url).get_backend_name()])
+
+
+def test_a_lock_costs_one_wait_and_not_one_for_each_try(
+    place: Place, session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "WAIT", 0.3)
+    place.history(session_id).add_messages(turn(0))
+    engine, tries = impatient_engine(place), list[str]()
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def note(_c: object, _d: object, statement: str, *_: object) -> None:
+        tries.append(statement.split(maxsplit=1)[0])
+
+    with locked(place), pytest.raises(sa.exc.OperationalError):
+        history.add_messages(turn(1))
+    engine.dispose()
+    assert tries == ["UPDATE"]
+
+
+def test_a_server_that_waits_for_ever_is_told_not_to(
+    place: Place, session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not place.url.startswith("postgresql"):
+        pytest.skip("the others have a limit")
+    monkeypatch.setattr(engines, "WAIT", 0.1)
+    place.history(session_id).add_messages(turn(0))
+    with locked(place):
+        for operation in (
+            lambda: place.history(session_id).add_messages(turn(1)),
+            lambda: place.history(session_id).evicted(lambda _: None),
+        ):
+            with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+                operation()
+
+
+def test_a_timeout_in_the_url_is_followed(lite: Place) -> None:
+    connection = f"{lite.url}?timeout=0.1"
+    lite.history("s", connection=connection).add_messages(turn(0))
+    with locked(lite), pytest.raises(sa.exc.OperationalError, match="locked"):
+        lite.history("s", connection=connection).add_messages(turn(1))
+
+
+def test_who_waits_behind_a_writer_gives_up_when_that_has_waited_too_long(
+    lite: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "WAIT", 0.2)
+    errors: list[str] = []
+    lite.history("s").create_tables()
+
+    def write() -> None:
+        with pytest.raises((sa.exc.OperationalError, TimeoutError)) as caught:
+            lite.history("s", connection=f"{lite.url}?timeout=0.3").add_messages(turn(0))
+        errors.append(type(caught.value).__name__)
+
+    with locked(lite):
+        threads = [threading.Thread(target=write) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert sorted(errors) == ["OperationalError", "TimeoutError", "TimeoutError"]
+
+
+WRITERS = 20  # more than a pool has connections
+
+
+@pytest.mark.parametrize("kind", ["url", "async engine"])
+async def test_a_reader_does_not_wait_behind_writers_that_are_stuck(place: Place, session_id: str, kind: str) -> None:
+    connection: Any = place.url
+    if kind == "async engine":
+        driver = ASYNC_DRIVERS.get(sa.make_url(place.url).get_backend_name())
+        if driver is None:
+            pytest.skip("no asynchronous driver for it is installed")
+        connection = create_async_engine(sa.make_url(place.url).set(drivername=driver))
+    histories = [place.history(f"{session_id}-{n}", connection=connection) for n in range(WRITERS)]
+    for each in histories:
+        await each.aadd_messages(turn(0))
+    other = place.history(session_id, connection=connection)
+    with locked(place):
+        stuck = [asyncio.create_task(each.aadd_messages(turn(1))) for each in histories]
+        stuck += [asyncio.create_task(histories[0].aadd_messages(turn(2))) for _ in range(WRITERS)]
+        await asyncio.sleep(0.1)
+        found = await asyncio.wait_for(other.aget_messages(), 10)
+        are_done = [task.done() for task in stuck]
+    await asyncio.gather(*stuck)
+    if kind == "async engine":
+        await connection.dispose()
+    assert (found, any(are_done)) == ([], False)
+
+
+def test_a_reader_in_a_thread_does_not_wait_behind_writers_that_are_stuck(place: Place, session_id: str) -> None:
+    engine = place.engine(pool_size=2, max_overflow=1, pool_timeout=5)
+    histories = [place.history(f"{session_id}-{n}", connection=engine) for n in range(6)]
+    for each in histories:
+        each.add_messages(turn(0))
+    threads = [threading.Thread(target=each.add_messages, args=(turn(1),)) for each in histories]
+    with locked(place):
+        for thread in threads:
+            thread.start()
+        threads[0].join(0.1)
+        found = place.history(session_id, connection=engine).messages
+        are_alive = [thread.is_alive() for thread in threads]
+    for thread in threads:
+        thread.join(10)
+    engine.dispose()
+    assert (found, all(are_alive)) == ([], True)
