@@ -16,7 +16,13 @@ from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.budget import Budget, Oversize, Window
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
 from langchain_tokenbuffer._window.drivers import DriverCache
-from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_oversize, checked_pin, checked_trim_to
+from langchain_tokenbuffer._window.settings import (
+    checked_bool,
+    checked_max_tokens,
+    checked_oversize,
+    checked_pin,
+    checked_trim_to,
+)
 from langchain_tokenbuffer.counters import CountedBy, TokenCounter
 
 if TYPE_CHECKING:
@@ -55,6 +61,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             `additional_kwargs={"pinned": True}`.
         oversize: When what must stay does not fit: `"clamp"` shortens the biggest tool results, then the biggest other
             texts; `"raise"` raises; `"drop"` leaves the newest unit out.
+        clear_results: Whether results of old steps go to their marker before whole steps leave; the newest steps, whose
+            results together take at most half of the room, are left alone.
 
     Raises:
         TypeError: If an argument has the wrong type; it names the argument.
@@ -74,11 +82,13 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         trim_to: float = 0.6,
         pin: Callable[[BaseMessage], bool] | None = None,
         oversize: Oversize = "clamp",
+        clear_results: bool = False,
     ) -> None:
         """Check the settings; count and load nothing yet."""
         self.max_tokens = checked_max_tokens(max_tokens)
         self.trim_to = checked_trim_to(trim_to)
         self.oversize: Oversize = checked_oversize(oversize)
+        self.clear_results = checked_bool(clear_results, "clear_results")
         self.pin = checked_pin(pin)
         self.token_counter = TokenCounter(token_counter)
         self._drivers = DriverCache()
@@ -99,8 +109,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         """
         conversation = ConversationTokens(as_messages(messages), self.meter)
         with self._follow(conversation) as (driver, _):
-            slots, clamped = driver.slots(), driver.clamped()
-        return conversation.show(slots, clamped)
+            slots, shortened = driver.slots(), driver.clamped()
+        return conversation.show(slots, shortened)
 
     async def atrim(self, messages: MessagesLike) -> list[BaseMessage]:
         """`trim`, off the event loop: the first use loads a vocabulary."""
@@ -115,12 +125,12 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         """
         conversation = ConversationTokens(as_messages(messages), self.meter)
         with self._follow(conversation) as (driver, whole_tokens):
-            window, slots = driver.window(), driver.slots()
+            window, slots, shortened = driver.window(), driver.slots(), driver.clamped()
         if whole_tokens is None:
-            if not window.clamped:
+            if not shortened:
                 return window
-            # A clamped message is charged its target; shown, it may cost a little less.
-            whole_tokens = conversation.whole_tokens(slots, window.clamped)
+            # What is shortened is charged its target; shown, it may cost a little less.
+            whole_tokens = conversation.whole_tokens(slots, shortened)
         return replace(window, tokens=whole_tokens, clamped=dict(window.clamped))
 
     async def awindow(self, messages: MessagesLike) -> Window:
@@ -162,7 +172,13 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
 
     def budget(self) -> Budget:
         """Return the budget its windows are decided under."""
-        return Budget(self.max_tokens, self.trim_to, self.token_counter.constant, oversize=self.oversize)
+        return Budget(
+            self.max_tokens,
+            self.trim_to,
+            self.token_counter.constant,
+            oversize=self.oversize,
+            clear_results=self.clear_results,
+        )
 
     def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
         """Say which units did not fit and were left out of the window."""

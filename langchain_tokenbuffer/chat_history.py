@@ -44,6 +44,7 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         token_counter: What counts, as for `TokenBuffer`.
         trim_to: Low-water mark in (0, 1], as for `TokenBuffer`.
         oversize: `"clamp"`, `"raise"` or `"drop"`, as for `TokenBuffer`.
+        clear_results: Whether results of old steps are cleared before whole steps leave, as for `TokenBuffer`.
 
     Raises:
         TypeError: If an argument has the wrong type; it names the argument.
@@ -66,6 +67,7 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         token_counter: CountedBy,
         trim_to: float = 0.6,
         oversize: Oversize = "clamp",
+        clear_results: bool = False,
     ) -> None:
         """Wrap the history; read nothing yet."""
         super().__init__()
@@ -73,7 +75,13 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
             msg = f"history must be a BaseChatMessageHistory, got {history!r}"
             raise TypeError(msg)
         self.history = history
-        self.buffer = TokenBuffer(max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize)
+        self.buffer = TokenBuffer(
+            max_tokens,
+            token_counter=token_counter,
+            trim_to=trim_to,
+            oversize=oversize,
+            clear_results=clear_results,
+        )
         self._view = RunView(self)
 
     @property

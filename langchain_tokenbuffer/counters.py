@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_tokenbuffer._counting.count_cache import freeze_whole
+from langchain_tokenbuffer._counting.count_cache import IRREGULAR, freeze_whole
 from langchain_tokenbuffer._counting.reported_usage import anchored, reports
 from langchain_tokenbuffer._counting.resolve import Exact, message_counter_of, served_name
 from langchain_tokenbuffer._messages.convert import as_messages
@@ -167,14 +167,19 @@ class TokenCounter:
         """Return one hash for each message, of all that its tokens depend on."""
         try:
             return list(map(hash, self._counter.freeze(messages)))
-        except TypeError:  # a name or an id that has no hash
+        except IRREGULAR:
             return list(map(hash, freeze_whole(messages)))
 
-    def key(self, messages: Sequence[BaseMessage]) -> int:
-        """Return one hash for all messages, which sees every change that a key of one sees."""
+    def key(self, messages: Sequence[BaseMessage], *, reports: bool = False) -> int:
+        """Return one hash for all messages, which sees every change that a key of one sees.
+
+        Args:
+            messages: In this order.
+            reports: Whether it is also to see what replies report.
+        """
         try:
-            return hash(tuple(self._counter.freeze(messages)))
-        except TypeError:
+            return hash(tuple(self._counter.freeze(messages, reports=reports)))
+        except IRREGULAR:
             return hash(tuple(freeze_whole(messages)))
 
     def tokens(self, messages: Sequence[BaseMessage], keys: Sequence[int] | None = None) -> list[int]:

@@ -30,6 +30,7 @@ from langchain_tokenbuffer._handlers import OnEvict, async_handler, is_async, lo
 from langchain_tokenbuffer._window.budget import Window
 from langchain_tokenbuffer._window.drivers import DriverCache
 from langchain_tokenbuffer._window.settings import (
+    checked_bool,
     checked_function,
     checked_max_tokens,
     checked_oversize,
@@ -56,11 +57,12 @@ Reason: TypeAlias = Literal["fits", "held", "moved", "clamped", "overflow"]
 class TokenBufferState(AgentState[Any]):
     """The agent's state plus this middleware's private key, which must survive the process. Plain JSON types only.
 
-    `limits`: model name to what refusals taught, which are `Limits` as JSON; `thinned`: ids of messages whose thinking
-    is left out for good. Where reported usage is used, `anchored`: [id of the last message before reports count,
-    anchor, id of the first message it does not cover], for requests with the settings `basis`. With `evict_from_state`
-    also what a replay can no longer find out without the deleted messages: more `thinned` ids, and `sizes`: id of a
-    clamped message to its tokens and a fingerprint of the conversation up to it, for the same `basis`.
+    `limits`: model name to what refusals taught, which are `Limits` as JSON. For models whose thinking is bound to the
+    messages before it, `shown`: [how many messages the last call showed, before so many of them thinking was left out,
+    a digest of them]. Where reported usage is used, `anchored`: [id of the last message before reports count, anchor,
+    id of the first message it does not cover], for requests with the settings `basis`. With `evict_from_state` also
+    what a replay can no longer find out without the deleted messages, `sizes`: id of a clamped message to its tokens
+    and a fingerprint of the conversation up to it, for the same `basis`.
     """
 
     token_buffer: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
@@ -77,6 +79,7 @@ class TrimEvent:
         kept: How many messages the model sees.
         dropped: How many it does not see.
         clamped: How many of the kept ones are shortened.
+        cleared: Indices of the tool results that are cleared: shortened to their marker.
         mended: What of the request's messages was out of order, and what was done.
         moved: Whether the window does not extend the last call's window.
         reusable_tokens: How much of the request begins as the last call's did: what a provider's prompt cache can serve
@@ -100,6 +103,7 @@ class TrimEvent:
     window: Window
     made_of: dict[str, int] = field(hash=False)
     mended: tuple[Violation, ...] = ()
+    cleared: tuple[int, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it as JSON has it: lists for tuples, texts for keys."""
@@ -132,9 +136,11 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     of a reply was streamed. What that taught is kept in the agent's private state for later calls of this thread, also
     when the last try fails. A limit that no provider named is a guess: it is logged at WARNING, and grows back in steps
     while calls succeed, within 24 calls after the first refusal. Each message is replayed under the limit of its time,
-    so the cut never moves back. For Claude models thinking blocks of
-    steps before the running one are left out as soon as the cut moves, since newer ones are bound to the messages they
-    were produced under. It counts the request as earlier middlewares changed it, so it goes last in `middleware=`.
+    so the cut never moves back. Claude's thinking is only valid behind what it was thought behind. So where what the
+    model was shown does not begin what it is shown now, the steps before the running one lose theirs for good; from
+    Claude 5.1 on, which refuses such thinking, the running one, too. What was shown is known from the private state:
+    without a checkpointer, all older thinking is left out as soon as something left the window. It counts the request
+    as earlier middlewares changed it, so it goes last in `middleware=`.
 
     Args:
         max_tokens: The budget of a request, in tokens; `("fraction", 0.8)` of the model's `max_input_tokens`; or
@@ -145,6 +151,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         reserve_tokens: Kept free of `max_tokens`, for the reply or what is added behind this middleware, in tokens.
         pin: Tells which messages stay whatever the budget, as in `TokenBuffer`.
         oversize: When what must stay does not fit: `"clamp"`, `"raise"` or `"drop"`.
+        clear_results: Whether results of old steps go to their marker before whole steps leave, as in `TokenBuffer`.
         on_trim: Called with a `TrimEvent` before each model call, in async runs in a worker thread; also a DEBUG log
             line. What it raises is logged at ERROR.
         evict_from_state: Whether what left the window is removed from the agent's state, with the reply and by the same
@@ -181,6 +188,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         on_trim: Callable[[TrimEvent], None] | None = None,
         evict_from_state: bool = False,
         on_evict: OnEvict | None = None,
+        clear_results: bool = False,
         stream_events: bool = False,
     ) -> None:
         """Check the settings; count and load nothing yet."""
@@ -194,6 +202,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         self.on_trim = checked_function("on_trim", on_trim)
         self.evict_from_state = evict_from_state
         self.on_evict = checked_function("on_evict", on_evict)
+        self.clear_results = checked_bool(clear_results, "clear_results")
         self.stream_events = stream_events
         if is_async(on_trim):
             msg = "on_trim must be a plain function: it is never awaited"
@@ -302,6 +311,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
             pin=self.pin,
             oversize=self.oversize,
             evict_from_state=self.evict_from_state,
+            clear_results=self.clear_results,
         )
 
     def _emit_event(self, call: RenderedCall) -> None:
@@ -343,7 +353,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
 
 
 _CACHES = {"_reader", "_drivers", "_unsaved", "_handed_over"}
-_SHOWN = ("max_tokens", "token_counter", "trim_to", "reserve_tokens", "oversize", "evict_from_state")
+_SHOWN = ("max_tokens", "token_counter", "trim_to", "reserve_tokens", "oversize", "clear_results", "evict_from_state")
 
 
 def _event_of(rendered: RenderedCall) -> TrimEvent:
@@ -355,18 +365,20 @@ def _event_of(rendered: RenderedCall) -> TrimEvent:
         max_tokens=plan.state.max_tokens,
         kept=len(plan.kept),
         dropped=len(dropped),
-        clamped=len(call.clamped),
+        clamped=len(call.clamped) - len(call.cleared),
+        cleared=tuple(sorted(call.cleared)),
         moved=call.moved,
         reusable_tokens=rendered.reusable_tokens(),
         reason="overflow" if plan.state.overflowed else call.reason,
         window=Window(
             kept=plan.kept,
             dropped=dropped,
-            clamped=dict(call.clamped),
+            clamped={index: tokens for index, tokens in call.clamped.items() if index not in call.cleared},
             cut=call.cut,
             tokens=rendered.tokens,
             thinned=plan.thinned,
             mended=plan.mended,
+            cleared=tuple(sorted(call.cleared)),
         ),
         mended=plan.mended,
         made_of=rendered.made_of(),

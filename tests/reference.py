@@ -85,6 +85,7 @@ class Reference:
     fixed: int = 0
     oversize: str = "clamp"
     else_drop: bool = False
+    clear_results: bool = False
 
     def play(self, messages: list[M]) -> tuple[list[Entry], int, dict[int, int]]:
         """Return the entries of the window, the cut and the clamp sizes; raise if the last message does not fit."""
@@ -255,6 +256,8 @@ class Reference:
                 self.max_tokens - self.fixed - head - self.cost(self.rest(k))
             )
 
+        if self.clear_results and self.clear(head):
+            return
         beyond = range(self.cut + 1, len(self.units))
         steps = [k for k in beyond if not self.units[k].begins_turn and self.units[k].question is self.turn]
         ladder = [
@@ -281,6 +284,31 @@ class Reference:
                 if self.fixed + self.cost(self.window()) <= self.max_tokens:
                     return
         self.raised = True
+
+    def clear(self, head: int) -> bool:
+        room = self.max_tokens - self.fixed - head
+        window = self.window()
+        replies = [i for entry in window for i in entry[:1] if isinstance(i, int) and self.ms[i].kind == "ai"]
+        replies += [
+            int(str(entry[1]))
+            for entry in window
+            if entry[0] == "of" and entry[3] and self.ms[int(str(entry[1]))].kind == "ai"
+        ]
+        steps = [[e for e in unit.entries if e in window and not unit.out] for unit in self.units]
+        results = [[e for e in step if isinstance(e[0], int) and self.ms[e[0]].kind == "tool"] for step in steps]
+        spared = len(self.units)
+        while spared and self.cost([e for step in results[spared - 1 :] for e in step]) <= room / 2:
+            spared -= 1
+        for unit, step in zip(self.units[:spared], results, strict=False):
+            for entry in step:
+                i = int(str(entry[0]))
+                if self.fixed + self.cost(self.window()) <= self.max_tokens - room + self.trim_to * room:
+                    return True
+                if not self.stays(unit) and self.ms[i].cost > 50 and i < max(replies, default=-1):
+                    least = self.ms[i].floor
+                    if least is not None and least < self.cost_of(entry):
+                        self.sizes[i] = least
+        return self.fixed + self.cost(self.window()) <= self.max_tokens - room + self.trim_to * room
 
     def clamp(self, head: int) -> bool:  # noqa: C901  # the same for the shortening
         stay = self.fixed + head

@@ -222,7 +222,9 @@ def numbers(draw: st.DrawFn, *, in_order: bool = False, pins: bool = True) -> li
     ]
 
 
-def budgets(*oversizes: Oversize, drop_if_unclampable: bool = False) -> st.SearchStrategy[Budget]:
+def budgets(
+    *oversizes: Oversize, drop_if_unclampable: bool = False, clear_results: bool = False
+) -> st.SearchStrategy[Budget]:
     """Budgets in numbers."""
     return st.builds(
         Budget,
@@ -231,6 +233,7 @@ def budgets(*oversizes: Oversize, drop_if_unclampable: bool = False) -> st.Searc
         fixed=st.sampled_from([0, 3]),
         oversize=st.sampled_from(oversizes or OVERSIZES),
         drop_if_unclampable=st.just(drop_if_unclampable),
+        clear_results=st.just(clear_results),
     )
 
 

@@ -6,7 +6,6 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
 from typing_extensions import override
 
 from langchain_tokenbuffer._messages.kinds import Kind, kind_of
@@ -22,8 +21,10 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._window.conversation import MessageMeter
 
 
-_SILENT = frozenset({HumanMessage, SystemMessage, ToolMessage})
-"""Messages that report no usage."""
+def mark_of(message: BaseMessage, changes: object = None) -> bytes:
+    """Return what a message says, and how it is changed, for a digest: the same in every process."""
+    parts = (message.type, message.content, getattr(message, "tool_calls", None), changes)
+    return repr(parts).encode(errors="backslashreplace")
 
 
 class AgentConversation(ConversationTokens):
@@ -50,30 +51,26 @@ class AgentConversation(ConversationTokens):
 
     @override
     def key(self, start: int, stop: int) -> int:
-        key, reports = super().key(start, stop), self._reports(start, stop)
+        reported = min(max(start, self._reported_from), stop)
+        key = self.meter.key(self.messages[start:reported])
+        reported_key = self.meter.key(self.messages[reported:stop], reports=True)
         clamped = [(i, self._clamped[i]) for i in range(start, stop) if i in self._clamped] if self._clamped else ()
-        return hash((key, *reports.items(), *clamped)) if reports or clamped else key
+        return hash((key, reported_key, *clamped))
 
     @override
     def numbers(self, start: int = 0) -> list[MessageTokens]:
         numbers = super().numbers(start)
-        reports = self._reports(start, len(self.messages))
+        first = max(start, self._reported_from)
+        reports = {
+            index: report
+            for index, message in enumerate(self.messages[first:], first)
+            if (report := self._report_of(message)) is not None
+        }
         for index in {*reports, *self._clamped}:
             if index >= start:
                 clamped, report = self._clamped.get(index), reports.get(index)
                 numbers[index - start] = numbers[index - start]._replace(clamped=clamped, report=report)
         return numbers
-
-    def _reports(self, start: int, stop: int) -> dict[int, Report]:
-        """Return what replies between two indices report, by index."""
-        start = max(start, self._reported_from)
-        return {
-            index: report
-            for index, message in enumerate(self.messages[start:stop], start)
-            if type(message) not in _SILENT  # hot
-            and message.__dict__.get("usage_metadata") is not None
-            and (report := self._report_of(message)) is not None
-        }
 
     @cached_property
     def kinds(self) -> list[Kind]:
@@ -86,7 +83,8 @@ class AgentConversation(ConversationTokens):
     @property
     def id_before_newest(self) -> str | None:
         """The id of the last message before the newest that has one."""
-        return next((each for each in reversed(self.ids[:-1]) if each is not None), None)
+        earlier = (message.id for message in reversed(self.messages[:-1]))
+        return next((each for each in earlier if each is not None), None)
 
     def units(self) -> list[range]:
         """Return the indices of each unit: what leaves the state as a whole."""
@@ -102,11 +100,10 @@ class AgentConversation(ConversationTokens):
             return {}
         marks: dict[str, str] = {}
         digest = blake2b(digest_size=12)
-        for message, kind in zip(self.messages, self.kinds, strict=True):
+        for message in self.messages:
             if message.id in without:
                 continue
-            parts = (kind, message.content, getattr(message, "tool_calls", None))
-            digest.update(repr(parts).encode(errors="backslashreplace"))
+            digest.update(mark_of(message))
             if message.id is not None and message.id in ids:
                 marks[message.id] = digest.hexdigest()
         return marks

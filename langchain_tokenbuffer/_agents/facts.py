@@ -10,6 +10,7 @@ from langchain.agents.middleware.types import ModelRequest
 
 from langchain_tokenbuffer._agents.conversation import AgentConversation
 from langchain_tokenbuffer._agents.models import OUTPUT_LIMITS
+from langchain_tokenbuffer._agents.thinking import ThinkingRule
 from langchain_tokenbuffer._counting.reported_usage import report_by
 from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import MessageMeter
@@ -44,6 +45,7 @@ class AgentSettings:
     pin: Callable[[BaseMessage], bool] | None
     oversize: Oversize
     evict_from_state: bool
+    clear_results: bool
 
 
 class FixedTokens(NamedTuple):
@@ -64,7 +66,7 @@ class RequestFacts:
     model: str  # what the model is known by in the thread's state
     uses_reports: bool  # whether what replies report is nearer the truth than the counter
     read_messages: Callable[[Sequence[BaseMessage]], AgentConversation]  # the request's, or the state's
-    strip_thinking: Callable[[BaseMessage], BaseMessage | None]  # leaves out thinking that is bound to other messages
+    thinking: ThinkingRule | None  # None: the model's thinking is valid behind any messages
 
     @property
     def fixed(self) -> int:
@@ -75,7 +77,14 @@ class RequestFacts:
         """Return the budget of a window; the fixed part is rounded up."""
         slack = slack_of(max_tokens, self.fixed)
         settings = self.settings
-        return Budget(max_tokens, settings.trim_to, self.fixed + slack, slack=slack, oversize=settings.oversize)
+        return Budget(
+            max_tokens,
+            settings.trim_to,
+            self.fixed + slack,
+            slack=slack,
+            oversize=settings.oversize,
+            clear_results=settings.clear_results,
+        )
 
 
 class RequestReader:
@@ -94,18 +103,26 @@ class RequestReader:
         has_tools_or_format = bool(request.tools or request.response_format is not None)
         # The user's own counter is taken as it is. A model that is counted exactly leaves its tools to be reported.
         corrects_tools = settings.token_counter is None and has_tools_or_format
+        fixed_tokens = self._count_fixed(request, counter)
         return RequestFacts(
             settings=settings,
             counter=counter,
             max_tokens=_max_tokens(settings.max_tokens, model, request),
-            fixed_tokens=self._count_fixed(request, counter),
+            fixed_tokens=fixed_tokens,
             model=model.name or model.kind,
             uses_reports=counter.additive and (counter.is_estimate or corrects_tools),
             read_messages=partial(
                 AgentConversation, meter=MessageMeter(counter, settings.pin), report_of=partial(report_by, model.name)
             ),
-            strip_thinking=model.strip_thinking,
+            thinking=_thinking_rule(model, request, fixed_tokens) if model.binds_thinking else None,
         )
+
+
+def _thinking_rule(model: ModelFacts, request: Request, fixed: FixedTokens) -> ThinkingRule:
+    """Return how the model takes thinking; where it is checked, tools are known by what they cost."""
+    system = request.system_message
+    bound_to = repr((system and system.content, *fixed)) if model.checks_thinking else ""
+    return ThinkingRule(model.checks_thinking, bound_to)
 
 
 def _max_tokens(wanted: MaxTokens, model: ModelFacts, request: Request) -> int:

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.language_models import BaseLanguageModel
 
 from langchain_tokenbuffer._agents.keyed import Keyed
-from langchain_tokenbuffer._counting.providers import provider_of
+from langchain_tokenbuffer._counting.providers import checks_thinking, provider_of
 from langchain_tokenbuffer._counting.resolve import bound_options, fallback_models, served_name, unwrapped
-from langchain_tokenbuffer._messages.thinking import without_thinking
 from langchain_tokenbuffer.counters import TokenCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from langchain_core.messages import BaseMessage
 
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """What LangChain's models call the most tokens of a reply: OpenAI's and Anthropic's, OpenAI's newer one, Gemini's,
@@ -32,7 +29,8 @@ class ModelFacts:
         self._model = unwrapped(model)
         self.kind = type(self._model).__name__
         self.name = served_name(self._model)  # by which its replies' reports go, if it has one
-        self._binds_thinking = provider_of(self._model).binds_thinking
+        self.binds_thinking = provider_of(self._model).binds_thinking
+        self.checks_thinking = checks_thinking(self._model)
         # In tokens; of all that may answer the smallest window and the longest reply; None: one is unknown.
         self.max_input_tokens = _in_profiles(model, "max_input_tokens", min)
         self.max_output_tokens = _in_profiles(model, "max_output_tokens", max)
@@ -58,10 +56,6 @@ class ModelFacts:
         if not own or not isinstance(self._model, BaseLanguageModel):
             return self.counter
         return TokenCounter(self._model.bind(**{**bound_options(self._asked), "tools": own}))
-
-    def strip_thinking(self, message: BaseMessage) -> BaseMessage | None:
-        """Return a copy without its thinking; `None` if it has none, or keeps it behind any messages."""
-        return without_thinking(message) if self._binds_thinking else None
 
 
 def _in_profiles(model: object, name: str, pick: Callable[[list[int]], int]) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from langchain_tokenbuffer._agents.thinking import StaleThinking, find_stale
 from langchain_tokenbuffer._counting.overflow import overflow_of
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR
 from langchain_tokenbuffer._messages.slots import messages_of
@@ -43,7 +44,7 @@ class CallPlan:
     conversation: AgentConversation  # all messages of the request
     slots: Sequence[Slot]  # what is sent, in order
     mended: tuple[Violation, ...]  # what of it was out of order, and what was done
-    thinned: tuple[int, ...]  # of these, the AI messages whose thinking is left out
+    stale: StaleThinking  # what of it is left out
     call: CallWindow
     tokens: int  # estimated bill, with clamped messages at their clamp target
 
@@ -51,6 +52,11 @@ class CallPlan:
     def kept(self) -> tuple[int, ...]:
         """Indices of the messages that are sent, in the order of the request."""
         return messages_of(self.slots)
+
+    @property
+    def thinned(self) -> tuple[int, ...]:
+        """Indices of the AI messages that are sent without their thinking."""
+        return self.stale.left_out
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -83,9 +89,11 @@ def _plan_under(facts: RequestFacts, state: ThreadState, conversation: AgentConv
     messages = conversation.messages
     with follow(conversation, state.billing(conversation), facts.model) as (driver, whole_tokens):
         slots = driver.slots()
-        stale = (i for i in messages_of(slots) if i < driver.stale_before or messages[i].id in state.thinned)
-        thinned = tuple(i for i in stale if facts.strip_thinking(messages[i]) is not None)
-        call, mended = driver.call(thinned), driver.mended()
+        stale = StaleThinking()
+        if facts.thinking is not None:
+            stale = find_stale(facts.thinking, state.shown, messages, slots, driver.clamped())
+        call = driver.call(first_thinned=stale.first_new, is_thinned=bool(stale.left_out))
+        mended = driver.mended()
     if messages and not slots:
         # Only `oversize="drop"` gets here; no provider takes a request without messages.
         msg = (
@@ -94,7 +102,7 @@ def _plan_under(facts: RequestFacts, state: ThreadState, conversation: AgentConv
         )
         raise TokenBudgetError(msg, tokens=call.total_tokens, max_tokens=state.max_tokens)
     tokens = call.tokens if whole_tokens is None else whole_tokens
-    return CallPlan(facts, state, conversation, slots, mended, thinned, call, tokens)
+    return CallPlan(facts, state, conversation, slots, mended, stale, call, tokens)
 
 
 def learn_limit(plan: CallPlan, tokens: int, error: Exception) -> Overflowed:

@@ -17,6 +17,7 @@ from langgraph.types import Command
 from typing_extensions import override
 
 from langchain_tokenbuffer._messages.slots import index_of
+from langchain_tokenbuffer._messages.thinking import without_thinking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,7 +74,7 @@ class RenderedCall:
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Return the response, with what changes in the agent's state: what was handed over is removed."""
         plan, update = self.plan, dict[str, Any]()
-        private = plan.state.save(plan.conversation, plan.call, plan.thinned, handed_over, self.tokens)
+        private = plan.state.save(plan.conversation, plan.call, plan.stale.record, handed_over, self.tokens)
         if private is not None:
             update["token_buffer"] = private
         if handed_over:
@@ -132,7 +133,7 @@ def render(plan: CallPlan, request: Request, handed_over: HandedOver) -> Rendere
 def _shown(plan: CallPlan) -> list[BaseMessage]:
     """Return the kept messages, without stale thinking and shortened where the plan says so."""
     conversation = plan.conversation
-    thinned = {index: plan.facts.strip_thinking(conversation.messages[index]) for index in plan.thinned}
+    thinned = {index: without_thinking(conversation.messages[index]) for index in plan.thinned}
     messages = {index: thinned.get(index) or conversation.messages[index] for index in map(index_of, plan.slots)}
     return conversation.meter.show(messages, plan.slots, plan.call.clamped)
 

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from langchain_tokenbuffer._agents.thinking import NO_RECORD, ShownRecord
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import RULE
@@ -78,8 +79,6 @@ class Limits:
 
     def starts(self, ids: Sequence[str | None]) -> tuple[tuple[int, int | None], ...]:
         """Return each step with the index of its first message. A message that is missing lies before all others."""
-        if not self.steps:
-            return ()
         places = {each: index for index, each in enumerate(ids) if each is not None}
         starts, start = [], 0
         for after, limit in self.steps:
@@ -170,7 +169,10 @@ class ThreadState:
         self.overflowed = overflowed  # what refusals of this very request taught
         self._facts = facts
         self._unsaved = unsaved
-        self.thinned: set[str] = set(raw.get("thinned", ()))  # ids of messages whose thinking is left out for good
+        # What the last call showed. Release 0.1.0 kept ids of what it left out, and not behind what: all is stale.
+        self.shown = ShownRecord(0, 0, "") if "thinned" in raw else NO_RECORD
+        if "shown" in raw:
+            self.shown = ShownRecord(*raw["shown"])
 
     @classmethod
     def load(
@@ -187,7 +189,7 @@ class ThreadState:
             limits = overflowed.limits
         else:
             known = raw.get("limits", {}).get(facts.model)
-            limits = unsaved.find(facts.model, conversation.ids) or Limits.load(known)
+            limits = unsaved.find(facts.model, conversation) or Limits.load(known)
         return cls(raw, facts, limits, unsaved, overflowed)
 
     def after_refusal(self, conversation: AgentConversation, limit: int, *, tokens: int, is_named: bool) -> Overflowed:
@@ -196,7 +198,7 @@ class ThreadState:
         limits = self.limits.after_refusal(
             conversation.id_before_newest, limit, tokens=tokens, is_named=is_named, is_first=earlier is None
         )
-        self._unsaved.keep(facts.model, conversation.ids, limits)
+        self._unsaved.keep(facts.model, conversation, limits)
         log_limit(facts.model, tokens, limits, facts.max_tokens)
         return Overflowed(limits, 1 if earlier is None else earlier.refusals + 1, tokens)
 
@@ -226,7 +228,7 @@ class ThreadState:
     def basis(self) -> list[Any]:
         """The settings under which anchors and clamped tokens hold, in JSON types."""
         budget = self._budget
-        settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize]
+        settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.clear_results]
         return [RULE, *settings, self._facts.counter.describe()]
 
     def apply_to(self, conversation: AgentConversation) -> None:
@@ -239,7 +241,7 @@ class ThreadState:
         _, anchor, first_unreported = self._earlier_reports(conversation)
         return Billing(
             self._budget,
-            limits=self.limits.starts(conversation.ids),
+            limits=self.limits.starts(conversation.ids) if self.limits.steps else (),
             reserved=self._facts.settings.reserve_tokens,
             borrowed_tokenizer=self._facts.counter.borrowed_tokenizer,
             is_estimate=self._facts.counter.is_estimate,
@@ -282,30 +284,29 @@ class ThreadState:
         self,
         conversation: AgentConversation,
         call: CallWindow,
-        thinned: Sequence[int],
+        shown: ShownRecord,
         evicted: Sequence[BaseMessage],
         tokens: int,
     ) -> dict[str, Any] | None:
         """Return the private state after a call that cost so many tokens; `None` if it stays as it is.
 
-        `thinned` are the indices whose thinking was left out, `evicted` the messages that later calls do not see.
+        `shown` is what it showed, `evicted` the messages that later calls do not see.
         """
-        self._unsaved.forget(self._facts.model, conversation.ids)
+        self._unsaved.forget(self._facts.model, conversation)
         evicts = self._facts.settings.evict_from_state
         left = {message.id for message in evicted}
         saved: dict[str, Any] = {"limits": self._saved_limits(conversation, tokens, left)}
         saved |= self._saved_anchor(conversation.messages, call, left)
         if evicts:  # later replays cannot find this out without the deleted messages
             saved |= self._saved_clamped(conversation, call, left)
-        if evicts or self.thinned:
-            saved["thinned"] = [conversation.ids[index] for index in thinned]
+        saved["shown"] = self.raw.get("shown") if shown is NO_RECORD else list(shown)
         saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
 
     def _saved_limits(self, conversation: AgentConversation, tokens: int, left: set[str | None]) -> dict[str, Any]:
         """Return the limits of all models, of which this one's request succeeded."""
         facts = self._facts
-        last_id = conversation.ids[-1] if conversation.ids else None
+        last_id = conversation.messages[-1].id if conversation.messages else None
         known = {model: Limits.load(raw) for model, raw in self.raw.get("limits", {}).items()}
         known[facts.model] = self.limits.after_success(last_id, facts.max_tokens, tokens)
         return {model: limits.without(left).dump() for model, limits in known.items() if limits != Limits()}
@@ -355,7 +356,7 @@ _MAX_UNSAVED = 1000
 class UnsavedLimits:
     """What refusals taught in calls that failed in the end, so that no state holds it; by the id of a message.
 
-    Only this process knows. Pickles and copies empty.
+    Only this process knows. While it holds nothing no message is asked for its id. Pickles and copies empty.
     """
 
     def __init__(self) -> None:
@@ -365,9 +366,9 @@ class UnsavedLimits:
     def __reduce__(self) -> tuple[type[UnsavedLimits], tuple[()]]:
         return UnsavedLimits, ()
 
-    def keep(self, model: str, ids: Sequence[str | None], limits: Limits) -> None:
+    def keep(self, model: str, conversation: AgentConversation, limits: Limits) -> None:
         """Keep what was learned from a request with these messages."""
-        newest = next((each for each in reversed(ids) if each is not None), None)
+        newest = next((each for each in reversed(conversation.ids) if each is not None), None)
         if newest is None:
             return
         with self._lock:
@@ -376,16 +377,16 @@ class UnsavedLimits:
             while len(self._limits) > _MAX_UNSAVED:
                 self._limits.popitem(last=False)
 
-    def find(self, model: str, ids: Sequence[str | None]) -> Limits | None:
+    def find(self, model: str, conversation: AgentConversation) -> Limits | None:
         """Return what was learned last from a request whose messages are among these."""
         if not self._limits:
             return None
-        keys = ((model, each) for each in reversed(ids) if each is not None)
+        keys = ((model, each) for each in reversed(conversation.ids) if each is not None)
         return next((limits for key in keys if (limits := self._limits.get(key)) is not None), None)
 
-    def forget(self, model: str, ids: Sequence[str | None]) -> None:
+    def forget(self, model: str, conversation: AgentConversation) -> None:
         """Forget it: a state holds it now."""
         if self._limits:
             with self._lock:
-                for each in ids:
+                for each in conversation.ids:
                     self._limits.pop((model, each or ""), None)

@@ -12,8 +12,6 @@ import weakref
 from marshal import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
-
 from langchain_tokenbuffer._messages.beside import reported_reasoning
 
 if TYPE_CHECKING:
@@ -109,62 +107,68 @@ def cache_of_callable(function: Any) -> CountCache:
     return cache_of(function)
 
 
-def freeze(messages: Sequence[BaseMessage]) -> Iterator[Hashable]:
+def freeze(messages: Sequence[BaseMessage], *, reports: bool = False) -> Iterator[Hashable]:
     """Yield what each message is counted and placed by. Hot: asked of every message at every model call.
 
     Every change is seen, also one deep inside a block or an argument. A longer text does not cost more: a string keeps
-    its own hash, and only other values are marshalled.
+    its own hash, and only other values are marshalled. What has not the shape of a message raises; see `IRREGULAR`.
+
+    Args:
+        messages: The messages.
+        reports: Whether also what replies report is to be seen.
     """
     for message in messages:
-        fields, kind = message.__dict__, type(message)
-        try:
-            content = fields["content"]
-            if type(content) is not str:
-                content = _frozen_blocks(content, fields)
-            if fields["additional_kwargs"]:
-                content = content, frozen(fields["additional_kwargs"]), reported_reasoning(fields)
-            if kind is AIMessage:
-                if fields["tool_calls"]:
-                    content = content, _frozen_calls(fields["tool_calls"])
-                if fields["invalid_tool_calls"]:
-                    content = content, frozen(fields["invalid_tool_calls"])
-                yield fields["type"], content, fields["name"]
-            elif kind is ToolMessage:
-                yield fields["type"], content, fields["name"], fields["tool_call_id"]
-            elif kind in _PLAIN:
-                yield fields["type"], content, fields["name"]
-            else:
-                yield _frozen_fields(message)
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-            yield _frozen_fields(message)  # of no usual shape
+        fields = message.__dict__
+        content = fields["content"]
+        if type(content) is not str:
+            content = _frozen_blocks(content, fields)
+        if fields["additional_kwargs"]:
+            content = content, frozen(fields["additional_kwargs"]), reported_reasoning(fields)
+        if "tool_calls" in fields:
+            if fields["tool_calls"]:
+                content = content, _frozen_calls(fields["tool_calls"])
+            if fields["invalid_tool_calls"]:
+                content = content, frozen(fields["invalid_tool_calls"])
+            if reports and fields["usage_metadata"] is not None:
+                content = content, frozen_report(fields)
+            yield fields["type"], content, fields["name"]
+        elif "tool_call_id" in fields:
+            yield fields["type"], content, fields["name"], fields["tool_call_id"]
+        else:
+            yield fields["type"], content, fields["name"], fields.get("role")
 
 
-def _frozen_fields(message: BaseMessage) -> Hashable:
-    fields = message.__dict__
-    return message.__class__, frozen([fields.get(name) for name in _FIELDS]), reported_reasoning(fields)
+IRREGULAR = (AttributeError, KeyError, TypeError, RecursionError)
+"""What `freeze` and hashing raise for a message that lacks a field, or has a value where no such value belongs."""
 
 
-def freeze_whole(messages: Sequence[BaseMessage]) -> Iterator[Hashable]:
-    """Yield all of each message: a callable may look at anything."""
+def freeze_whole(messages: Sequence[BaseMessage], *, reports: bool = False) -> Iterator[Hashable]:
+    """Yield all of each message, its report included: a callable may look at anything."""
+    del reports
     for message in messages:
         yield message.__class__, frozen([message.__dict__, message.__pydantic_extra__])
 
 
-_PLAIN = frozenset({HumanMessage, SystemMessage})
-_FIELDS = (
-    *("type", "role", "name", "content", "additional_kwargs"),
-    *("tool_call_id", "tool_calls", "invalid_tool_calls"),
-)
+def frozen_report(fields: dict[str, Any]) -> Hashable:
+    """Return what a reply says of the tokens it took, and of the model that wrote it, from the message's fields."""
+    metadata = fields["response_metadata"] or {}
+    return frozen([fields["usage_metadata"], metadata.get("model_name"), metadata.get("model")])
+
 
 _unfrozen = itertools.count()
 
 
-def _frozen_blocks(blocks: Iterable[dict[Any, Any]], fields: dict[str, Any]) -> tuple[object, ...]:
+def _frozen_blocks(blocks: list[str | dict[Any, Any]], fields: dict[str, Any]) -> tuple[object, ...]:
+    if type(blocks) is not list:
+        raise TypeError
     parts: list[object] = []
     if fields.get("usage_metadata"):
         parts.append((reported_reasoning(fields),))
     for block in blocks:
-        _add_items(block, parts)
+        if type(block) is dict:
+            _add_items(block, parts)
+        else:
+            parts.append(block if type(block) is str else (frozen(block),))
     return tuple(parts)
 
 
@@ -181,14 +185,14 @@ def _add_items(values: dict[Any, Any], parts: list[object]) -> None:
     parts.append(len(values))
     for key, value in values.items():
         kind = type(value)
-        parts.append(key if type(key) is str else (dumps(key, 2),))
+        parts.append(key if type(key) is str else (frozen(key),))
         if kind is str:
             parts.append(value)
         elif kind is dict:
             parts.append(dict)
             _add_items(value, parts)
         else:
-            parts.append((dumps(value, 2),))  # in a tuple: a text and its bytes have one hash
+            parts.append((frozen(value),))  # in a tuple: a text and its bytes have one hash
 
 
 def frozen(value: Any) -> Hashable:

@@ -187,9 +187,9 @@ class TextCounter(MessageCounter):
         self.tokenizer = text.tokenizer
 
     @staticmethod
-    def freeze(messages: Messages) -> Iterator[Hashable]:
+    def freeze(messages: Messages, *, reports: bool = False) -> Iterator[Hashable]:
         """Yield also all of the calls: the text of a message shows them whole."""
-        for message, usual in zip(messages, freeze(messages), strict=True):
+        for message, usual in zip(messages, freeze(messages, reports=reports), strict=True):
             calls = getattr(message, "tool_calls", None)
             yield (usual, frozen(calls)) if calls else usual
 

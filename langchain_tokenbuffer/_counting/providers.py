@@ -31,8 +31,10 @@ class Provider:
     # What a token costs that the prompt cache serves, and one that goes into it, as shares of the input's price.
     cache_prices: tuple[float, float] | None = None
     profile: tuple[str, str] | None = None  # the package and class that know how many tokens its models take
-    # Whether thinking is only valid behind the very messages it was thought behind, so that it leaves when they do.
+    # Whether thinking is only valid behind the very messages it was thought behind, so that it leaves when they do;
+    # and a pattern of the models' names, lower case, that refuse a request where it is not.
     binds_thinking: bool = False
+    checks_thinking: str | None = None
 
     def family_of(self, name: str, place: str = "") -> Family:
         """Return what is known of one of its models, by its name and where it is served."""
@@ -108,6 +110,8 @@ PROVIDERS = (
         cache_prices=(0.1, 1.25),
         profile=("langchain_anthropic", "ChatAnthropic"),
         binds_thinking=True,
+        # platform.claude.com/docs/en/build-with-claude/preserved-thinking: from 5.1 on
+        checks_thinking=r"claude-[a-z]+-(?:5[-.][1-9]|[6-9]|[1-9]\d)(?!\d)",
     ),
     Provider(
         name="google",
@@ -163,6 +167,13 @@ def provider_of(model: object) -> Provider:
     names = names_of(model).values() or [type(model).__name__]  # its class's where nothing else names it
     named = (provider_named(name) for name in names)
     return next(filter(None, named), None) or _provider_at(place_of(model)) or OPEN_MODELS
+
+
+def checks_thinking(model: object) -> bool:
+    """Tell whether a model refuses a request with thinking that was thought behind other messages."""
+    pattern = provider_of(model).checks_thinking
+    names = [model] if isinstance(model, str) else names_of(model).values()
+    return pattern is not None and any(re.search(pattern, name.lower()) for name in names)
 
 
 def provider_named(name: str) -> Provider | None:

@@ -12,6 +12,7 @@ BESIDE: dict[str, str] = {
     "reasoning": "reasoning",  # OpenAI's item, as langchain-openai kept it in its first format
     "reasoning_details": "reasoning",  # OpenRouter
     "thinking": "thinking",  # Anthropic on Bedrock
+    "thinking_blocks": "thinking",  # LiteLLM, each with a type of its own
     "__gemini_function_call_thought_signatures__": "function_call_signature",  # by the ids of calls
     "refusal": "refusal",
     "audio": "audio",

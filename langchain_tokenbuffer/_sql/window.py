@@ -55,7 +55,7 @@ class Settings:
     def digest(self) -> str:
         """Of all that a window depends on beside its messages. The first time it may count."""
         budget = self.buffer.budget()
-        settings = (budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize)
+        settings = (budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.clear_results)
         return _digest([self.counter, *settings])
 
     @property

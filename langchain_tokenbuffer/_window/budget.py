@@ -58,6 +58,7 @@ class Budget:
     slack: int = 0  # how much of `fixed` is only rounding; what must stay may take it when it does not fit otherwise
     oversize: Oversize = "clamp"
     drop_if_unclampable: bool = False  # leave out what not even clamping fits, instead of raising
+    clear_results: bool = False  # whether results of old steps go to their marker before whole steps leave
     turns: bool = True  # False: single messages are the units, nothing is pinned, the window may be empty
 
     @property
@@ -90,11 +91,12 @@ class Window:
         kept: Indices of the messages in the window, in its order: that of the input, but for results that mending put
             behind their call.
         dropped: Indices of all the others, in order.
-        clamped: Index to tokens of the kept messages whose text is shortened to so many.
+        clamped: Index to tokens of the kept messages whose text is shortened to so many, without those of `cleared`.
         cut: Index at which the window's tail begins: from here on every message is kept, unless `oversize="drop"` left
             it out. The length of the conversation when there is no tail.
         tokens: What the window costs, with the fixed part of the request.
         thinned: Indices of the kept AI messages whose stale thinking blocks are left out.
+        cleared: Indices of the kept tool results that are cleared: shortened to their marker.
         mended: What was out of order among the messages from the cut on and those kept before it, and what was done.
     """
 
@@ -105,3 +107,4 @@ class Window:
     tokens: int
     thinned: tuple[int, ...] = ()
     mended: tuple[Violation, ...] = ()
+    cleared: tuple[int, ...] = ()

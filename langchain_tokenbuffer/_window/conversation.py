@@ -26,9 +26,9 @@ class MessageMeter:
         self.counter = counter
         self._pin = pin
 
-    def key(self, messages: Sequence[BaseMessage]) -> int:
-        """Return one hash of all that the messages' places in the window depend on."""
-        key = self.counter.key(messages)  # has whatever pins but the user's function
+    def key(self, messages: Sequence[BaseMessage], *, reports: bool = False) -> int:
+        """Return one hash of all that the messages' places in the window depend on; with `reports` also on these."""
+        key = self.counter.key(messages, reports=reports)  # has whatever pins but the user's function
         return key if self._pin is None else hash((key, *map(self._is_pinned, messages)))
 
     def numbers(self, messages: Sequence[BaseMessage], keys: Sequence[int] | None = None) -> list[MessageTokens]:

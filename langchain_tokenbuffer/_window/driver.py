@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor, Report
 from langchain_tokenbuffer._window.billing import Billing
-from langchain_tokenbuffer._window.replay import FIXED_PART, Replay
+from langchain_tokenbuffer._window.replay import Replay
+from langchain_tokenbuffer._window.shortage import FIXED_PART
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class CallWindow(NamedTuple):
     """The window of the model call that comes now, compared with the last call's."""
 
     cut: int  # index at which the window's tail begins
-    clamped: Mapping[int, int]  # index to tokens of the kept messages that are shortened
+    clamped: Mapping[int, int]  # index to tokens of the kept messages that are shortened, clamped or cleared
+    cleared: frozenset[int]  # of these, the results that are cleared
     tokens: int  # estimated bill, with clamped messages at their clamp target
     total_tokens: int  # the same with every message of the conversation
     reason: WindowReason
@@ -91,8 +93,6 @@ class WindowDriver:
         self._previous_length = 0
         self._first_changed = 0
         self._left_since_call: list[int] = []
-        self._running: int | None = None  # where the running step begins
-        self._stale_before = self._stale_before_last_call = 0
 
     @classmethod
     def resume(cls, budget: Budget, state: Sequence[Any]) -> WindowDriver:
@@ -113,8 +113,6 @@ class WindowDriver:
         index = replay.count if at is None else at
         if message.kind == "ai":
             self._begin_call(index, message)
-        elif message.kind == "human":
-            self._running = None
         self._total_tokens += message.tokens
         if self._anchor is not NO_ANCHOR:
             self._rescale(index, message)
@@ -148,8 +146,6 @@ class WindowDriver:
         """A reply comes: what came before it is what the model saw."""
         self._previous_length = self._first_changed = index
         self._left_since_call = []
-        self._stale_before_last_call = self._stale_before
-        self._running = index if reply.calls else None
         if reply.report is not None:
             self._use_report(index, reply.report, reply.tokens)
 
@@ -186,15 +182,10 @@ class WindowDriver:
         if replay.drop_error is not None:
             self._drop_errors.append(self._as_billed(replay.drop_error))
         if changed < index:
-            self._earlier_changed(changed, finished_before=index + (message.kind == "ai"))
-
-    def _earlier_changed(self, first_changed: int, finished_before: int) -> None:
-        """Messages before the newest left or were shortened: the next request does not extend the last one."""
-        if self._anchor.previous_billed:  # so the bills of the two say nothing of how a request grows
-            self._anchor = self._anchor.without_previous()
-        self._first_changed = min(self._first_changed, first_changed)
-        # A running step keeps its thinking; all finished steps lose theirs.
-        self._stale_before = finished_before if self._running is None else self._running
+            # Messages before the newest left or were shortened: the next request does not extend the last one.
+            if self._anchor.previous_billed:  # so the bills of the two say nothing of how a request grows
+                self._anchor = self._anchor.without_previous()
+            self._first_changed = min(self._first_changed, changed)
 
     # --- what it has come to; see also `Replay` ---
 
@@ -235,16 +226,6 @@ class WindowDriver:
         """The indices that left the window since the last model call, in no order."""
         return self._left_since_call
 
-    @property
-    def running_from(self) -> int:
-        """Where the running step begins; `count` if none is running."""
-        return self.count if self._running is None else self._running
-
-    @property
-    def stale_before(self) -> int:
-        """The index before which thinking was produced under another window."""
-        return self._stale_before
-
     def slots(self) -> list[Slot]:
         """Return what is in the window, in order; raise as `Replay.slots` does. O(window)."""
         if (shortage := self.shortage) is not None:
@@ -256,7 +237,7 @@ class WindowDriver:
         return self._replay.mended()
 
     def clamped(self) -> dict[int, int]:
-        """Return index and tokens of what is clamped, as a new dict."""
+        """Return index and tokens of what is shortened, clamped or cleared, as a new dict."""
         return dict(self._replay.clamped)
 
     def window(self) -> Window:
@@ -267,24 +248,24 @@ class WindowDriver:
             self._window = self._replay.window()
         return self._window
 
-    def call(self, thinned: Sequence[int] = ()) -> CallWindow:
+    def call(self, *, first_thinned: int | None = None, is_thinned: bool = False) -> CallWindow:
         """Return the window of the model call that comes now, compared with the last call's.
 
-        `thinned` are the kept messages whose thinking is left out, in order.
+        `first_thinned` is the first message whose thinking is left out for the first time, `is_thinned` whether any is.
         """
         replay = self._replay
         # A request changes where the window does, or before that, where thinking is left out for the first time.
-        thinned_now = (index for index in thinned if index >= self._stale_before_last_call)
-        first_changed = min(self._first_changed, next(thinned_now, self._first_changed))
+        first_changed = self._first_changed if first_thinned is None else min(self._first_changed, first_thinned)
         later = replay.tokens_from(first_changed)
         unreported = self._window_unreported()
         bill = self._billing.estimated_bill
         return CallWindow(
             cut=replay.cut,
             clamped=replay.clamped,
+            cleared=replay.cleared,
             tokens=bill(self._anchor, replay.message_tokens, unreported),
             total_tokens=bill(self._anchor, self._total_tokens, self._total_unreported_tokens),
-            reason=self._reason(first_changed, is_shortened=bool(replay.clamped or thinned)),
+            reason=self._reason(first_changed, is_shortened=bool(replay.clamped) or is_thinned),
             previous_length=self._previous_length,
             first_changed=first_changed,
             unchanged_tokens=replay.message_tokens - later,

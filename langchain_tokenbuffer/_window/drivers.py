@@ -154,7 +154,7 @@ def fit_whole(budget: Budget, conversation: ConversationTokens) -> tuple[WindowD
                 f"max_tokens is {max_tokens}."
             )
             raise TokenBudgetError(msg, tokens=tokens, max_tokens=max_tokens) from error
-        tokens = fixed + conversation.whole_tokens(driver.slots(), window.clamped)
+        tokens = fixed + conversation.whole_tokens(driver.slots(), driver.clamped())
         if tokens <= max_tokens:
             return driver, tokens
         # By the excess where a message costs in the whole what it costs alone; in proportion where it costs more.

@@ -57,10 +57,8 @@ class Mending:
 
     def answers(self, message: MessageTokens, step: Unit | None) -> list[Answer]:
         """Return which calls a message answers: of each id the nearest, in one unit the first."""
-        if step is not None and len(step.open_calls) == len(message.results) == 1:  # most results
-            call = step.open_calls[0]
-            if call.id == message.results[0] and call.stand_in is None and not call.is_server_side:
-                return [Answer(0, step, call)]
+        if step is not None and step.waits_for(message.results):  # most results
+            return [Answer(0, step, step.open_calls[0])]
         found: list[Answer] = []
         for result, each in enumerate(message.results):
             taken = [answer.call for answer in found]

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_tokenbuffer._messages.slots import Piece, Slot, StandIn, index_of, messages_of
 from langchain_tokenbuffer._window.budget import MessageTokens, Window
+from langchain_tokenbuffer._window.clearing import clearable
 from langchain_tokenbuffer._window.cut import best_cut
 from langchain_tokenbuffer._window.mending import Mending
+from langchain_tokenbuffer._window.shortage import shortage_of
 from langchain_tokenbuffer._window.shrinking import shrink_parts
 from langchain_tokenbuffer._window.units import Part, Unit, parts_of, tokens_of, units_from_state
-from langchain_tokenbuffer.errors import NothingLeftError, TokenBudgetError
+from langchain_tokenbuffer.errors import NothingLeftError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,13 +29,11 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._window.budget import Budget, MessageSource
     from langchain_tokenbuffer._window.mending import Answer
     from langchain_tokenbuffer._window.units import OpenCall
+    from langchain_tokenbuffer.errors import TokenBudgetError
 
 RULE = 2
 """The number of this rule. It belongs to what is stored of a window: a release that decides otherwise counts it up, and
 computes stored windows anew."""
-
-FIXED_PART = "the fixed part of the request"
-"""Its name among what the tokens of an error are made of."""
 
 
 class Replay:
@@ -47,7 +47,8 @@ class Replay:
         self.budget = budget
         self.count = 0  # the index of the next message
         self.changed = 0  # the first index that the last push took out or shortened; `count` if there is none
-        self.clamped: dict[int, int] = {}  # index to tokens; replaced, never changed
+        self.clamped: dict[int, int] = {}  # index to tokens of what is shortened; replaced, never changed
+        self.cleared: frozenset[int] = frozenset()  # of these, the results that are cleared
         self.shortage: TokenBudgetError | None = None  # why the last message does not fit, if nothing allowed helps
         self.drop_error: TokenBudgetError | None = None  # why the last push left a unit out, if it did
         self._head: list[int] = []
@@ -135,10 +136,11 @@ class Replay:
         return Window(
             kept=kept,
             dropped=tuple(i for i in range(self.count) if i not in inside),
-            clamped=dict(self.clamped),
+            clamped={index: tokens for index, tokens in self.clamped.items() if index not in self.cleared},
             cut=self.cut,
             tokens=self.tokens - self.budget.slack,
             mended=self.mended(),
+            cleared=tuple(sorted(self.cleared)),
         )
 
     def mended(self) -> tuple[Violation, ...]:
@@ -201,6 +203,7 @@ class Replay:
             self._user_wrote,
             self._dropping,
             list(self.strays),
+            sorted(self.cleared),
             [unit.state(places) for unit in units],
         ]
 
@@ -208,8 +211,9 @@ class Replay:
     def from_state(cls, budget: Budget, state: Sequence[Any]) -> Replay:
         """Return the replay that `state` was taken of, under the budget it had."""
         self = cls(budget)
-        self.count, head, (pinned, tail), question, self._user_wrote, self._dropping, strays, states = state
+        self.count, head, (pinned, tail), question, self._user_wrote, self._dropping, strays, cleared, states = state
         self._head, self._head_tokens, self._head_open = head
+        self.cleared = frozenset(cleared)
         units = units_from_state(states)
         self._pinned, self._tail = units[:pinned], deque(units[pinned : pinned + tail])
         self._question = units[question] if question >= 0 else None
@@ -239,20 +243,19 @@ class Replay:
         if self.clamped:
             gone = set(left)
             self.clamped = {index: tokens for index, tokens in self.clamped.items() if index not in gone}
+            self.cleared -= gone
 
     def _place(self, index: int, message: MessageTokens, source: MessageSource, left: list[int]) -> None:
         """Give the message its unit and its turn; results go to their calls."""
         if message.kind == "human" and self._question is None:
             self._drop_preamble(left)
-        if self._dropping and self._is_left_out(message):
+        if self._is_left_out(message):
             left.append(index)
             return
         own, others = self._answers(message) if message.results else ([], [])
-        if message.kind in ("ai", "human") and self._tail and self._tail[-1].open_calls:
-            self._close([answer.call for answer in own], index, source)
-        if others:
-            self._place_results(index, message, others, source)
+        self._place_results(index, message, others, source)
         if message.kind != "tool":
+            self._close(message, own, index, source)
             self._place_rest(index, message, own, source)
         elif not others:
             left.append(index)
@@ -291,7 +294,7 @@ class Replay:
             part = Part.of(slot, index, message, source, "tool")
             self._add_tokens(unit, unit.answer(part, [answer.call for answer in those]))
             unit.pinned |= message.pinned
-            self._note(unit, part)
+            self._note(unit, part, source)
 
     def _place_rest(self, index: int, message: MessageTokens, own: Sequence[Answer], source: MessageSource) -> None:
         """Place what is no result: in a unit of its own, or in the step that its results belong to."""
@@ -313,15 +316,17 @@ class Replay:
             unit = self._tail[-1]
             unit.add(part, message)
         self._tail_tokens += part.tokens
-        self._note(unit, part)
+        self._note(unit, part, source)
         if begins_turn:
             self._question = unit
             self._user_wrote |= not message.is_notification
 
-    def _note(self, unit: Unit, part: Part) -> None:
+    def _note(self, unit: Unit, part: Part, source: MessageSource) -> None:
         slot = part.slot
         if part.tokens < part.full and isinstance(slot, int):
             self.clamped = {**self.clamped, slot: part.tokens}
+            if self.budget.clear_results and part.kind == "tool" and part.tokens <= part.min_tokens(source):
+                self.cleared |= {slot}
         if slot != part.at:  # few stand elsewhere than they came
             self._mending.note(unit, [part])
             self.changed = min(self.changed, part.at)
@@ -332,9 +337,11 @@ class Replay:
         else:
             self._tail_tokens += tokens
 
-    def _close(self, answered: Sequence[OpenCall], index: int, source: MessageSource) -> None:
-        """Let stand-ins answer the calls of the step that is over, since the message at an index comes behind it."""
-        step = self._tail[-1]
+    def _close(self, message: MessageTokens, own: Sequence[Answer], index: int, source: MessageSource) -> None:
+        """Let stand-ins answer the calls of the step that is over, if the message at an index ends it."""
+        if message.kind not in ("ai", "human") or not self._tail or not self._tail[-1].open_calls:
+            return
+        step, answered = self._tail[-1], [answer.call for answer in own]
         step.open_calls = [call for call in step.open_calls if not call.is_server_side or call in answered]
         for call in step.unanswered:
             if call in answered:
@@ -387,6 +394,8 @@ class Replay:
     def _make_room(self, left: list[int], source: MessageSource) -> None:
         """Move the cut to the first candidate that fits; else keep the newest unit and shorten it."""
         room = self.budget.max_tokens - self.budget.fixed - self._head_tokens
+        if self.budget.clear_results and self._clear(room, source):
+            return
         position = best_cut(self._pinned, self._tail, self._question, room, self.budget.trim_to)
         if position is not None:
             self._cut_at(position, left)
@@ -395,6 +404,27 @@ class Replay:
             self._cut_at(len(self._tail) - 1, left)
         if not (self._fits() or self._clamp(source) or self._drop_newest(left, source)):
             self.shortage = self._explain(source)
+
+    def _clear(self, room: int, source: MessageSource) -> bool:
+        """Clear results of old steps; tell whether that alone comes below the low-water mark."""
+        low = self.budget.max_tokens - room + self.budget.trim_to * room
+        cleared = set(self.cleared)
+        for unit, part in clearable(list(self._units()), room):
+            if self.tokens <= low:
+                break
+            if (fewest := part.min_tokens(source)) < part.tokens:
+                self._charge(unit, part, fewest)
+                cleared.add(index_of(part.slot))
+        self._list_clamped()
+        self.cleared = frozenset(cleared)
+        return self.tokens <= low
+
+    def _charge(self, unit: Unit, part: Part, tokens: int) -> None:
+        """Charge fewer tokens for a part than before."""
+        self._add_tokens(unit, tokens - part.tokens)
+        unit.tokens += tokens - part.tokens
+        part.tokens = tokens
+        self.changed = min(self.changed, part.at)
 
     def _fits(self) -> bool:
         """Tell whether what must stay fits, the slack included."""
@@ -448,40 +478,17 @@ class Replay:
             return False
         stays = budget.fixed + self._head_tokens
         low = stays + int(budget.trim_to * (most - stays))
-        parts = [part for part in self._parts() if part.kind != "system"]
-        floors = [part.min_tokens(source) for part in parts]
+        parts = [(unit, part) for unit in self._units() for part in unit.parts if part.kind != "system"]
+        floors = [part.min_tokens(source) for _, part in parts]
         for target in (min(low, most), most, most + budget.slack):
-            clamped = shrink_parts(parts, floors, self.tokens - target)
+            clamped = shrink_parts([part for _, part in parts], floors, self.tokens - target)
             if clamped is not None:
-                self._shorten(parts, clamped)
+                for (unit, part), tokens in zip(parts, clamped, strict=True):
+                    if tokens < part.tokens:
+                        self._charge(unit, part, tokens)
+                self._list_clamped()
                 return True
         return False
 
-    def _shorten(self, parts: Sequence[Part], clamped: Sequence[int]) -> None:
-        for part, tokens in zip(parts, clamped, strict=True):
-            if tokens < part.tokens:
-                self.changed = min(self.changed, part.at)
-            part.tokens = tokens
-        for unit in self._units():
-            unit.tokens = sum(part.tokens for part in unit.parts)
-        self._add_up()
-        self._list_clamped()
-
     def _explain(self, source: MessageSource) -> TokenBudgetError:
-        """Say what must stay, what it needs, and what to do."""
-        budget = self.budget
-        clamps = budget.oversize == "clamp"
-
-        def least(part: Part) -> int:
-            return part.min_tokens(source) if clamps and part.kind != "system" else part.tokens
-
-        pinned, newest = "what is pinned", "the question"
-        if not any(unit.begins_turn for unit in self._tail):
-            pinned, newest = "the question and what is pinned", "the newest step"
-        made_of = {
-            "the system messages": self._head_tokens,
-            pinned: sum(map(least, parts_of(self._pinned))),
-            newest: sum(map(least, parts_of(self._tail))),
-            FIXED_PART: budget.fixed - budget.slack,
-        }
-        return TokenBudgetError.of(made_of, budget.max_tokens, clamped=clamps)
+        return shortage_of(self.budget, self._head_tokens, self._pinned, self._tail, source)

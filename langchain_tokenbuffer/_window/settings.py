@@ -42,6 +42,13 @@ def checked_trim_to(value: object) -> float:
     return float(value)
 
 
+def checked_bool(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        msg = f"{name} must be a bool, got {value!r} ({type(value).__name__})"
+        raise TypeError(msg)
+    return value
+
+
 def checked_oversize(value: object) -> Oversize:
     if value not in get_args(Oversize):
         msg = f"oversize must be 'clamp', 'raise' or 'drop', got {value!r}"

@@ -125,6 +125,13 @@ class Unit:
         self.tokens, self.pinned, self.compacts = 0, False, False
         return left
 
+    def waits_for(self, results: Sequence[str | None]) -> bool:
+        """Tell whether these results are the one that the only open call waits for."""
+        if not len(self.open_calls) == len(results) == 1:
+            return False
+        call = self.open_calls[0]
+        return call.id == results[0] and call.stand_in is None and not call.is_server_side
+
     @property
     def unanswered(self) -> list[OpenCall]:
         """The calls that neither a result nor a stand-in has answered."""

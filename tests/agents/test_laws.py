@@ -86,7 +86,9 @@ def run_thread(
     return calls
 
 
-budgets = st.fixed_dictionaries({"max_tokens": st.integers(20, 350), "trim_to": st.sampled_from(TRIM_TO)})
+budgets = st.fixed_dictionaries(
+    {"max_tokens": st.integers(20, 350), "trim_to": st.sampled_from(TRIM_TO), "clear_results": st.booleans()}
+)
 
 
 @settings(max_examples=examples(150))

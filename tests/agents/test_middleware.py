@@ -416,93 +416,6 @@ def test_drop_never_sends_an_empty_conversation() -> None:
         window_of(middleware_within(oversize="drop"), [HumanMessage(repeat_word(2000))])
 
 
-# --- thinking blocks ----------------------------------------------------------------------------
-
-
-def thinking_loop(steps: int, size: int = 20) -> list[BaseMessage]:
-    """A tool loop of a model that thinks at every step."""
-    messages = tool_loop(steps, size)
-    for i, message in enumerate(messages):
-        if isinstance(message, AIMessage):
-            thought = {"type": "thinking", "thinking": f"Thought {i}.", "signature": "s"}
-            message.content = [thought, {"type": "text", "text": "I look."}]
-    return messages
-
-
-def thoughts(window: list[BaseMessage]) -> list[bool]:
-    """For each AI message, whether it has thinking."""
-    return ["thinking" in str(m.content) for m in window if isinstance(m, AIMessage)]
-
-
-CLAUDE = Scripted(replies=[], model_name="claude-opus-4-5")
-
-
-def moves(messages: list[BaseMessage]) -> list[tuple[bool, list[BaseMessage]]]:
-    """Call by call: whether the window moved, and what was sent."""
-    events: list[TrimEvent] = []
-    middleware = middleware_within(on_trim=events.append)
-    calls = [i for i, m in enumerate(messages) if isinstance(m, AIMessage)]
-    sent = [window_of(middleware, messages[:i], model=CLAUDE) for i in calls]
-    return list(zip([event.moved for event in events], sent, strict=True))
-
-
-def test_when_the_cut_moves_only_the_running_step_keeps_its_thinking() -> None:
-    moved = [thoughts(window) for moved, window in moves(thinking_loop(30)) if moved]
-    assert moved == [[False] * (len(each) - 1) + [True] for each in moved]
-
-
-def test_the_cut_does_move_in_this_loop() -> None:
-    assert sum(moved for moved, _ in moves(thinking_loop(30))) > 3
-
-
-def test_steps_after_the_move_keep_their_thinking() -> None:
-    calls = moves(thinking_loop(30))
-    first = next(i for i, (moved, _) in enumerate(calls) if moved)
-    assert thoughts(calls[first + 1][1]) == [*thoughts(calls[first][1]), True]
-
-
-def test_while_the_cut_holds_the_next_window_extends_the_last_one_with_its_thinking() -> None:
-    calls = moves(thinking_loop(30))
-    pairs = pairwise(calls)
-    assert all(now[: len(last)] == last for (_, last), (moved, now) in pairs if not moved)
-
-
-def test_a_new_question_ends_the_running_step() -> None:
-    messages = [
-        *thinking_loop(4),
-        AIMessage("Seen."),
-        HumanMessage(repeat_word(120)),
-        AIMessage("x"),
-    ]
-    window = moves(messages)[-1][1]
-    assert thoughts(window) == [False] * len(thoughts(window))
-
-
-def test_the_window_names_the_messages_whose_thinking_was_left_out() -> None:
-    events: list[TrimEvent] = []
-    messages = thinking_loop(30)
-    window = window_of(middleware_within(on_trim=events.append), messages, model=CLAUDE)
-    seen = [messages[i].id for i in events[0].window.thinned]
-    assert seen == [m.id for m in window if isinstance(m, AIMessage) and not thoughts([m])[0]]
-
-
-def test_other_models_keep_all_their_thinking() -> None:
-    assert all(thoughts(window_of(middleware_within(), thinking_loop(30))))
-
-
-def test_a_message_of_nothing_but_thinking_stays_as_it_is() -> None:
-    thought = AIMessage([{"type": "thinking", "thinking": "Hm.", "signature": "s"}])
-    messages = [
-        HumanMessage(repeat_word(50)),
-        AIMessage(repeat_word(50)),
-        HumanMessage("?"),
-        thought,
-    ]
-    messages += [HumanMessage(repeat_word(150))]
-    window = window_of(middleware_within(), messages, model=CLAUDE)
-    assert thought in window
-
-
 # --- what is reported ---------------------------------------------------------------------------
 
 
@@ -628,5 +541,5 @@ def test_a_middleware_shows_its_settings() -> None:
     shown = repr(TokenBufferMiddleware(8000, token_counter=ENCODING, reserve_tokens=500))
     assert shown == (
         "TokenBufferMiddleware(max_tokens=8000, token_counter=TokenCounter(o200k_base, in OpenAI's chat format), "
-        "trim_to=0.6, reserve_tokens=500, oversize='clamp', evict_from_state=False)"
+        "trim_to=0.6, reserve_tokens=500, oversize='clamp', clear_results=False, evict_from_state=False)"
     )

@@ -28,11 +28,12 @@ def form_of(replay: Replay) -> object:
         replay.kept_before_cut,
         replay.open_calls,
         replay.strays,
+        replay.cleared,
         window,
     )
 
 
-@given(numbers(), budgets() | budgets("clamp", drop_if_unclampable=True), st.data())
+@given(numbers(), budgets() | budgets("clamp", drop_if_unclampable=True) | budgets(clear_results=True), st.data())
 def test_a_replay_goes_on_from_its_state_as_if_it_had_never_stopped(
     messages: list[M], budget: Budget, data: st.DataObject
 ) -> None:
@@ -96,7 +97,7 @@ def test_the_state_keeps_the_form_that_databases_hold() -> None:
     question = [0, 2, False, False, [], [[2, "human", 5, 5]]]
     step = [0, 0, True, False, [], [[3, "ai", 3, 3], [4, "tool", 4, 4]]]
     left_out = [2, 2, False, False, [], []]
-    assert replay.state() == [9, [[0], 1, False], [2, 1], 2, True, "turn", [], [question, step, left_out]]
+    assert replay.state() == [9, [[0], 1, False], [2, 1], 2, True, "turn", [], [], [question, step, left_out]]
 
 
 def test_the_state_keeps_the_form_of_what_is_mended() -> None:
@@ -113,6 +114,7 @@ def test_the_state_keeps_the_form_of_what_is_mended() -> None:
     ]
     assert replay.state()[6:] == [
         [4],
+        [],
         [[0, 2, False, False, [], [[0, "human", 1, 1]]], step, [2, 2, False, False, [], [[2, "human", 1, 1]]]],
     ]
 
@@ -126,11 +128,11 @@ def test_the_state_keeps_the_form_of_what_is_mended() -> None:
 )
 def test_the_state_of_one_message_keeps_its_form(kind: str, human: int, unit: list[object]) -> None:
     state = replay_of([M(kind, 1)], Budget(10)).state()
-    assert state == [1, [[], 0, False], [0, 1], human, kind == "human", "", [], [unit]]
+    assert state == [1, [[], 0, False], [0, 1], human, kind == "human", "", [], [], [unit]]
 
 
 def test_the_state_of_nothing_keeps_its_form() -> None:
-    assert Replay(Budget(10)).state() == [0, [[], 0, True], [0, 0], -1, False, "", [], []]
+    assert Replay(Budget(10)).state() == [0, [[], 0, True], [0, 0], -1, False, "", [], [], []]
 
 
 @pytest.mark.parametrize("kinds", [["human"], ["human", "ai"]], ids=" ".join)

@@ -36,6 +36,7 @@ class Settings(NamedTuple):
     max_tokens: int
     trim_to: float
     oversize: str
+    clear_results: bool = False
 
     def buffer(self) -> TokenBuffer:
         return TokenBuffer(
@@ -43,6 +44,7 @@ class Settings(NamedTuple):
             token_counter=self.token_counter,
             trim_to=self.trim_to,
             oversize=self.oversize,  # type: ignore[arg-type]
+            clear_results=self.clear_results,
         )
 
 
@@ -54,7 +56,8 @@ def settings_drawn(
 ) -> Settings:
     token_counter = draw(st.sampled_from(counters))
     budget = draw(st.integers(1, 30) if token_counter is len else max_tokens())
-    return Settings(token_counter, budget, draw(st.sampled_from(TRIM_TO)), draw(st.sampled_from(oversizes)))
+    clears = draw(st.sampled_from([False, False, True]))
+    return Settings(token_counter, budget, draw(st.sampled_from(TRIM_TO)), draw(st.sampled_from(oversizes)), clears)
 
 
 ANY = (*ADDITIVE, count_words_by_threes, count_words_by_threes)
@@ -95,7 +98,10 @@ def windows(setting: Settings, messages: list[BaseMessage]) -> list[Window | Non
 
 def lost_something(seen: list[Window | None]) -> bool:
     """Tell whether something was clamped or, by `oversize="drop"`, left out on the way."""
-    return any(window is not None and (window.clamped or window.kept[-1:] != (n,)) for n, window in enumerate(seen))
+    return any(
+        window is not None and (window.clamped or window.cleared or window.kept[-1:] != (n,))
+        for n, window in enumerate(seen)
+    )
 
 
 def ids(messages: list[BaseMessage]) -> list[int]:
@@ -222,7 +228,7 @@ def test_law_4_the_window_is_of_the_same_objects(messages: list[BaseMessage], se
     if window is not None:
         places = {id(message): i for i, message in enumerate(messages)}
         same = [places[id(seen)] for seen in buffer.trim(messages) if id(seen) in places]
-        assert same == [i for i in window.kept if i not in window.clamped]
+        assert same == [i for i in window.kept if i not in {*window.clamped, *window.cleared}]
 
 
 @given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
@@ -233,7 +239,7 @@ def test_law_4_what_is_new_is_clamped_or_a_stand_in(messages: list[BaseMessage],
         given_ids = set(ids(messages))
         new = sum(id(seen) not in given_ids for seen in buffer.trim(messages))
         stand_ins = sum(violation.code == "missing_result" for violation in window.mended)
-        assert new == len(window.clamped) + stand_ins
+        assert new == len(window.clamped) + len(window.cleared) + stand_ins
 
 
 @given(conversations(huge=True), tight)
@@ -307,7 +313,7 @@ def test_law_6_while_the_budget_holds_the_next_window_extends_the_last_one(
     for n, (last, new) in enumerate(pairwise(windows(setting, messages)), start=1):
         if n <= first or last is None or new is None:
             continue
-        if last.mended != new.mended or (last.mended and last.clamped):
+        if last.mended != new.mended or (last.mended and last.clamped) or last.cleared:
             continue
         charged = counter.constant + sum(last.clamped.get(i, prices[i]) for i in last.kept)
         if last.mended:

@@ -73,7 +73,8 @@ def outcome_of(replay: Replay, messages: Sequence[M]) -> Outcome:
         return "does not fit"
     except NothingLeftError:
         return "nothing left"
-    return [entry_of(slot, messages) for slot in slots], seen.cut, seen.clamped
+    assert {**seen.clamped, **{index: replay.clamped[index] for index in seen.cleared}} == replay.clamped
+    return [entry_of(slot, messages) for slot in slots], seen.cut, replay.clamped
 
 
 def outcome(messages: Sequence[M], budget: Budget) -> Outcome:
@@ -81,7 +82,8 @@ def outcome(messages: Sequence[M], budget: Budget) -> Outcome:
 
 
 def reference_outcome(messages: list[M], budget: Budget) -> Outcome:
-    reference = Reference(budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.drop_if_unclampable)
+    settings = budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize
+    reference = Reference(*settings, budget.drop_if_unclampable, budget.clear_results)
     try:
         return reference.play(messages)
     except DoesNotFitError:
@@ -121,6 +123,17 @@ def test_every_window_is_that_of_the_reference(messages: list[M], budget: Budget
 @settings(max_examples=examples(400))
 @given(numbers(), budgets("clamp", "drop", drop_if_unclampable=True))
 def test_with_drop_if_unclampable_every_window_is_that_of_the_reference(messages: list[M], budget: Budget) -> None:
+    assert outcome(messages, budget) == reference_outcome(messages, budget)
+
+
+@settings(max_examples=examples(400))
+@given(numbers(), budgets(clear_results=True), st.integers(1, 12))
+def test_with_clear_results_every_window_is_that_of_the_reference(
+    messages: list[M], budget: Budget, larger: int
+) -> None:
+    # Results of more than 50 tokens, and room for some.
+    messages = [replace(m, cost=m.cost * larger) for m in messages]
+    budget = replace(budget, max_tokens=budget.max_tokens * larger)
     assert outcome(messages, budget) == reference_outcome(messages, budget)
 
 
@@ -408,6 +421,39 @@ def test_of_an_orderly_conversation_nothing_is_told() -> None:
 def test_where_all_are_results_without_a_call_there_is_no_window() -> None:
     with pytest.raises(NothingLeftError, match="2 messages"):
         slots("T1 T1")
+
+
+# --- clearing -----------------------------------------------------------------------------------
+
+
+def cleared(text: str, max_tokens: int, trim_to: float = 0.6) -> Window:
+    return window(conversation(text), Budget(max_tokens, trim_to, clear_results=True))
+
+
+def test_results_of_old_steps_are_cleared_before_steps_leave() -> None:
+    seen = cleared("H5 A5:1 T60? A5:1 T60? A5:1 T60? A9", 200)
+    assert (seen.kept, seen.cleared, seen.clamped) == (tuple(range(8)), (2, 4), {})
+
+
+def test_the_results_of_the_newest_steps_are_not_cleared() -> None:
+    assert cleared("H5 A5:1 T60? A5:1 T60? A5:1 T30? A60", 200, 0.9).cleared == (2,)
+
+
+def test_a_small_result_is_not_cleared() -> None:
+    assert cleared("H5 A5:1 T50? A5:1 T60? A5:1 T60? A40", 200).cleared == (4,)
+
+
+def test_a_pinned_result_is_not_cleared() -> None:
+    assert cleared("H5 A5:1 T60!? A5:1 T60? A5:1 T60? A9", 200, 0.9).cleared == (4,)
+
+
+def test_a_result_that_no_model_has_read_is_not_cleared() -> None:
+    assert cleared("H5 A5:3 T90? T90? T90?", 200).cleared == ()
+
+
+def test_where_clearing_is_not_enough_the_cut_moves() -> None:
+    seen = cleared("H5 A5:1 T60? A5:1 T60? A5:1 T60? A99", 200)
+    assert (seen.kept[0], seen.kept[-1], len(seen.dropped) > 0) == (0, 7, True)
 
 
 # --- pins ---------------------------------------------------------------------------------------

@@ -1,0 +1,38 @@
+"""Why what must stay does not fit: its parts, in words and in tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_tokenbuffer._window.units import parts_of
+from langchain_tokenbuffer.errors import TokenBudgetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from langchain_tokenbuffer._window.budget import Budget, MessageSource
+    from langchain_tokenbuffer._window.units import Part, Unit
+
+FIXED_PART = "the fixed part of the request"
+"""Its name among what the tokens of an error are made of."""
+
+
+def shortage_of(
+    budget: Budget, head_tokens: int, pinned: Iterable[Unit], tail: Iterable[Unit], source: MessageSource
+) -> TokenBudgetError:
+    """Say what must stay, what it needs, and what to do."""
+    clamps = budget.oversize == "clamp"
+
+    def least(part: Part) -> int:
+        return part.min_tokens(source) if clamps and part.kind != "system" else part.tokens
+
+    held, newest = "what is pinned", "the question"
+    if not any(unit.begins_turn for unit in tail):
+        held, newest = "the question and what is pinned", "the newest step"
+    made_of = {
+        "the system messages": head_tokens,
+        held: sum(map(least, parts_of(pinned))),
+        newest: sum(map(least, parts_of(tail))),
+        FIXED_PART: budget.fixed - budget.slack,
+    }
+    return TokenBudgetError.of(made_of, budget.max_tokens, clamped=clamps)
