@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from typing_extensions import override
 
+from langchain_tokenbuffer._gates import Gates
 from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -22,18 +23,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_sessions = Gates()
+_WAIT = 30.0  # seconds that is waited for another who reads or writes the same session; then it is done all the same
+_NAMES = ("session_id", "_session_id", "file_path")
+"""Where LangChain's histories have what their session is known by. Two objects with the same are one session."""
+
 
 class TokenBufferChatMessageHistory(BaseChatMessageHistory):
     """Shows the window of any chat history; writes through and deletes nothing.
 
     Law: `messages` is the window of `TokenBuffer` over what the history holds, as a new list each time. Inside a run of
     `RunnableWithMessageHistory` the first read fixes what the run sees, and the run's own write (or `clear`) releases
-    it, so concurrent runs on one session lose and repeat nothing. Everywhere else, also as a memory's `chat_memory=`,
-    every read is live.
+    it. Everywhere else, also as a memory's `chat_memory=`, every read is live. Within a process one session is read and
+    written by one at a time, so concurrent runs on it lose, repeat and tear nothing.
 
-    Edge: a view belongs to one run, so `get_session_history` must return a **new** wrapper each time (wrapping the same
-    stored history). One instance shared by concurrent runs is safe only with `history_messages_key`, and after a run
-    that failed it shows that run's view until the next write. A write never raises for reasons of budget. Each message
+    Edges: between processes that is as safe as the history is (`docs/histories.md` lists LangChain's): what stores each
+    message by itself may have another's turn in the middle of one, and what writes a whole file may lose one. A view
+    belongs to one run, so `get_session_history` must return a **new** wrapper each time (wrapping the same stored
+    history). One instance shared by concurrent runs is safe only with `history_messages_key`, otherwise it loses
+    messages and logs a warning, and after a run that failed it shows that run's view until the next write. A write
+    never raises for reasons of budget. A turn is written at once where the history has `add_messages`. Each message
     is written once: a write that fails is logged at ERROR with session and message counts and raised
     (`RunnableWithMessageHistory` swallows it), and never tried again, since a store that only lost its answer holds the
     messages.
@@ -93,19 +102,23 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         """
         if (fixed := self._view.fixed()) is not None:
             return fixed
-        return self._view.fix(self.buffer.trim(self.history.messages))
+        with self._alone():
+            messages = self.history.messages
+        return self._view.fix(self.buffer.trim(messages))
 
     @override
     async def aget_messages(self) -> list[BaseMessage]:
         """`messages`, with the history's own async reading."""
         if (fixed := self._view.fixed()) is not None:
             return fixed
-        return self._view.fix(await self.buffer.atrim(await self.history.aget_messages()))
+        async with self._aalone():
+            messages = await self.history.aget_messages()
+        return self._view.fix(await self.buffer.atrim(messages))
 
     @override
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Write through."""
-        with self._writing(messages, "add_messages") as waiting:
+        with self._alone(), self._writing(messages, "add_messages") as waiting:
             while waiting:
                 self.history.add_messages(waiting[0])
                 del waiting[0]
@@ -113,10 +126,37 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
     @override
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """`add_messages`, with the history's own async writing."""
-        with self._writing(messages, "add_messages", "aadd_messages") as waiting:
-            while waiting:
-                await self.history.aadd_messages(waiting[0])
-                del waiting[0]
+        async with self._aalone():
+            with self._writing(messages, "add_messages", "aadd_messages") as waiting:
+                while waiting:
+                    await self.history.aadd_messages(waiting[0])
+                    del waiting[0]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Be the only one in the process that reads or writes the session."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(_sessions.hold(self._session(), _WAIT))
+            except TimeoutError as error:
+                logger.warning("%s Done all the same.", error)
+            yield
+
+    @asynccontextmanager
+    async def _aalone(self) -> AsyncIterator[None]:
+        """`_alone`, without blocking the event loop."""
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(_sessions.ahold(self._session(), _WAIT))
+            except TimeoutError as error:
+                logger.warning("%s Done all the same.", error)
+            yield
+
+    def _session(self) -> Hashable:
+        """Return what is the same for all views of one session."""
+        history = self.history
+        names = (getattr(history, name, None) for name in _NAMES)
+        return type(history), next((str(name) for name in names if name is not None), id(history))
 
     @contextmanager
     def _writing(self, messages: Sequence[BaseMessage], *ways: str) -> Iterator[list[list[BaseMessage]]]:

@@ -23,6 +23,7 @@ from langchain_tokenbuffer._agents.facts import AgentSettings, MaxTokens, Reques
 from langchain_tokenbuffer._agents.fixed_part import FixedPartCounter
 from langchain_tokenbuffer._agents.model_run import ModelRun, watched_model_run
 from langchain_tokenbuffer._agents.models import ModelReader
+from langchain_tokenbuffer._agents.notes import ReplyNotes
 from langchain_tokenbuffer._agents.plan import MAX_TRIES, learn_limit, plan_call
 from langchain_tokenbuffer._agents.rendering import HandedOver, RenderedCall, render
 from langchain_tokenbuffer._agents.state import Overflowed, ThreadState, UnsavedLimits
@@ -155,7 +156,8 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         on_trim: Called with a `TrimEvent` before each model call, in async runs in a worker thread; also a DEBUG log
             line. What it raises is logged at ERROR.
         evict_from_state: Whether what left the window is removed from the agent's state, with the reply and by the same
-            update. Whole units only.
+            update. Whole units only. What a graph or a caller around the agent keeps, too, comes again with the next
+            run: that is said once a thread at WARNING, with what to do.
         on_evict: Called with the messages before they are removed, once the model has replied. What it raises is logged
             at ERROR: the reply stays, nothing is removed, and the same messages come again with the next call, so each
             comes at least once. A coroutine function is awaited by async runs; sync runs raise `TypeError` for one
@@ -268,8 +270,9 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     def _prepare(self, request: Request, overflowed: Overflowed | None = None) -> RenderedCall:
         """Return the request with the window for its messages; `overflowed` is what refusals of it taught."""
         facts = self._reader.facts(request, self._settings)
-        conversation = facts.read_messages(request.messages)
-        state = ThreadState.load(request.state, facts, conversation, self._unsaved, overflowed)
+        notes = ReplyNotes.by(request.state["messages"])
+        conversation = facts.read_messages(notes.in_place(request.messages))
+        state = ThreadState.load(request.state, notes, facts, conversation, self._unsaved, overflowed=overflowed)
         plan = plan_call(facts, state, conversation, self._drivers.follow)
         call = render(plan, request, self._handed_over)
         self._emit_event(call)
@@ -295,11 +298,11 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     @contextmanager
     def _handing_over(self, call: RenderedCall) -> Iterator[list[BaseMessage]]:
         """Lend what leaves the state and was not handed over yet; it was then, unless that raises, which is logged."""
-        before = {each.id for each in call.evicted_before}
-        evicted = [each for each in call.evicted if each.id not in before]
-        with logged_failure("on_evict", _COMES_AGAIN, passing=(GraphBubbleUp,)):
+        with (
+            logged_failure("on_evict", _COMES_AGAIN, passing=(GraphBubbleUp,)),
+            self._handed_over.handing_over(call.evicted) as evicted,
+        ):
             yield evicted
-            self._handed_over.add(evicted)
 
     @property
     def _settings(self) -> AgentSettings:

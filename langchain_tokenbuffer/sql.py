@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeAlias
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from typing_extensions import override
@@ -12,12 +12,16 @@ from typing_extensions import override
 from langchain_tokenbuffer._handlers import async_handler, sync_handler
 from langchain_tokenbuffer._messages.convert import as_messages
 from langchain_tokenbuffer._run_view import RunView
-from langchain_tokenbuffer._sql import evictions, importing, migrations
+from langchain_tokenbuffer._sql import evictions, importing, migrations, recomputing
 from langchain_tokenbuffer._sql import schema as sql_schema
 from langchain_tokenbuffer._sql.database import A, Database, Operation, R
+from langchain_tokenbuffer._sql.end import ClosedAtEnd
 from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
-from langchain_tokenbuffer._sql.window import PAGE, Settings
+from langchain_tokenbuffer._sql.settings import Settings
+from langchain_tokenbuffer._sql.window import PAGE
 from langchain_tokenbuffer.buffer import TokenBuffer
+
+metadata = sql_schema.metadata
 
 if TYPE_CHECKING:
     import os
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._handlers import OnEvict
     from langchain_tokenbuffer._messages.convert import MessagesLike
+    from langchain_tokenbuffer._sql.recomputing import SessionOperation
     from langchain_tokenbuffer._window.budget import Oversize
     from langchain_tokenbuffer.counters import CountedBy
 
@@ -38,7 +43,7 @@ if TYPE_CHECKING:
 _ASYNC_HANDLER = "handler is a coroutine function, which aevicted awaits and evicted cannot."
 
 
-class SQLTokenBufferHistory(BaseChatMessageHistory):
+class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
     """A chat history in a database: everything is stored, `messages` is the window.
 
     Laws: `messages` is what `TokenBuffer.trim` makes of `all_messages()`, in whatever portions and by whatever
@@ -61,10 +66,10 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
     for each other, first come first served, at most 30 s. A cancelled append may still be stored, never half. On SQLite
     connections wait 30 s for each other, unless told otherwise, and use WAL.
 
-    The tables are described in `langchain_tokenbuffer._sql.schema`. They have a version: at first use an older
-    release's are brought up, or refused with `create_tables=False`, and a newer one's are refused with what to install.
-    Release 0.1.0 refuses newer ones, too; with `create_tables=False` it fails for a missing column before anything is
-    stored.
+    `docs/sql.md` tells how to run it, and `metadata(prefix, schema)` of this module describes the tables. They have a
+    version: at first use an older release's are brought up, or refused with `create_tables=False`, and a newer one's
+    are refused with what to install. Release 0.1.0 refuses newer ones, too; with `create_tables=False` it fails for a
+    missing column before anything is stored.
 
     Args:
         session_id: Whose conversation this is: any string.
@@ -112,11 +117,16 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
             msg = f"session_id must be a string, got {session_id!r} ({type(session_id).__name__})"
             raise TypeError(msg)
         self.session_id = session_id
-        self.buffer = TokenBuffer(max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize)
+        buffer = TokenBuffer(max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize)
         tables = sql_schema.tables(prefix, schema)
         self._database = Database(connection, tables, creates=create_tables)
-        self._session = Session(tables, session_id, Settings(self.buffer))
+        self._session = Session(tables, session_id, Settings(buffer))
         self._view = RunView(self)
+
+    @property
+    def buffer(self) -> TokenBuffer:
+        """What windows are decided by. Changing its settings is as passing others to the constructor."""
+        return self._session.buffer
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # read-only, as in the base's own implementations
@@ -130,7 +140,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         session = self._session
         window = self._database.read(session.read_window)
         if window is not None and session.is_outdated(window.settings):
-            window = self._write(session.refresh_window)
+            window = self._write(Session.refresh_window)
         return self._view.fix(session.show(window))
 
     @override
@@ -141,17 +151,17 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         session = self._session
         window = await self._aread(session.read_window)
         if window is not None and session.is_outdated(window.settings):
-            window = await self._awrite(session.refresh_window)
+            window = await self._awrite(Session.refresh_window)
         return self._view.fix(await self._database.in_thread(session.show, window))
 
-    def _write(self, operation: Operation[*A, R], *args: *A) -> R:
+    def _write(self, operation: SessionOperation[*A, R], *args: *A) -> R:
         """Run what writes to the session."""
-        return self._database.write(self._session.key, operation, *args)
+        return recomputing.write(self._database, self._session, operation, *args)
 
-    async def _awrite(self, operation: Operation[*A, R], *args: *A) -> R:
+    async def _awrite(self, operation: SessionOperation[*A, R], *args: *A) -> R:
         """`_write`, without blocking the event loop."""
         await self._digest()
-        return await self._database.awrite(self._session.key, operation, *args)
+        return await recomputing.awrite(self._database, self._session, operation, *args)
 
     async def _aread(self, operation: Operation[*A, R], *args: *A) -> R:
         """Run what only reads, without blocking the event loop."""
@@ -178,7 +188,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         try:
             with self._session.logging_loss(messages):
                 new = self._session.new_messages(messages)
-                self._write(self._session.append, new, uuid.uuid4().hex)
+                self._write(Session.append, new, uuid.uuid4().hex)
         finally:
             self._view.release()
 
@@ -189,20 +199,20 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         try:
             with self._session.logging_loss(messages):
                 new = await self._database.in_thread(self._session.new_messages, messages)
-                await self._awrite(self._session.append, new, uuid.uuid4().hex)
+                await self._awrite(Session.append, new, uuid.uuid4().hex)
         finally:
             self._view.release()
 
     @override
     def clear(self) -> None:
         """Delete the session's messages. The session stays, and its sequence goes on."""
-        self._write(self._session.clear)
+        self._write(Session.clear)
         self._view.release()
 
     @override
     async def aclear(self) -> None:
         """`clear`, without blocking the event loop."""
-        await self._awrite(self._session.clear)
+        await self._awrite(Session.clear)
         self._view.release()
 
     def all_messages(self) -> list[BaseMessage]:
@@ -249,20 +259,20 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
             TypeError: If the handler is a coroutine function; nothing is acknowledged.
         """
         deliver, count = sync_handler(handler, _ASYNC_HANDLER), 0
-        while batch := self._write(evictions.pending, self._session, batch_size):
+        while batch := self._write(evictions.pending, batch_size):
             messages = self._session.messages_of(batch.rows)
             deliver(messages)
-            self._write(evictions.acknowledge, self._session, batch)
+            self._write(evictions.acknowledge, batch)
             count += len(messages)
         return count
 
     async def aevicted(self, handler: OnEvict, *, batch_size: int = PAGE) -> int:
         """`evicted`, without blocking the event loop; awaits the handler if need be."""
         deliver, count = async_handler(handler), 0
-        while batch := await self._awrite(evictions.pending, self._session, batch_size):
+        while batch := await self._awrite(evictions.pending, batch_size):
             messages = await self._database.in_thread(self._session.messages_of, batch.rows)
             await deliver(messages)
-            await self._awrite(evictions.acknowledge, self._session, batch)
+            await self._awrite(evictions.acknowledge, batch)
             count += len(messages)
         return count
 
@@ -284,7 +294,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """
         bound, deleted = evictions.checked_bound(before), 0
         while size := max(0, min(PAGE, limit - deleted)):
-            count = self._write(evictions.purge, self._session, bound, size)
+            count = self._write(evictions.purge, bound, size)
             deleted += count
             if count < size:
                 break
@@ -294,7 +304,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """`delete_before`, without blocking the event loop."""
         bound, deleted = evictions.checked_bound(before), 0
         while size := max(0, min(PAGE, limit - deleted)):
-            count = await self._awrite(evictions.purge, self._session, bound, size)
+            count = await self._awrite(evictions.purge, bound, size)
             deleted += count
             if count < size:
                 break
@@ -302,12 +312,12 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     def delete_session(self) -> None:
         """Delete the session with its messages and metadata."""
-        self._write(self._session.delete)
+        self._write(Session.delete)
         self._view.release()
 
     async def adelete_session(self) -> None:
         """`delete_session`, without blocking the event loop."""
-        await self._awrite(self._session.delete)
+        await self._awrite(Session.delete)
         self._view.release()
 
     # --- about sessions ---
@@ -326,11 +336,11 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         Raises:
             TypeError: If JSON cannot hold it.
         """
-        self._write(self._session.set_metadata, json.dumps(dict(metadata)))
+        self._write(Session.set_metadata, json.dumps(dict(metadata)))
 
     async def aset_metadata(self, metadata: Mapping[str, Any]) -> None:
         """`set_metadata`, without blocking the event loop."""
-        await self._awrite(self._session.set_metadata, json.dumps(dict(metadata)))
+        await self._awrite(Session.set_metadata, json.dumps(dict(metadata)))
 
     @staticmethod
     def sessions(
@@ -463,6 +473,7 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
 
     # --- the end ---
 
+    @override
     def close(self) -> None:
         """Close the connections that this process has to the history's path or URL, as soon as nobody uses them.
 
@@ -471,27 +482,19 @@ class SQLTokenBufferHistory(BaseChatMessageHistory):
         """
         self._database.close()
 
+    @override
     async def aclose(self) -> None:
         """`close`, without blocking the event loop."""
         await self._database.aclose()
 
-    def __enter__(self) -> Self:
-        """Return the history, to be closed at the end of the block."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the history, to be closed at the end of the block."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close it."""
-        await self.aclose()
+    def __reduce_ex__(self, _: SupportsIndex) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        msg = (
+            "A SQLTokenBufferHistory cannot be pickled or copied: it has connections of this process. Pass session_id "
+            "and the URL on and make another one there; both show the same session."
+        )
+        raise TypeError(msg)
 
     def __repr__(self) -> str:
         """Show the session and the settings: no address, no messages."""
-        dialect = self._database.dialect.name
-        return f"SQLTokenBufferHistory({self.session_id!r}, {dialect}, {self.buffer!r})"
+        return f"SQLTokenBufferHistory({self.session_id!r}, {self._database.dialect.name}, {self.buffer!r})"

@@ -169,7 +169,7 @@ def run_script(code: str, *arguments: str) -> str:
 
 
 FORKED = """
-import json, os, sys, tempfile
+import json, os, sys, tempfile, traceback
 setup, codes = json.loads(sys.argv[1])
 exec(setup)
 printed = []
@@ -179,8 +179,12 @@ for code in codes:
         if not child:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
-            exec(code)
-            sys.exit()  # its traceback is printed too
+            try:
+                exec(code)
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush()
+            os._exit(0)  # to take down all that was imported would take longer than most codes
         os.waitpid(child, 0)
         output.seek(0)
         printed.append(output.read())

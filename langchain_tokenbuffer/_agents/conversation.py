@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -12,7 +13,7 @@ from langchain_tokenbuffer._messages.kinds import Kind, kind_of
 from langchain_tokenbuffer._window.conversation import ConversationTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -80,11 +81,14 @@ class AgentConversation(ConversationTokens):
     def ids(self) -> list[str | None]:
         return [message.id for message in self.messages]
 
+    def ids_from_newest(self) -> Iterator[str | None]:
+        """Yield the ids in reverse, each read only when it is asked for."""
+        return (message.id for message in reversed(self.messages))
+
     @property
     def id_before_newest(self) -> str | None:
         """The id of the last message before the newest that has one."""
-        earlier = (message.id for message in reversed(self.messages[:-1]))
-        return next((each for each in earlier if each is not None), None)
+        return next((each for each in islice(self.ids_from_newest(), 1, None) if each is not None), None)
 
     def units(self) -> list[range]:
         """Return the indices of each unit: what leaves the state as a whole."""

@@ -100,9 +100,8 @@ class RequestReader:
         """Return what is known of a request; raise as `TokenBufferMiddleware.wrap_model_call` does."""
         model = self._read_model(request.model)
         counter = settings.token_counter or model.counter_with(request.tools)
-        has_tools_or_format = bool(request.tools or request.response_format is not None)
-        # The user's own counter is taken as it is. A model that is counted exactly leaves its tools to be reported.
-        corrects_tools = settings.token_counter is None and has_tools_or_format
+        # The user's own counter is taken as it is. What the provider adds to an exact count, reports say.
+        is_users = settings.token_counter is not None
         fixed_tokens = self._count_fixed(request, counter)
         return RequestFacts(
             settings=settings,
@@ -110,7 +109,7 @@ class RequestReader:
             max_tokens=_max_tokens(settings.max_tokens, model, request),
             fixed_tokens=fixed_tokens,
             model=model.name or model.kind,
-            uses_reports=counter.additive and (counter.is_estimate or corrects_tools),
+            uses_reports=counter.additive and (counter.is_estimate or not is_users),
             read_messages=partial(
                 AgentConversation, meter=MessageMeter(counter, settings.pin), report_of=partial(report_by, model.name)
             ),

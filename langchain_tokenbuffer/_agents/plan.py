@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from langchain_tokenbuffer._agents.thinking import StaleThinking, find_stale
 from langchain_tokenbuffer._counting.overflow import overflow_of
-from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR
 from langchain_tokenbuffer._messages.slots import messages_of
 from langchain_tokenbuffer.errors import TokenBudgetError
 
@@ -70,7 +69,7 @@ class CallPlan:
 
         It is by reports, or where what each message costs adds up and none is shown as a copy.
         """
-        is_reported = self.call.anchor is not NO_ANCHOR
+        is_reported = self.call.anchor.billed > 0
         has_copies = bool(self.thinned or self.call.clamped)
         return is_reported or (self.facts.counter.additive and not has_copies)
 

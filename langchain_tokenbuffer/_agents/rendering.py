@@ -5,28 +5,33 @@ The only place that copies messages.
 
 from __future__ import annotations
 
+import logging
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import is_not
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from langchain.agents.middleware.types import ExtendedModelResponse, ModelResponse
 from langchain_core.messages import AIMessage, RemoveMessage, ToolMessage
-from langchain_core.runnables.config import ensure_config
 from langgraph.types import Command
 from typing_extensions import override
 
+from langchain_tokenbuffer._agents.notes import run_around, thread_of_run
+from langchain_tokenbuffer._agents.thinking import NO_RECORD
 from langchain_tokenbuffer._messages.slots import index_of
 from langchain_tokenbuffer._messages.thinking import without_thinking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from langchain_core.messages import AnyMessage, BaseMessage
 
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import Request
     from langchain_tokenbuffer._agents.plan import CallPlan
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class RenderedCall:
     shown: Sequence[BaseMessage]  # the messages that are sent
     tokens: int  # what the request costs
     evicted: list[BaseMessage]  # the messages that are to leave the agent's state with the reply
-    evicted_before: list[BaseMessage]  # of these, those that an earlier reply should have removed, and did not
+    is_second_try: bool  # whether some of these should have left with an earlier reply, and did not
 
     def reusable_tokens(self) -> int:
         """Return how much of the request begins as the last call's did, in tokens."""
@@ -74,7 +79,14 @@ class RenderedCall:
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Return the response, with what changes in the agent's state: what was handed over is removed."""
         plan, update = self.plan, dict[str, Any]()
-        private = plan.state.save(plan.conversation, plan.call, plan.stale.record, handed_over, self.tokens)
+        limits, shown = plan.state.limits_after(plan.conversation, self.tokens), plan.stale.record
+        private = plan.state.save(plan.conversation, plan.call, shown, handed_over, limits)
+        response = plan.state.notes.on_reply(
+            response,
+            handed_over,
+            limits={model: each.dump() for model, each in limits.items()},
+            shown=None if shown is NO_RECORD else list(shown),
+        )
         if private is not None:
             update["token_buffer"] = private
         if handed_over:
@@ -82,7 +94,7 @@ class RenderedCall:
         if not update:
             return response
         command: Command[Any] = Command(update=update)
-        if handed_over and not self.evicted_before:
+        if handed_over and not self.is_second_try:
             # A list of its own: whoever made the response may have kept it, to give it once more.
             response = replace(response, result=[*response.result])
             command = _UpdateWithReply(update, response.result)
@@ -114,20 +126,21 @@ class _UpdateWithReply(Command[Any]):
 
 def render(plan: CallPlan, request: Request, handed_over: HandedOver) -> RenderedCall:
     """Return the call that carries out a plan; it reads what was handed over so far."""
-    facts, messages = plan.facts, plan.conversation.messages
+    facts = plan.facts
     shown = _shown(plan)
     tokens = plan.tokens
     if not plan.is_charged_as_shown:
         # The request's constant is in both, the fixed part and the count of the messages; it is charged once.
         tokens = facts.fixed - facts.counter.constant + facts.counter(shown)
     sent = request
-    if len(shown) != len(messages) or any(map(is_not, shown, messages)):
+    if len(shown) != len(request.messages) or any(map(is_not, shown, request.messages)):
         sent = request.override(messages=cast("list[AnyMessage]", shown))
-    evicted: list[BaseMessage] = []
-    stored = request.state["messages"] if facts.settings.evict_from_state else []
-    if stored and plan.dropped and not _is_written_anew(request, stored):
-        evicted = _evictable(plan, facts.read_messages(stored))
-    return RenderedCall(plan, request, sent, shown, tokens, evicted, handed_over.among(evicted))
+    evicted = _evictable(plan, request)
+    again = plan.state.notes.came_again(evicted)
+    if again and not plan.state.notes.is_told:
+        handed_over.tell_of_return()
+    handed_over.add(again)
+    return RenderedCall(plan, request, sent, shown, tokens, evicted, handed_over.has_tried(evicted))
 
 
 def _shown(plan: CallPlan) -> list[BaseMessage]:
@@ -149,25 +162,64 @@ class HandedOver:
     """The messages that were handed over, in all threads of the running graphs; after a restart none."""
 
     def __init__(self) -> None:
-        self._names: dict[_Name, None] = {}
+        self._runs: dict[_Name, str | None] = {}  # each with the run from whose state it was to leave then, if known
+        self._claimed: set[_Name] = set()  # what is being handed over now
         self._lock = threading.Lock()
 
     def among(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         """Return those of the messages that were."""
         with self._lock:
-            return [message for message, name in self._named(messages) if name in self._names]
+            return [message for name, message in _named(messages).items() if name in self._runs]
 
-    def add(self, messages: Sequence[BaseMessage]) -> None:
+    def has_tried(self, messages: Sequence[BaseMessage]) -> bool:
+        """Tell whether this run was to lose one of the messages before."""
+        run = run_around()
         with self._lock:
-            self._names.update((name, None) for _, name in self._named(messages))
-            while len(self._names) > _REMEMBERED:
-                del self._names[next(iter(self._names))]
+            return any(self._runs.get(name) == run for name in _named(messages))
 
-    @staticmethod
-    def _named(messages: Sequence[BaseMessage]) -> Iterable[tuple[BaseMessage, _Name]]:
-        """Ids are only unique where LangGraph made them, so the thread and the content are part of the name."""
-        thread = ensure_config()["configurable"].get("thread_id") if messages else None
-        return [(message, (thread, message.id, hash(str(message.content)))) for message in messages]
+    def add(self, messages: Sequence[BaseMessage], run: str | None = None) -> None:
+        """Remember messages as handed over."""
+        with self._lock:
+            self._runs.update(dict.fromkeys(_named(messages), run))
+            while len(self._runs) > _REMEMBERED:
+                del self._runs[next(iter(self._runs))]
+
+    @contextmanager
+    def handing_over(self, messages: Sequence[BaseMessage]) -> Iterator[list[BaseMessage]]:
+        """Lend those of the messages that nobody was or is being given; they are handed over, unless that raises."""
+        with self._lock:
+            named = _named(messages)
+            new = {name: named[name] for name in named if name not in self._runs and name not in self._claimed}
+            self._claimed |= new.keys()
+        try:
+            yield [*new.values()]
+            self.add([*new.values()], run_around())
+        finally:
+            with self._lock:
+                self._claimed -= new.keys()
+
+    def tell_of_return(self) -> None:
+        """Log once a thread that what left comes again."""
+        name = (thread_of_run(), None, 0)
+        with self._lock:
+            is_told = name in self._runs
+            self._runs[name] = None
+        if not is_told:
+            logger.warning(_COMES_AGAIN)
+
+
+_COMES_AGAIN = (
+    "evict_from_state does not reach the messages: what left the agent's state came again with the next turn, because "
+    "the graph or the caller around the agent keeps it. It is not handed over again. Either return RemoveMessage for "
+    "each message that the agent's result lacks, from the node that calls it; or let only the agent keep messages "
+    "(checkpointer=True) and give it what is new."
+)
+
+
+def _named(messages: Sequence[BaseMessage]) -> dict[_Name, BaseMessage]:
+    """Return messages by name. Ids are only unique where LangGraph made them, so thread and content are part of it."""
+    thread = thread_of_run() if messages else None
+    return {(thread, message.id, hash(str(message.content))): message for message in messages}
 
 
 def _is_written_anew(request: Request, stored: Sequence[BaseMessage]) -> bool:
@@ -184,7 +236,17 @@ def _is_written_anew(request: Request, stored: Sequence[BaseMessage]) -> bool:
     )
 
 
-def _evictable(plan: CallPlan, stored: AgentConversation) -> list[BaseMessage]:
+def _evictable(plan: CallPlan, request: Request) -> list[BaseMessage]:
+    """Return what is to leave the state; LangGraph may have put a part of it where it does not belong."""
+    stored = request.state["messages"] if plan.facts.settings.evict_from_state else []
+    if not stored or _is_written_anew(request, stored):
+        return []
+    notes = plan.state.notes
+    evicted = _units_left(plan, plan.facts.read_messages(notes.in_place(stored))) if plan.dropped else []
+    return [*notes.came_again(stored), *evicted] if notes.is_out_of_place else evicted
+
+
+def _units_left(plan: CallPlan, stored: AgentConversation) -> list[BaseMessage]:
     """Return the state's messages of units that left completely, in order, and results that have no call any more.
 
     A question whose turn has a later step that stays does so, too. What `oversize="drop"` left out behind the cut stays

@@ -10,20 +10,24 @@ import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from langchain_tokenbuffer._agents.keyed import Keyed
+from langchain_tokenbuffer._agents.notes import is_state_kept, thread_of_run
 from langchain_tokenbuffer._agents.thinking import NO_RECORD, ShownRecord
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import RULE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._agents.conversation import AgentConversation
     from langchain_tokenbuffer._agents.facts import RequestFacts
+    from langchain_tokenbuffer._agents.notes import ReplyNotes
     from langchain_tokenbuffer._window.budget import Budget
     from langchain_tokenbuffer._window.driver import CallWindow
     from langchain_tokenbuffer.errors import TokenBudgetError
@@ -77,9 +81,11 @@ class Limits:
         limit = self.steps[-1][1] if self.steps else None
         return max_tokens if limit is None else min(limit, max_tokens)
 
-    def starts(self, ids: Sequence[str | None]) -> tuple[tuple[int, int | None], ...]:
+    def starts(self, conversation: AgentConversation) -> tuple[tuple[int, int | None], ...]:
         """Return each step with the index of its first message. A message that is missing lies before all others."""
-        places = {each: index for index, each in enumerate(ids) if each is not None}
+        if not self.steps:
+            return ()
+        places = {each: index for index, each in enumerate(conversation.ids) if each is not None}
         starts, start = [], 0
         for after, limit in self.steps:
             start = max(start, places.get(after, -1) + 1) if after is not None else start
@@ -145,6 +151,17 @@ def log_limit(model: str, refused: int, limits: Limits, max_tokens: int) -> None
     logger.warning(text, model, refused, now, max_tokens)
 
 
+@lru_cache(maxsize=1024)  # a thread whose state is not handed on is warned of once a process
+def _log_belief(keyed: Keyed[tuple[str, int, int]]) -> None:
+    """Log that reports are believed which the count does not explain: a request's model, count and bill."""
+    text = (
+        "%s was counted to %d tokens and billed %d, and the report before agrees: requests are taken to cost what is "
+        "billed. If it adds something by itself (cached content, server tools), leave room for it with reserve_tokens; "
+        "if its texts are billed otherwise, pass the token_counter that counts them."
+    )
+    logger.warning(text, *keyed.value)
+
+
 class Overflowed(NamedTuple):
     """What refusals of one call taught so far."""
 
@@ -159,28 +176,33 @@ class ThreadState:
     def __init__(
         self,
         raw: dict[str, Any],
+        notes: ReplyNotes,
         facts: RequestFacts,
         limits: Limits,
+        *,
         unsaved: UnsavedLimits,
         overflowed: Overflowed | None = None,
     ) -> None:
         self.raw = raw  # the private state as it is
+        self.notes = notes  # what replies say that it does not
         self.limits = limits  # of the request's model
         self.overflowed = overflowed  # what refusals of this very request taught
         self._facts = facts
         self._unsaved = unsaved
         # What the last call showed. Release 0.1.0 kept ids of what it left out, and not behind what: all is stale.
         self.shown = ShownRecord(0, 0, "") if "thinned" in raw else NO_RECORD
-        if "shown" in raw:
-            self.shown = ShownRecord(*raw["shown"])
+        if shown := raw.get("shown", notes.shown):
+            self.shown = ShownRecord(*shown)
 
     @classmethod
     def load(
         cls,
         state: Mapping[str, Any],
+        notes: ReplyNotes,
         facts: RequestFacts,
         conversation: AgentConversation,
         unsaved: UnsavedLimits,
+        *,
         overflowed: Overflowed | None = None,
     ) -> ThreadState:
         """Read the agent's state, and what no state holds of this conversation."""
@@ -188,9 +210,11 @@ class ThreadState:
         if overflowed is not None:
             limits = overflowed.limits
         else:
-            known = raw.get("limits", {}).get(facts.model)
-            limits = unsaved.find(facts.model, conversation) or Limits.load(known)
-        return cls(raw, facts, limits, unsaved, overflowed)
+            known = notes.limits.get(facts.model) or raw.get("limits", {}).get(facts.model)
+            limits = unsaved.find(facts.model, conversation.ids_from_newest()) or Limits.load(known)
+            if limits == Limits() and not is_state_kept():  # in a tool each conversation is a new one
+                limits = unsaved.find(facts.model, [thread_of_run()]) or limits
+        return cls(raw, notes, facts, limits, unsaved=unsaved, overflowed=overflowed)
 
     def after_refusal(self, conversation: AgentConversation, limit: int, *, tokens: int, is_named: bool) -> Overflowed:
         """Return what the refusal of a request of so many tokens taught; it is logged, and kept until it is saved."""
@@ -198,9 +222,15 @@ class ThreadState:
         limits = self.limits.after_refusal(
             conversation.id_before_newest, limit, tokens=tokens, is_named=is_named, is_first=earlier is None
         )
-        self._unsaved.keep(facts.model, conversation, limits)
+        self._keep(conversation.ids_from_newest(), limits)
         log_limit(facts.model, tokens, limits, facts.max_tokens)
         return Overflowed(limits, 1 if earlier is None else earlier.refusals + 1, tokens)
+
+    def _keep(self, ids: Iterable[str | None], limits: Limits) -> None:
+        """Keep what no state holds, or none that the next turn begins with."""
+        self._unsaved.keep(self._facts.model, ids, limits)
+        if not is_state_kept():
+            self._unsaved.keep(self._facts.model, [thread_of_run()], limits)
 
     def making_room(self, shortage: TokenBudgetError, conversation: AgentConversation) -> ThreadState:
         """Return the state under a limit that what must stay fits; raise the shortage if there is none.
@@ -212,7 +242,7 @@ class ThreadState:
         if not (is_guess and self.max_tokens < shortage.tokens <= most):
             raise shortage
         limits = self.limits.raised(conversation.id_before_newest, shortage.tokens)
-        return ThreadState(self.raw, self._facts, limits, self._unsaved, self.overflowed)
+        return ThreadState(self.raw, self.notes, self._facts, limits, unsaved=self._unsaved, overflowed=self.overflowed)
 
     @property
     def max_tokens(self) -> int:
@@ -241,7 +271,7 @@ class ThreadState:
         _, anchor, first_unreported = self._earlier_reports(conversation)
         return Billing(
             self._budget,
-            limits=self.limits.starts(conversation.ids) if self.limits.steps else (),
+            limits=self.limits.starts(conversation),
             reserved=self._facts.settings.reserve_tokens,
             borrowed_tokenizer=self._facts.counter.borrowed_tokenizer,
             is_estimate=self._facts.counter.is_estimate,
@@ -286,30 +316,35 @@ class ThreadState:
         call: CallWindow,
         shown: ShownRecord,
         evicted: Sequence[BaseMessage],
-        tokens: int,
+        limits: Mapping[str, Limits],
     ) -> dict[str, Any] | None:
-        """Return the private state after a call that cost so many tokens; `None` if it stays as it is.
+        """Return the private state after a call; `None` if it stays as it is.
 
-        `shown` is what it showed, `evicted` the messages that later calls do not see.
+        `shown` is what it showed, `evicted` the messages that later calls do not see, `limits` those after the call.
         """
-        self._unsaved.forget(self._facts.model, conversation)
+        model = self._facts.model
+        self._unsaved.forget(model, conversation.ids_from_newest())
+        if model in limits:
+            self._keep([], limits[model])
         evicts = self._facts.settings.evict_from_state
         left = {message.id for message in evicted}
-        saved: dict[str, Any] = {"limits": self._saved_limits(conversation, tokens, left)}
+        saved: dict[str, Any] = {"limits": {name: each.without(left).dump() for name, each in limits.items()}}
         saved |= self._saved_anchor(conversation.messages, call, left)
+        saved["believes"] = self._saved_belief(conversation, call)
         if evicts:  # later replays cannot find this out without the deleted messages
             saved |= self._saved_clamped(conversation, call, left)
         saved["shown"] = self.raw.get("shown") if shown is NO_RECORD else list(shown)
         saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
 
-    def _saved_limits(self, conversation: AgentConversation, tokens: int, left: set[str | None]) -> dict[str, Any]:
-        """Return the limits of all models, of which this one's request succeeded."""
+    def limits_after(self, conversation: AgentConversation, tokens: int) -> dict[str, Limits]:
+        """Return the limits of all models, of which this one's request succeeded; it cost so many tokens."""
         facts = self._facts
-        last_id = conversation.messages[-1].id if conversation.messages else None
-        known = {model: Limits.load(raw) for model, raw in self.raw.get("limits", {}).items()}
-        known[facts.model] = self.limits.after_success(last_id, facts.max_tokens, tokens)
-        return {model: limits.without(left).dump() for model, limits in known.items() if limits != Limits()}
+        last_id = next(conversation.ids_from_newest(), None)
+        raw = {**self.raw.get("limits", {}), **self.notes.limits}
+        limits = {model: Limits.load(each) for model, each in raw.items()}
+        limits[facts.model] = self.limits.after_success(last_id, facts.max_tokens, tokens)
+        return {model: each for model, each in limits.items() if each != Limits()}
 
     def _saved_anchor(self, messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None]) -> dict[str, Any]:
         """Return under which settings replies reported their usage, and from which one on."""
@@ -325,6 +360,14 @@ class ThreadState:
         if evicts or self.raw["basis"] != basis:
             anchored = _anchor_after(messages, call, left)
         return {"basis": basis, "anchored": anchored}
+
+    def _saved_belief(self, conversation: AgentConversation, call: CallWindow) -> bool:
+        """Tell whether reports that the count does not explain are believed in this thread; warn of the first."""
+        known, anchor = self.raw.get("believes", False), call.anchor
+        if anchor.believes and not known:
+            thread = self._facts.model, *(message.id for message in conversation.messages[:1])
+            _log_belief(Keyed(thread, (self._facts.model, anchor.doubted_counted, anchor.doubted_billed)))
+        return known or anchor.believes
 
     def _saved_clamped(
         self, conversation: AgentConversation, call: CallWindow, left: set[str | None]
@@ -342,7 +385,7 @@ class ThreadState:
 def _anchor_after(messages: Sequence[BaseMessage], call: CallWindow, left: set[str | None]) -> list[Any]:
     """Return the id of the last message, the anchor a call came to, and the id of the first that does not cover."""
     last_id = messages[-1].id if messages else None
-    if last_id is None or call.anchor is NO_ANCHOR:
+    if last_id is None or call.anchor == NO_ANCHOR:
         return [last_id, None, None]
     later = (each.id for each in messages[call.first_unreported :])
     return [last_id, list(call.anchor), next((each for each in later if each not in left), None)]
@@ -356,7 +399,7 @@ _MAX_UNSAVED = 1000
 class UnsavedLimits:
     """What refusals taught in calls that failed in the end, so that no state holds it; by the id of a message.
 
-    Only this process knows. While it holds nothing no message is asked for its id. Pickles and copies empty.
+    Only this process knows. Pickles and copies empty.
     """
 
     def __init__(self) -> None:
@@ -366,9 +409,9 @@ class UnsavedLimits:
     def __reduce__(self) -> tuple[type[UnsavedLimits], tuple[()]]:
         return UnsavedLimits, ()
 
-    def keep(self, model: str, conversation: AgentConversation, limits: Limits) -> None:
-        """Keep what was learned from a request with these messages."""
-        newest = next((each for each in reversed(conversation.ids) if each is not None), None)
+    def keep(self, model: str, ids: Iterable[str | None], limits: Limits) -> None:
+        """Keep what was learned from a request with these messages, the newest first."""
+        newest = next((each for each in ids if each is not None), None)
         if newest is None:
             return
         with self._lock:
@@ -377,16 +420,16 @@ class UnsavedLimits:
             while len(self._limits) > _MAX_UNSAVED:
                 self._limits.popitem(last=False)
 
-    def find(self, model: str, conversation: AgentConversation) -> Limits | None:
-        """Return what was learned last from a request whose messages are among these."""
+    def find(self, model: str, ids: Iterable[str | None]) -> Limits | None:
+        """Return what was learned last from a request whose messages are among these, the newest first."""
         if not self._limits:
             return None
-        keys = ((model, each) for each in reversed(conversation.ids) if each is not None)
+        keys = ((model, each) for each in ids if each is not None)
         return next((limits for key in keys if (limits := self._limits.get(key)) is not None), None)
 
-    def forget(self, model: str, conversation: AgentConversation) -> None:
+    def forget(self, model: str, ids: Iterable[str | None]) -> None:
         """Forget it: a state holds it now."""
         if self._limits:
             with self._lock:
-                for each in conversation.ids:
+                for each in ids:
                     self._limits.pop((model, each or ""), None)

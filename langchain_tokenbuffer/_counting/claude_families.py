@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from langchain_tokenbuffer._counting import estimates
 from langchain_tokenbuffer._counting.families import ChatFormat, Family, Own, Vocabulary
 from langchain_tokenbuffer._counting.images import Grid, Media
-from langchain_tokenbuffer._counting.tokenizers import Estimate
 from langchain_tokenbuffer._counting.tools import as_indented, as_json
 
 # With `ctok`, which also says what is put around a message: 82 texts that do not think, 79 of them within 2 tokens;
@@ -42,12 +42,11 @@ _CHAT = ChatFormat(
 )
 # Images of 9 sizes, residual at most 1. A PDF's page takes 1,596 to 2,677 (8 requests): its text and its image.
 _MEDIA = Media(Grid(1568, 1600))
-# Without `ctok`. Claude's text in these requests is 1.0 (Sonnet 4.5) to 1.43 (Opus 4.8) times that of `cl100k_base`.
-_ESTIMATE = Estimate(1.5)
 
 
 def _family(edition: str, chat: ChatFormat, media: Media = _MEDIA) -> Family:
-    return Family(Vocabulary(estimate=_ESTIMATE, own=Own("claude", edition)), chat, media=media)
+    estimate = estimates.CLAUDE if edition == "3.0" else estimates.CLAUDE_4_7  # without `ctok`
+    return Family(Vocabulary("o200k_base", estimate, Own("claude", edition)), chat, media=media)
 
 
 def _with_tools(tools: int) -> Family:

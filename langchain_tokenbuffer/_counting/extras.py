@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import importlib.util
 from dataclasses import dataclass
 from functools import cache
@@ -32,8 +33,25 @@ def _claude(edition: str) -> Callable[[str], int]:
     return lambda text: token_count(text, edition) - frame
 
 
+def _mistral(edition: str) -> Callable[[str], int]:
+    from mistral_common.tokens.tokenizers.tekken import Tekkenizer  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+
+    path = importlib.resources.files("mistral_common") / "data" / edition
+    encode = Tekkenizer.from_file(str(path)).encode
+    return lambda text: len(encode(text, bos=False, eos=False))
+
+
+def _open(edition: str) -> Callable[[str], int]:
+    from splintr import Tokenizer  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+
+    encode = Tokenizer.from_pretrained(edition).encode_ordinary
+    return lambda text: len(encode(text))
+
+
 EXTRAS = {
     "claude": Extra("ctok", _claude, "Python 3.12 or newer"),
+    "mistral": Extra("mistral_common", _mistral),
+    "open": Extra("splintr", _open),
 }
 
 

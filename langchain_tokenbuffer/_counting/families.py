@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer import vocabularies
+from langchain_tokenbuffer._counting.estimates import ANY, Estimate
 from langchain_tokenbuffer._counting.images import Media
-from langchain_tokenbuffer._counting.tokenizers import Estimate
 from langchain_tokenbuffer._counting.tools import as_format, as_typescript, called_tool
 
 ToolsText: TypeAlias = Callable[[Sequence[dict[str, Any]]], str]
@@ -77,6 +77,7 @@ class ChatFormat:
     format_text: FormatText = as_format
     # For a response format beside what `format_text` shows; `None`: it is not billed. 2 requests, residual 0.
     response_format: int | None = 1
+    json_object: int = 0  # where any JSON object is asked for
     # For one without tools. It rounds up: such a format opens the system message that is not there.
     opening: int = 7
     formatted: int = 4  # for each AI message that calls no tool, where a response format is given. 2 requests.
@@ -94,7 +95,7 @@ _MEDIA = Media()
 class Family:
     """Models of one provider that count alike."""
 
-    vocabulary: Vocabulary = Vocabulary(estimate=Estimate())
+    vocabulary: Vocabulary = Vocabulary(estimate=ANY)
     chat: ChatFormat = ChatFormat()
     responses: ChatFormat | None = None  # in OpenAI's Responses API, where that is another
     media: Media = _MEDIA

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from langchain_tokenbuffer._messages.blocks import block_type
 
 Size: TypeAlias = "tuple[int, int] | None"
-Images: TypeAlias = "Tiles | Patches | Grid | Squares"
+Images: TypeAlias = "Tiles | Patches | Grid | Squares | Rows | Each"
 """A provider's formula, for an image of a size in pixels; `None` is an unknown size."""
 
 
@@ -95,6 +95,27 @@ class Squares:
         if size is None:
             return 258 * 8
         return 258 * min(8, math.ceil(size[0] / 768) * math.ceil(size[1] / 768))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Mistral (mistral-common): a token for each patch of 28 px and each row's end, after scaling to 1540 px."""
+
+    def tokens(self, size: Size, detail: object) -> int:
+        del detail  # Mistral knows none
+        width, height = _within(*size, 1540) if size else (1540, 1540)
+        return math.ceil(height / 28) * (math.ceil(width / 28) + 1) - 1
+
+
+@dataclass(frozen=True)
+class Each:
+    """So many for each image, whatever its size."""
+
+    most: int
+
+    def tokens(self, size: Size, detail: object) -> int:
+        del size, detail
+        return self.most
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ class ChatCounter(MessageCounter):
             total += self._tokens_of_name(as_text(name)) + chat_format.per_name
         if calls:
             total += self._tokens_of_calls(calls)
-        return total + self._tokens_of_kind(message, calls) if self._has_kinds else total
+        # What has no text and nothing around it is sent all the same.
+        return max(1, total + self._tokens_of_kind(message, calls) if self._has_kinds else total)
 
     def _tokens_of_kind(self, message: BaseMessage, calls: Sequence[Call]) -> int:
         """What is put around messages of some kinds alone."""
@@ -159,8 +160,10 @@ class ChatCounter(MessageCounter):
 
     def _tokens_of_format(self, response_format: Any, opening: int, messages: Messages) -> int:
         chat_format, around = self._format, self._format.response_format
-        if around is None or (text := chat_format.format_text(response_format)) is None:
+        if around is None:
             return 0
+        if (text := chat_format.format_text(response_format)) is None:
+            return chat_format.json_object
         replies = (each for each in messages if kind_of(each) == "ai" and not each.__dict__.get("tool_calls"))
         return around + self._count(text) + opening + sum(chat_format.formatted for _ in replies)
 

@@ -231,7 +231,7 @@ def _described(shown: str, vocabulary: Vocabulary, whose: str) -> str:
         return f"{shown}: estimated as {estimate.describe(encoding)}, in {whose}"
     extra = EXTRAS[own.extra]
     if is_installed(own.extra):
-        return f"{shown}: {extra.package} {own.edition}, in {whose}"
+        return f"{shown}: {extra.package} {own.edition}, in {whose} (texts within a few tokens)"
     more = f'pip install "langchain-tokenbuffer[{own.extra}]"' + (f" ({extra.needs})" if extra.needs else "")
     return f"{shown}: estimated as {estimate.describe(encoding)}, in {whose}; nearer with {more}"
 

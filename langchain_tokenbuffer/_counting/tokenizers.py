@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import math
 import re
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_tokenbuffer import vocabularies
@@ -15,6 +13,8 @@ from langchain_tokenbuffer._counting.count_cache import cache_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from langchain_tokenbuffer._counting.estimates import Estimate
 
 
 class Encoder(Protocol):
@@ -75,16 +75,6 @@ class TiktokenText:
         return self._counted.counted(hash(text), lambda: _bounded(text, lambda piece: len(self.encode(piece))))
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a vocabulary that cannot be had makes of a text, by what a borrowed encoding makes of it."""
-
-    factor: float = 1.5
-
-    def describe(self, encoding: str) -> str:
-        return encoding if self.factor == 1 else f"{self.factor} x {encoding}"
-
-
 class ScaledText:
     """Counts with an encoding that is borrowed for one that cannot be had, by an estimate."""
 
@@ -93,7 +83,7 @@ class ScaledText:
         self._estimate = estimate
 
     def __call__(self, text: str) -> int:
-        return math.ceil(self.tokenizer(text) * self._estimate.factor)
+        return self._estimate(text, self.tokenizer(text)) if text else 0
 
 
 class EncoderText:

@@ -12,6 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.utils.json_schema import dereference_refs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,19 @@ def as_schema(tool: Any) -> dict[str, Any]:
         return convert_to_openai_tool(tool)
     except Exception:  # noqa: BLE001  # a tool that a model would refuse still costs something
         return tool if isinstance(tool, dict) else {"name": as_json(tool)}
+
+
+def as_functions(schemas: Sequence[dict[str, Any]]) -> str:
+    """Return the functions alone, as JSON, each reference as what it refers to: about what Gemini sees of its tools."""
+    return as_json([_inlined(schema.get("function", schema)) for schema in schemas])
+
+
+def _inlined(function: dict[str, Any]) -> dict[str, Any]:
+    try:
+        parameters = dereference_refs(function["parameters"])
+    except Exception:  # noqa: BLE001  # no parameters, or references to nothing
+        return function
+    return {**function, "parameters": {key: value for key, value in parameters.items() if key != "$defs"}}
 
 
 def as_typescript(schemas: Sequence[dict[str, Any]]) -> str:
@@ -232,7 +246,7 @@ def as_indented(response_format: Any) -> str | None:
 def _format_in(response_format: Any) -> tuple[dict[str, Any], Any]:
     """Return what names a response format, and its schema; `None` if it has none."""
     given = response_format if isinstance(response_format, dict) else as_schema(response_format).get("function", {})
-    if given.get("type") in ("json_object", "text"):
+    if given.get("type") in ("json_object", "text") and not isinstance(given.get("json_schema"), dict):
         return given, None
     inner = given.get("json_schema", given)
     inner = inner if isinstance(inner, dict) else given

@@ -15,7 +15,7 @@ import tenacity
 from sqlalchemy import exc
 from sqlalchemy.engine import URL
 
-from langchain_tokenbuffer._sql import engines, loops, migrations, pools
+from langchain_tokenbuffer._sql import engines, loops, migrations, pgbouncer, pools
 from langchain_tokenbuffer._sql.engines import is_async, ours, sync_engine
 from langchain_tokenbuffer._sql.urls import url_of
 
@@ -41,6 +41,10 @@ _ON_ITS_LOOP = (
 )
 _TRIES = 8
 BETWEEN_TRIES = tenacity.wait_random_exponential(multiplier=0.05, max=2)
+
+
+active: set[object] = set()
+"""The operations that run in this process now."""
 
 
 class ConcurrentCreateError(Exception):
@@ -148,6 +152,13 @@ class Database:
         return result
 
     def _once(self, connection: sa.Connection, tries: _Tries, operation: Operation[*A, R], *args: *A) -> R:
+        try:
+            return self._in_transaction(connection, tries, operation, *args)
+        except exc.DBAPIError as error:
+            pgbouncer.forget_lost(connection, error)
+            raise
+
+    def _in_transaction(self, connection: sa.Connection, tries: _Tries, operation: Operation[*A, R], *args: *A) -> R:
         tries.wait = connection.info.get(engines.WAIT_KEY, engines.WAIT)
         schema = self._set_options(connection)
         tables, prepared = self._tables, pools.state_of(connection.engine).prepared
@@ -235,9 +246,11 @@ class _Tries:
         return state.attempt_number >= _TRIES or (state.seconds_since_start or 0) >= self.wait / 2
 
     def __enter__(self) -> Self:
+        active.add(self)
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        active.discard(self)
         if error is not None and self.commits:
             error.add_note(IN_DOUBT)
         if isinstance(error, exc.StatementError):
@@ -267,8 +280,9 @@ _ISOLATED = {
 }
 
 
-_TRANSIENT_CODES = ("08", "40", "53", "55P03", "57P0", "57014", "SQLITE_BUSY", "SQLITE_LOCKED")
-"""SQLSTATE: connection, rollback (serialization, deadlock), resources, lock, shutdown, timeout; and SQLite's names."""
+_TRANSIENT_CODES = ("08", "26000", "40", "42P05", "53", "55P03", "57P0", "57014", "SQLITE_BUSY", "SQLITE_LOCKED")
+"""SQLSTATE: connection, prepared statement (see `pgbouncer`), rollback (serialization, deadlock), resources, lock,
+shutdown, timeout; and SQLite's names."""
 _TRANSIENT_ERRNOS = frozenset(
     {1020, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1317, 1969, 2003, 2006, 2013, 4031}
 )

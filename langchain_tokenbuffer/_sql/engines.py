@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy import pool
 
-from langchain_tokenbuffer._sql import loops, pools
+from langchain_tokenbuffer._sql import loops, pgbouncer, pools
 from langchain_tokenbuffer._sql.urls import is_in_memory
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ ours = Engines()
 
 def make_engine(url: URL) -> AnyEngine:
     """Make an engine of ours: asynchronous if its driver is, in the process's own loop then."""
+    url, is_pooled = pgbouncer.split_url(url)
     options: dict[str, Any] = {"hide_parameters": True}
     if url.get_backend_name() == "sqlite":
         wait = {} if "timeout" in url.query else {"timeout": WAIT}
@@ -128,11 +129,15 @@ def make_engine(url: URL) -> AnyEngine:
         options["isolation_level"] = "READ COMMITTED"
     if is_in_memory(url):  # the one connection is the database
         options |= {"poolclass": pool.QueuePool, "pool_size": 1, "max_overflow": 0}
-    if not url.get_dialect().is_async:
-        return prepared_engine(sa.create_engine(url, **options))
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  # needs greenlet
+    if url.get_dialect().is_async:
+        from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  # needs greenlet
 
-    return prepared_engine(create_async_engine(url, **options))
+        engine: AnyEngine = create_async_engine(url, **options)
+    else:
+        engine = sa.create_engine(url, **options)
+    if is_pooled is not None:
+        pgbouncer.note(sync_engine(engine).dialect, is_pooled=is_pooled)
+    return prepared_engine(engine)
 
 
 def close_engine(engine: AnyEngine) -> None:
@@ -186,8 +191,9 @@ def _refuse_unsafe(engine: sa.Engine) -> None:
 
 
 def prepared_engine(engine: AnyEngine) -> AnyEngine:
-    """Let the connections of a SQLite engine wait for each other, and readers not wait at all."""
+    """Let the connections of a SQLite engine wait for each other, readers not wait at all; see also `pgbouncer`."""
     inner = sync_engine(engine)
+    pgbouncer.watch(inner)
     if inner.dialect.name == "sqlite" and not sa.event.contains(inner, "connect", _on_connect):
         sa.event.listen(inner, "connect", _on_connect)
     return engine

@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     marked: set[int]  # the sequence numbers of those that may carry a mark
 
 
-def pending(connection: sa.Connection, session: Session, limit: int) -> Batch | None:
+def pending(session: Session, connection: sa.Connection, limit: int) -> Batch | None:
     """Read what left the window and was not acknowledged, oldest first."""
     row = _consumed(connection, session)
     if row is None:
@@ -55,7 +55,7 @@ def _consumed(connection: sa.Connection, session: Session) -> sa.Row[Any] | None
     return row
 
 
-def acknowledge(connection: sa.Connection, session: Session, batch: Batch) -> None:
+def acknowledge(session: Session, connection: sa.Connection, batch: Batch) -> None:
     """Do not hand a batch over again, unless the window was computed anew meanwhile."""
     s, m = session.tables.sessions.c, session.tables.messages.c
     last = max((seq for seq, _ in batch.rows if seq not in batch.marked), default=-1)
@@ -75,7 +75,7 @@ def acknowledge(connection: sa.Connection, session: Session, batch: Batch) -> No
         connection.execute(update.where(m.mark == int(Mark.LEFT)).values(mark=mark))
 
 
-def purge(connection: sa.Connection, session: Session, before: int | datetime, limit: int) -> int:
+def purge(session: Session, connection: sa.Connection, before: int | datetime, limit: int) -> int:
     """Delete the oldest messages that left the window; return how many."""
     row = session.refresh_if_outdated(connection)
     if row is None:
@@ -93,6 +93,7 @@ def purge(connection: sa.Connection, session: Session, before: int | datetime, l
     old = sa.select(m.seq).where(m.session_id == row.id, m.seq < min(before, row.cut), may_go)
     seqs = connection.scalars(old.order_by(m.seq).limit(limit)).all()
     if seqs:
+        session.window_update(connection, row).save_state()
         connection.execute(sa.delete(session.tables.messages).where(m.session_id == row.id, m.seq.in_(seqs)))
     return len(seqs)
 

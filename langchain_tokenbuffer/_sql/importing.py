@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
+from langchain_tokenbuffer._sql.recomputing import write
 from langchain_tokenbuffer._sql.rows import StoredRow, decode_rows
 from langchain_tokenbuffer._sql.schema import checked_name
 from langchain_tokenbuffer._sql.session import AlreadyImportedError, Imported, Position, Session
@@ -128,7 +129,7 @@ class _SessionImport:
             try:
                 with self._session.logging_loss(messages):
                     ready = self._session.new_messages(messages)
-                    self._database.write(self._session.key, self._session.append, ready, uuid.uuid4().hex, imported)
+                    write(self._database, self._session, Session.append, ready, uuid.uuid4().hex, imported)
             except AlreadyImportedError as error:
                 self._reached, self._is_checked = error.args[0], False
             else:

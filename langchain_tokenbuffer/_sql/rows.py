@@ -71,7 +71,26 @@ def encode(message: BaseMessage) -> str:
     """Return a message as ASCII JSON.
 
     What JSON cannot hold comes back as its text, or not at all in a tool's artifact; a warning names its type.
+
+    Raises:
+        TypeError: If it could not be read back, as messages of classes that LangChain does not know.
     """
+    text = _as_text(message)
+    try:
+        found = decode(text)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it must not be stored
+        msg = (
+            f"A {type(message).__name__} of type {message.type!r} cannot be stored: what was stored could not be read "
+            f"back ({type(error).__name__}). Pass one of langchain_core.messages with the values that its fields take."
+        )
+        raise TypeError(msg) from None  # it may quote the message
+    if type(found) is not type(message) or found.model_dump(warnings=False) != message.model_dump(warnings=False):
+        what = "A %s is stored as a %s, with what JSON can hold of its values"
+        logger.warning(what, type(message).__name__, type(found).__name__)
+    return text
+
+
+def _as_text(message: BaseMessage) -> str:
     data = message.model_dump(warnings=False)
     try:
         json.dumps(data.get("artifact"))

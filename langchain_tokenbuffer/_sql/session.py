@@ -20,14 +20,22 @@ from sqlalchemy import exc
 
 from langchain_tokenbuffer._messages.slots import slot_from_json
 from langchain_tokenbuffer._sql.database import IN_DOUBT, ConcurrentCreateError, lock_limit
+from langchain_tokenbuffer._sql.numbers import SessionRows
 from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows, encode, key_of
 from langchain_tokenbuffer._sql.schema import Mark, Tables
-from langchain_tokenbuffer._sql.window import PAGE, Settings, WindowUpdate, display_of
-from langchain_tokenbuffer._window.mending import calls_left_open
+from langchain_tokenbuffer._sql.window import (
+    PAGE,
+    Recomputed,
+    WindowUpdate,
+    display_of,
+    open_calls_after,
+)
 from langchain_tokenbuffer.errors import NothingLeftError, TokenBudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from langchain_tokenbuffer._sql.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +80,8 @@ class Session:
         self.key = key_of(session_id)  # what it is found by
         self.settings = settings
         self.buffer = settings.buffer
+        self.recomputed: Recomputed | None = None  # what an outdated window may go on from
+        self.at_once = False  # an outdated window is computed anew under the lock, however long that takes
         self._s = tables.sessions.c
         self._m = tables.messages.c
 
@@ -209,11 +219,13 @@ class Session:
     def _grow_window(self, connection: sa.Connection, row: sa.Row[Any], new: Sequence[NewMessage]) -> dict[int, int]:
         """Take new messages into the window; return their marks. While all fit and is in order, only the sum grows."""
         is_outdated = self.is_outdated(row.settings_digest)
-        open_calls = None if is_outdated or row.tokens > self.buffer.max_tokens else _open_calls_after(row, new)
+        open_calls = None
+        if not is_outdated and row.tokens <= self.buffer.max_tokens:
+            open_calls = open_calls_after(row.open_calls, new)
         if open_calls is None:
-            return self._window_update(connection, row).apply(new)
-        if (text := json.dumps(open_calls)) != row.open_calls:
-            self.update(connection, row.id, open_calls=text)
+            return self.window_update(connection, row).apply(new)
+        if open_calls != row.open_calls:
+            self.update(connection, row.id, open_calls=open_calls)
         return {}
 
     def _advance_import(self, connection: sa.Connection, row: sa.Row[Any], imported: Imported) -> None:
@@ -273,14 +285,16 @@ class Session:
         update = sa.update(self.tables.sessions).where(self._s.id == session)
         connection.execute(update.values(**values))
 
-    def _window_update(self, connection: sa.Connection, row: sa.Row[Any]) -> WindowUpdate:
-        return WindowUpdate(connection, self.tables, self.settings, self.session_id, row)
+    def window_update(self, connection: sa.Connection, row: sa.Row[Any]) -> WindowUpdate:
+        """Return what changes its window, of a row that is locked."""
+        rows = SessionRows(connection, self.tables, row.id, self.session_id)
+        return WindowUpdate(rows, self.settings, row, self.recomputed, self.at_once)
 
     def refresh_if_outdated(self, connection: sa.Connection) -> sa.Row[Any] | None:
         """Take the session; compute its window anew if that is outdated. Return its row."""
         row = self._lock(connection)
         if row is not None and self.is_outdated(row.settings_digest):
-            self._window_update(connection, row).apply([])
+            self.window_update(connection, row).apply([])
             row = self._lock(connection)
         return row
 
@@ -305,16 +319,6 @@ class Session:
     def set_metadata(self, connection: sa.Connection, text: str) -> None:
         """Keep this with the session, and make the session if need be."""
         self._lock_or_begin(connection, metadata=text)
-
-
-def _open_calls_after(row: sa.Row[Any], new: Sequence[NewMessage]) -> list[str | None] | None:
-    """Return the calls that messages leave open; `None` if the window's driver has to look at them."""
-    open_calls = None if row.open_calls is None else json.loads(row.open_calls)
-    for each in new:
-        if open_calls is None:
-            return None
-        open_calls = calls_left_open(open_calls, each.numbers)
-    return open_calls
 
 
 @dataclass(frozen=True, slots=True)

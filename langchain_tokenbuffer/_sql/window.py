@@ -1,25 +1,24 @@
 """How a stored session's window changes: its driver goes on where another process stopped.
 
-What the driver needs for that is stored with the session (`WindowDriver.state`) whenever the budget was passed; until
-then a new message only adds to the sum. Messages in the window that are not where the cut says carry a mark.
+What the driver needs for that is stored with the session (`WindowDriver.state`), now and then: it goes on from there by
+the messages that came since. While the budget holds a new message only adds to the sum, and no driver is asked.
+Messages in the window that are not where the cut says carry a mark.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from langchain_tokenbuffer._messages.slots import slot_as_json
-from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows, numbers_of
-from langchain_tokenbuffer._sql.schema import Mark, Tables
+from langchain_tokenbuffer._sql.numbers import SessionRows, StoredSource, count_anew
+from langchain_tokenbuffer._sql.schema import Mark
 from langchain_tokenbuffer._window.driver import WindowDriver
-from langchain_tokenbuffer._window.replay import RULE
+from langchain_tokenbuffer._window.mending import calls_left_open
 from langchain_tokenbuffer.errors import NothingLeftError
 
 if TYPE_CHECKING:
@@ -27,81 +26,123 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._messages.slots import Piece, StandIn
-    from langchain_tokenbuffer._window.budget import Budget, MessageTokens
-    from langchain_tokenbuffer.buffer import TokenBuffer
+    from langchain_tokenbuffer._sql.rows import NewMessage
+    from langchain_tokenbuffer._sql.settings import Settings
+    from langchain_tokenbuffer._window.budget import MessageTokens
+
+logger = logging.getLogger(__name__)
 
 PAGE = 1000  # rows a statement reads, changes or deletes at once
-_UNCLAMPABLE = 1 << 62  # the fewest tokens of a message that cannot be read: it is not clamped
+LONG = 1000  # messages that are replayed while a session is locked; more are replayed before that, in portions
+_BEFORE_QUESTION = "before_question"
 
 
-class Settings:
-    """What windows are computed with, and the digests that stored windows are compared by."""
+class LongSessionError(Exception):
+    """The window is outdated, and computing it anew takes longer than the session may be locked."""
 
-    def __init__(self, buffer: TokenBuffer) -> None:
-        self.buffer = buffer
 
-    @cached_property
-    def counter(self) -> str:
-        """Of what counts, and by which rule messages are read: stored numbers with it are ours.
+class Recomputed(NamedTuple):
+    """A window that was computed anew up to some message, without a lock; see `recomputing`."""
 
-        A name is not enough: what has the same may count differently after the next release, so what it makes of a few
-        samples belongs to it. So does the rule: with it what a message is in numbers may change.
-        """
-        counter = self.buffer.token_counter
-        return _digest([RULE, counter.describe(), counter.constant, *counter.tokens(_SAMPLES)])
+    session: int
+    settings_digest: str
+    state: list[Any]  # of its driver
+    left: list[int]  # what left though it lies behind the cut
+    needed: list[int]  # the messages that must still be there
 
-    @cached_property
-    def digest(self) -> str:
-        """Of all that a window depends on beside its messages. The first time it may count."""
-        budget = self.buffer.budget()
-        settings = (budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.clear_results)
-        return _digest([self.counter, *settings])
 
-    @property
-    def are_digested(self) -> bool:
-        return "digest" in vars(self)
+class _Begun(NamedTuple):
+    """A window before the messages that come now."""
+
+    driver: WindowDriver
+    marked: dict[int, int]  # the marks that are stored, by sequence number
+    left: list[int]  # what has left since these were stored
+    saved: int | None  # up to which message the stored state goes; `None` if there is none that serves
 
 
 @dataclass(frozen=True)
 class WindowUpdate:
     """One change of one session's window, over a connection that holds the session's lock."""
 
-    connection: sa.Connection
-    tables: Tables
+    rows: SessionRows
     settings: Settings
-    session_id: str
     row: sa.Row[Any]
+    recomputed: Recomputed | None = None
+    at_once: bool = False  # compute a long session anew under the lock, too
 
     def apply(self, new: Sequence[NewMessage]) -> dict[int, int]:
         """Follow the new messages, store what the window came to, return their marks.
 
-        A window that is outdated is computed anew, from the first message on.
+        A window that is outdated, or whose state cannot be read, is computed anew, from the first message on.
+
+        Raises:
+            LongSessionError: If that takes long; nothing was changed.
         """
-        row = self.row
-        first = row.next_seq - len(new)
-        budget, messages = self.settings.buffer.budget(), self.tables.messages.c
-        is_outdated = row.settings_digest != self.settings.digest
-        if is_outdated:
-            driver = WindowDriver(budget)
-            these = sa.select(messages.seq, messages.mark).where(messages.session_id == row.id)
-            found = self.connection.execute(these.where(messages.mark.is_not(None)))
-            marked = {each.seq: each.mark for each in found}
-        else:
-            driver = self._resumed(budget)
-            marked = dict.fromkeys(driver.kept_before_cut, int(Mark.KEPT))
-        left = self._push(driver, self._numbers(driver.count, first), {})
+        first = self.row.next_seq - len(new)
+        begun = self._resumed(first, sum(each.numbers.tokens for each in new))
+        is_anew = begun is None
+        driver, marked, left, saved = begun or self._begun_anew(first)
         numbered = dict(enumerate(new, first))
-        numbers = [(seq, each.numbers) for seq, each in numbered.items()]
-        left += self._push(driver, numbers, {seq: each.message for seq, each in numbered.items()})
-        driver.skip_to(row.next_seq)
+        texts = {seq: each.message for seq, each in numbered.items()}
+        left += self._push(driver, ((seq, each.numbers) for seq, each in numbered.items()), texts)
+        driver.skip_to(self.row.next_seq)
         left_tail = {seq for seq in left if seq >= driver.cut}
         marks = _changed_marks(marked, set(driver.kept_before_cut), left_tail, driver.cut)
-        self._change([{"at": seq, "mark": mark} for seq, mark in marks.items() if seq < first])
-        self._store(driver, is_anew=is_outdated)
+        self.rows.change([{"at": seq, "mark": mark} for seq, mark in marks.items() if seq < first])
+        self._store(driver, saved, is_anew=is_anew)
         return {seq: mark for seq, mark in marks.items() if seq >= first and mark is not None}
 
-    def _store(self, driver: WindowDriver, *, is_anew: bool) -> None:
+    def save_state(self) -> None:
+        """See that no message that left is needed any more to go on."""
+        begun = self._resumed(self.row.next_seq, 0)
+        if begun is None:
+            self.apply([])
+        else:
+            self._update({"state": _state_of(begun.driver)})
+
+    def _resumed(self, first: int, coming: int) -> _Begun | None:
+        """Return the window as it was stored, in its driver; `None` if it has to be computed anew."""
+        row = self.row
+        if row.settings_digest != self.settings.digest:
+            return None
+        s = self.rows.tables.sessions.c
+        state = self.rows.connection.scalar(sa.select(s.state).where(s.id == row.id))
+        budget = self.settings.buffer.budget()
+        try:
+            # A session that was cleared does not begin at 0.
+            driver = WindowDriver(budget, start=row.cut) if state is None else WindowDriver.resume(budget, _json(state))
+            saved = None if state is None else driver.count
+            self._push(driver, self._numbers(driver.count, first), logs=False)
+            driver.skip_to(first)
+            is_same = (driver.cut, driver.tokens) == (row.cut, row.tokens - coming)
+        except (ValueError, TypeError, LookupError, AttributeError):
+            is_same = False
+        if not is_same:
+            logger.warning("The stored window of session %r is damaged: computed anew", self.rows.session_id)
+            return None
+        return _Begun(driver, dict.fromkeys(driver.kept_before_cut, int(Mark.KEPT)), [], saved)
+
+    def _begun_anew(self, first: int) -> _Begun:
+        """Return the window of all that is stored; as far as that goes, what was computed without the lock."""
+        budget, found = self.settings.buffer.budget(), self.recomputed
+        driver, left = WindowDriver(budget), list[int]()
+        if found is not None and self._is_true(found):
+            driver, left = WindowDriver.resume(budget, found.state), list(found.left)
+        if first - driver.count > LONG and not self.at_once:
+            raise LongSessionError
+        m = self.rows.tables.messages.c
+        these = sa.select(m.seq, m.mark).where(m.session_id == self.row.id, m.mark.is_not(None))
+        marked = {each.seq: each.mark for each in self.rows.connection.execute(these)}
+        left += self._push(driver, self._numbers(driver.count, first))
+        driver.skip_to(first)
+        return _Begun(driver, marked, left, None)
+
+    def _is_true(self, found: Recomputed) -> bool:
+        """Tell whether it is of this session under these settings, and none of its messages was deleted meanwhile."""
+        is_ours = (found.session, found.settings_digest) == (self.row.id, self.settings.digest)
+        return is_ours and self.rows.are_there(found.needed, PAGE)
+
+    def _store(self, driver: WindowDriver, saved: int | None, *, is_anew: bool) -> None:
         row, values = self.row, dict[str, Any]()
         if is_anew:
             # A batch that a consumer is busy with was of another window. What was acknowledged
@@ -109,69 +150,45 @@ class WindowUpdate:
             values["epoch"] = row.epoch + 1
             if row.acknowledged is not None:
                 values["acknowledged"] = min(row.acknowledged, driver.cut - 1)
-        state = json.dumps(driver.state(), separators=(",", ":"))
-        update = sa.update(self.tables.sessions).where(self.tables.sessions.c.id == row.id).values(**values)
-        update = update.values(cut=driver.cut, tokens=driver.tokens, open_calls=_as_json(driver.open_calls))
-        update = update.values(settings_digest=self.settings.digest, display=display_of(driver), state=state)
-        self.connection.execute(update)
+        length = row.next_seq - driver.cut + len(driver.kept_before_cut)
+        if saved is None or 4 * (row.next_seq - saved) >= length:
+            # It is O(window). In between, the last one and the messages since are as good.
+            values["state"] = _state_of(driver)
+        values |= {"cut": driver.cut, "tokens": driver.tokens, "settings_digest": self.settings.digest}
+        open_calls = open_calls_as_json(driver.open_calls, has_question=driver.has_question)
+        values |= {"open_calls": open_calls, "display": display_of(driver)}
+        self._update(values)
+
+    def _update(self, values: Mapping[str, Any]) -> None:
+        sessions = self.rows.tables.sessions
+        self.rows.connection.execute(sa.update(sessions).where(sessions.c.id == self.row.id).values(**values))
 
     def _push(
-        self, driver: WindowDriver, numbers: Iterable[tuple[int, MessageTokens]], texts: Mapping[int, BaseMessage]
+        self,
+        driver: WindowDriver,
+        numbers: Iterable[tuple[int, MessageTokens]],
+        texts: Mapping[int, BaseMessage] | None = None,
+        *,
+        logs: bool = True,
     ) -> list[int]:
         """Push messages; return the sequence numbers of those that left."""
-        buffer, source, left = self.settings.buffer, _Source(self, texts), list[int]()
+        buffer, left = self.settings.buffer, list[int]()
+        source = StoredSource(buffer.meter, self.rows.message, texts)
         for seq, each in numbers:  # purging leaves gaps
             left += driver.push(each, source, at=seq)
-            buffer.log_dropped(driver.take_drop_errors())
+            errors = driver.take_drop_errors()
+            buffer.log_dropped(errors if logs else [])
         return left
-
-    def message_at(self, seq: int) -> BaseMessage | None:
-        m = self.tables.messages.c
-        payload = self.connection.scalar(sa.select(m.payload).where(m.session_id == self.row.id, m.seq == seq))
-        rows = [StoredRow(seq, payload or "")]
-        return dict(decode_rows(rows, self.session_id)).get(seq)
-
-    def _resumed(self, budget: Budget) -> WindowDriver:
-        """Return the driver as it was stored."""
-        s = self.tables.sessions.c
-        state = self.connection.scalar(sa.select(s.state).where(s.id == self.row.id))
-        if state is not None:
-            return WindowDriver.resume(budget, json.loads(state))
-        # A session that was cleared does not begin at 0.
-        return WindowDriver(budget, start=self.row.cut)
 
     def _numbers(self, start: int, stop: int) -> Iterator[tuple[int, MessageTokens]]:
         """Yield messages in numbers; what another counter counted is counted anew."""
-        m = self.tables.messages.c
-        payload = sa.case((m.counter == self.settings.counter, None), else_=m.payload)
-        columns = sa.select(m.seq, m.kind, m.tokens, m.links, m.pinned, payload.label("payload"))
-        these = columns.where(m.session_id == self.row.id, m.seq < stop)
-        rows: sa.Select[Any] = these.order_by(m.seq).limit(PAGE)
+        counter = self.settings.counter
         while start < stop:
-            page = self.connection.execute(rows.where(m.seq >= start)).all()
-            others = [StoredRow(row.seq, row.payload) for row in page if row.payload is not None]
-            recounted = self._recount(others)
-            for seq, kind, tokens, links, pinned, _ in map(tuple, page):
-                yield seq, recounted.get(seq) or numbers_of(kind, tokens, links, pinned)
-            start = page[-1].seq + 1 if page else stop
-
-    def _recount(self, rows: Sequence[StoredRow]) -> dict[int, MessageTokens]:
-        """Read messages into numbers anew and store these."""
-        found = dict(decode_rows(rows, self.session_id))
-        messages, meter = list(found.values()), self.settings.buffer.meter
-        numbers = meter.numbers(messages)
-        recounted = dict(zip(found, numbers, strict=True))
-        changes = [{"at": seq, **columns_of(each)} for seq, each in recounted.items()]
-        self._change(changes, counter=self.settings.counter)
-        return recounted
-
-    def _change(self, changes: Sequence[Mapping[str, Any]], **values: Any) -> None:
-        """Change columns of messages, of each `at` its place."""
-        messages = self.tables.messages
-        mine = messages.c.session_id == self.row.id
-        update = sa.update(messages).where(mine, messages.c.seq == sa.bindparam("at"))
-        if changes:
-            self.connection.execute(update.values(**values), list(changes))
+            page = self.rows.page(start, stop, PAGE, counter)
+            counted = count_anew(page.others, self.settings, self.rows.session_id)
+            self.rows.store(counted, counter)
+            yield from {**page.numbers, **counted}.items()
+            start = page.end
 
 
 def _changed_marks(marked: Mapping[int, int], kept: set[int], left_tail: set[int], cut: int) -> dict[int, int | None]:
@@ -212,36 +229,37 @@ def display_of(driver: WindowDriver | None) -> str:
     return json.dumps({"sizes": {}, "shortage": {"message": str(error), **about}})
 
 
-class _Source:
-    """Where a driver asks about messages of a session: those that come now are at hand, others are read."""
-
-    def __init__(self, update: WindowUpdate, new: Mapping[int, BaseMessage]) -> None:
-        self._update = update
-        self._new = new
-
-    def min_tokens(self, index: int) -> int:
-        message = self._message(index)
-        return _UNCLAMPABLE if message is None else self._update.settings.buffer.meter.min_tokens(message)
-
-    def mended_tokens(self, slot: StandIn | Piece) -> int | None:
-        message = self._message(slot.index)
-        return None if message is None else self._update.settings.buffer.meter.mended_tokens(message, slot)
-
-    def _message(self, seq: int) -> BaseMessage | None:
-        return self._new[seq] if seq in self._new else self._update.message_at(seq)
+def open_calls_as_json(open_calls: Sequence[str | None] | None, *, has_question: bool) -> str | None:
+    """Return what the next message needs to be looked at by; see `open_calls_after`."""
+    if open_calls is None:
+        return None
+    return json.dumps(open_calls if has_question else {_BEFORE_QUESTION: open_calls})
 
 
-_SAMPLES = (
-    SystemMessage("Answer in one short sentence, please."),
-    HumanMessage("Où est la boulangerie la plus proche ? 안녕하세요, 1 + 1?"),
-    AIMessage("Two streets from here.", tool_calls=[{"name": "map", "args": {"n": 1}, "id": "1"}]),
-    HumanMessage("x" * 100),
-)
+def open_calls_after(stored: str | None, new: Sequence[NewMessage]) -> str | None:
+    """Return the calls that messages leave open, as they are stored.
+
+    `None` if the window's driver has to look at them: they change more than the sum.
+    """
+    if stored is None:
+        return None
+    try:
+        found = _json(stored)
+        has_question = isinstance(found, list)
+        open_calls = found if has_question else found[_BEFORE_QUESTION]
+    except (ValueError, TypeError, LookupError):
+        return None
+    for each in new:
+        if each.numbers.kind == "human" and not has_question:  # with it leaves what came before
+            return None
+        if (open_calls := calls_left_open(open_calls, each.numbers)) is None:
+            return None
+    return open_calls_as_json(open_calls, has_question=has_question)
 
 
-def _as_json(open_calls: Sequence[str | None] | None) -> str | None:
-    return None if open_calls is None else json.dumps(open_calls)
+def _state_of(driver: WindowDriver) -> str:
+    return json.dumps(driver.state(), separators=(",", ":"))
 
 
-def _digest(basis: Sequence[object]) -> str:
-    return hashlib.sha256(repr(basis).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+def _json(text: str) -> Any:
+    return json.loads(text)

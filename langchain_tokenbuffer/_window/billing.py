@@ -33,7 +33,7 @@ class Billing:
 
     def estimated_bill(self, anchor: Anchor, window: int, unreported: int) -> int:
         """Return what a request is billed whose messages are counted to `window`, `unreported` of it after reports."""
-        if anchor is NO_ANCHOR:
+        if not anchor.billed:
             return self.budget.fixed - self.budget.slack + window
         return self.reserved + anchor.tokens(window, unreported, self.overhead)
 
@@ -51,23 +51,26 @@ class Billing:
     def budget_under(self, anchor: Anchor, unreported: int, index: int) -> Budget:
         """Return the budget in counted tokens under which the message at an index comes, given what is reported."""
         budget = self.budget_at(index)
-        if anchor is NO_ANCHOR:
+        if not anchor.billed:
             return budget
         room = anchor.room(budget.max_tokens - self.reserved, unreported, self.overhead)
         return replace(budget, max_tokens=budget.fixed + room, slack=0)
 
-    def anchor_after(self, anchor: Anchor, report: Report, window: int, reply: int) -> Anchor:
-        """Return the anchor after a reply counted to `reply`, which answers messages counted to `window`.
+    def anchor_after(self, anchor: Anchor, report: Report, window: int, unreported: int, reply: int) -> Anchor | None:
+        """Return the anchor after a reply counted to `reply`; `None` if its report is not to be believed yet.
 
-        A report that cannot be this window's bill is ignored: it is of a request with other tools, under other
-        settings, or with messages that are deleted since.
+        It answers messages counted to `window`, `unreported` of it behind the anchor. A report that cannot be this
+        window's bill may be of a request with other tools, under other settings, or with messages that are deleted
+        since. Two that agree are believed: the provider adds something by itself, or its vocabulary is another.
         """
         counted = self.overhead + window
-        if not is_plausible(report, counted):
-            return anchor
-        if self.borrowed_tokenizer:
-            return anchor.moved(report, window, reply)
-        if report.input <= counted and not self.is_estimate:
-            return NO_ANCHOR
-        # A text is billed again as it is counted: what is off stands beside the messages.
-        return Anchor(window + reply, report.input + reply)
+        is_expected = is_plausible(report, counted) or (
+            anchor.believes and is_plausible(report, anchor.tokens(window, unreported, self.overhead))
+        )
+        if not is_expected:
+            if not anchor.agrees(report, counted):
+                return None
+            anchor = anchor._replace(believes=True)
+        after = anchor.moved(report, window, reply, self.overhead, borrowed_tokenizer=self.borrowed_tokenizer)
+        counts_exactly = not (self.is_estimate or self.borrowed_tokenizer or anchor.believes)
+        return NO_ANCHOR if counts_exactly and report.input <= counted and not after.thought else after

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Anchor, Report
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import Replay
 from langchain_tokenbuffer._window.shortage import FIXED_PART
@@ -17,6 +16,7 @@ from langchain_tokenbuffer.errors import TokenBudgetError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from langchain_tokenbuffer._counting.reported_usage import Anchor, Report
     from langchain_tokenbuffer._messages.slots import Slot
     from langchain_tokenbuffer._messages.violations import Violation
     from langchain_tokenbuffer._window.budget import Budget, MessageSource, MessageTokens, Window
@@ -113,8 +113,10 @@ class WindowDriver:
         index = replay.count if at is None else at
         if message.kind == "ai":
             self._begin_call(index, message)
+        elif message.kind == "human" and self._anchor.thought and not message.results:
+            self._anchor = self._anchor._replace(thought=0)
         self._total_tokens += message.tokens
-        if self._anchor is not NO_ANCHOR:
+        if self._anchor.billed:
             self._rescale(index, message)
         elif self._billing.limits:
             replay.rebase(self._billing.budget_at(index))
@@ -134,7 +136,7 @@ class WindowDriver:
         """Take settings for which `can_continue` is true."""
         self._billing = billing
         self._window = None
-        if self._anchor is NO_ANCHOR:
+        if not self._anchor.billed:
             self._replay.rebase(billing.budget_at(self.count - 1))
 
     def take_drop_errors(self) -> list[TokenBudgetError]:
@@ -151,12 +153,14 @@ class WindowDriver:
 
     def _use_report(self, index: int, report: Report, tokens: int) -> None:
         """Let the budget be worth what a report says, from its message on and no sooner."""
-        anchor = self._billing.anchor_after(self._anchor, report, self._replay.message_tokens, tokens)
-        if anchor is self._anchor:
+        billing, window = self._billing, self._replay.message_tokens
+        anchor = billing.anchor_after(self._anchor, report, window, self._window_unreported(), tokens)
+        if anchor is None:
+            self._anchor = self._anchor.doubting(report, billing.overhead + window)
             return
         self._anchor, self._first_unreported = anchor, index + 1
         self._total_unreported_tokens = self._unreported = 0
-        if anchor is NO_ANCHOR:
+        if not anchor.billed:
             self._replay.rebase(self._billing.budget_at(index))
 
     def _rescale(self, index: int, message: MessageTokens) -> None:
@@ -206,6 +210,10 @@ class WindowDriver:
     @property
     def open_calls(self) -> list[str | None] | None:
         return self._replay.open_calls
+
+    @property
+    def has_question(self) -> bool:
+        return self._replay.has_question
 
     @property
     def strays(self) -> Sequence[int]:
@@ -285,7 +293,7 @@ class WindowDriver:
 
     def _window_unreported(self) -> int:
         """Return what the window has of messages that no report covers, in tokens."""
-        if self._anchor is NO_ANCHOR:
+        if not self._anchor.billed:
             return 0
         if self._unreported is None:
             self._unreported = self._replay.tokens_since(self._first_unreported)
@@ -293,7 +301,7 @@ class WindowDriver:
 
     def _as_billed(self, error: TokenBudgetError) -> TokenBudgetError:
         """Return the error in billed tokens, as the caller reads it."""
-        if self._anchor is NO_ANCHOR:
+        if not self._anchor.billed:
             return error
         window = error.tokens - self._replay.budget.fixed
         unreported = min(window, self._replay.tokens_since(self._first_unreported))

@@ -127,7 +127,8 @@ def _done(unit: Unit) -> Iterator[Violation]:
 def calls_left_open(open_calls: Sequence[str | None], message: MessageTokens) -> list[str | None] | None:
     """Return the calls that are open behind the next message; `None` if it is out of order or moves the cut by itself.
 
-    While this holds and the budget does, a window changes by its sum alone.
+    While this holds and the budget does, a window changes by its sum alone; but with the first question leaves what
+    came before.
     """
     left = list(open_calls)
     for each in message.results:

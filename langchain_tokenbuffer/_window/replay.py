@@ -84,10 +84,15 @@ class Replay:
 
         See `calls_left_open`.
         """
-        if self._question is None or self._dropping:
+        if not self._tail or self._dropping:
             return None
         calls = self._tail[-1].unanswered
         return None if any(call.is_server_side for call in calls) else [call.id for call in calls]
+
+    @property
+    def has_question(self) -> bool:
+        """Whether a turn has begun. What comes before the first one leaves when that does."""
+        return self._question is not None
 
     @property
     def strays(self) -> Sequence[int]:

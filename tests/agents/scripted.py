@@ -12,6 +12,7 @@ import openai
 import pytest
 from langchain.agents import create_agent, factory
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
@@ -28,7 +29,7 @@ from pydantic import Field
 
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware
-from tests.builders import ai_calling
+from tests.builders import ai_calling, count_words, repeat_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,6 +161,22 @@ class Small(Scripted):
         if count_request(messages) > self.allowed:
             self.refusals += 1
             raise llama_error(2 * count_request(messages), 2 * self.allowed)  # its tokens are half as large
+        return super()._generate(messages, *args, **kwargs)
+
+
+class Backend(Scripted):
+    """A model that replies in so many words, and refuses what its `refuses` says, naming no limit."""
+
+    refuses: Any  # given what a request costs and which it is
+    words: int = 20
+    refusals: int = 0
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Any:
+        self.replies.append(AIMessage(repeat_word(self.words)))
+        if self.refuses(count_words(messages), len(self.seen)):
+            self.refusals += 1
+            self.seen.append(messages)
+            raise ContextOverflowError
         return super()._generate(messages, *args, **kwargs)
 
 

@@ -280,12 +280,98 @@ def test_a_reply_by_a_model_of_another_name_is_not_the_models(asked: str, answer
 
 
 @pytest.mark.parametrize("of", [0.1, 5.0])
-def test_a_bill_that_cannot_be_this_windows_is_no_anchor(of: float) -> None:
-    assert is_as_without_reports(
-        run_thread(chat_with_ids(30), bills_share_of(of), max_tokens=1200),
-        chat_with_ids(30),
-        max_tokens=1200,
+def test_a_single_bill_that_cannot_be_this_windows_is_no_anchor(of: float) -> None:
+    def run(reported: str) -> Calls:
+        messages = [
+            reporting(each, int(of * COUNTER([*chat_with_ids(9), SYSTEM]))) if each.id == reported else each
+            for each in chat_with_ids(12)
+        ]
+        return run_thread(messages, None, max_tokens=1200)
+
+    assert run("a8").windows() == run("none").windows()
+
+
+def test_bills_that_contradict_each_other_are_no_anchors() -> None:
+    shares = iter([5.0, 0.1] * 20)
+    calls = run_thread(chat_with_ids(30), lambda asked: int(next(shares) * count_request(asked)), max_tokens=1200)
+    assert is_as_without_reports(calls, chat_with_ids(30), max_tokens=1200)
+
+
+# --- bills that the count does not explain, and that agree ------------------------------------
+
+
+@pytest.mark.parametrize("of", [2.5, 3.0, 5.0])
+@pytest.mark.parametrize(("model", "by"), [(CLAUDE, NAME), (GPT, "gpt-4o")], ids=["estimated", "exact"])
+def test_two_bills_of_many_times_the_count_are_believed(of: float, model: Any, by: str) -> None:
+    counter = TokenCounter(model)
+    calls = run_thread(
+        chat_with_ids(40), lambda asked: int(of * count_request(asked, counter)), model=model, by=by, max_tokens=4000
     )
+    # Within 1 %: the fixed part is rounded up, which hides a little of how many times it is.
+    assert (max(calls.bills[2:]) <= 4040, len(calls.sent[-1]) >= 5) == (True, True)
+
+
+@pytest.mark.parametrize("more", [2_000, 20_000, 100_000])
+@pytest.mark.parametrize(("model", "by"), [(CLAUDE, NAME), (GPT, "gpt-4o")], ids=["estimated", "exact"])
+def test_what_the_provider_adds_by_itself_is_part_of_the_fixed_part(more: int, model: Any, by: str) -> None:
+    counter, max_tokens = TokenCounter(model), more + 1500
+    calls = run_thread(
+        chat_with_ids(40), lambda asked: count_request(asked, counter) + more, model=model, by=by, max_tokens=max_tokens
+    )
+    assert (max(calls.bills[2:]) <= max_tokens, max(calls.bills) > more + 1000) == (True, True)
+
+
+def test_bills_of_less_than_half_are_believed_and_the_window_grows() -> None:
+    dear, cheap = (run_thread(chat_with_ids(40), bill, max_tokens=1200) for bill in (None, bills_share_of(0.3)))
+    assert (max(map(len, cheap.sent)) > 2 * max(map(len, dear.sent)), max(cheap.bills) <= 1200) == (True, True)
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "agrees" in record.getMessage()]
+
+
+@pytest.mark.parametrize("evict", [False, True], ids=["keeping", "evicting"])
+def test_a_thread_warns_once_and_names_count_and_bill(caplog: pytest.LogCaptureFixture, *, evict: bool) -> None:
+    messages = [each.model_copy(update={"id": f"{evict}{each.id}"}) for each in chat_with_ids(30)]
+    calls = run_thread(messages, bills_share_of(3.0), fresh=True, evict_from_state=evict, max_tokens=4000)
+    [warning] = warnings_of(caplog)
+    assert (str(calls.bills[1]) in warning, calls.known["believes"]) == (True, True)
+
+
+def test_a_thread_whose_bills_are_as_counted_warns_of_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    run_thread(chat_with_ids(30), bills_share_of(1.5), max_tokens=4000)
+    assert warnings_of(caplog) == []
+
+
+# --- what was thought, in a running turn ------------------------------------------------------
+
+
+def thinking_loop(*, then: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """A question and a call for which 500 tokens were thought, of which the message shows none."""
+    question = HumanMessage("Look. " * 200, id="q")
+    read = count_request(request([question], model=CLAUDE, system_message=SYSTEM))
+    usage: Any = {"input_tokens": read, "output_tokens": 580, "total_tokens": read + 580}
+    call = ai_calling(("look", {"at": 1}, "c")).model_copy(update={"id": "a", "usage_metadata": usage})
+    return [question, call, ToolMessage("1", tool_call_id="c", id="t"), *then]
+
+
+def billed_next(messages: list[BaseMessage]) -> int:
+    events: list[TrimEvent] = []
+    asked = request(messages, model=CLAUDE, system_message=SYSTEM)
+    TokenBufferMiddleware(9000, on_trim=events.append).wrap_model_call(asked, lambda _: ModelResponse[Any](result=[]))
+    return events[0].tokens_after
+
+
+def test_what_was_thought_is_billed_again_while_its_turn_runs() -> None:
+    running = thinking_loop(then=[])
+    ended = thinking_loop(then=[HumanMessage("x", id="next")])
+    assert billed_next(running) - billed_next(ended) > 400
+
+
+def test_an_anchored_count_has_what_was_thought_while_its_turn_runs() -> None:
+    running = COUNTER.count(thinking_loop(then=[]), anchor=True)
+    ended = COUNTER.count(thinking_loop(then=[HumanMessage("x")]), anchor=True)
+    assert running - ended > 400
 
 
 def test_the_users_own_counter_is_not_anchored() -> None:
@@ -298,7 +384,9 @@ def test_the_users_own_counter_is_not_anchored() -> None:
 def test_exact_counts_of_messages_are_not_anchored() -> None:
     options: dict[str, Any] = {"max_tokens": 1200, "model": GPT, "by": "gpt-4o"}
     assert is_as_without_reports(
-        run_thread(chat_with_ids(30), bills_share_of(0.7), **options), chat_with_ids(30), **options
+        run_thread(chat_with_ids(30), lambda asked: count_request(asked, TokenCounter(GPT)) - 10, **options),
+        chat_with_ids(30),
+        **options,
     )
 
 
@@ -339,9 +427,9 @@ def test_replies_after_a_change_are_anchors_again() -> None:
     calls = run_thread(chat_with_ids(30), bills_share_of(0.6), max_tokens=1200)
     _, known = window_and_state([*calls.state, HumanMessage("And rye?", id="last")], calls.known, tools=[look])
     later = [*calls.state, HumanMessage("And rye?", id="last")]
-    reply = reporting(AIMessage("Rye too.", id="reporting"), 500)
-    state = [*later, reply, *chat_with_ids(2)]
-    silent = [*later, AIMessage("Rye too.", id="reporting"), *chat_with_ids(2)]
+    reply = reporting(AIMessage("Rye too.", id="reporting"), 700)
+    state = [*later, reply, *chat_with_ids(4)]
+    silent = [*later, AIMessage("Rye too.", id="reporting"), *chat_with_ids(4)]
     assert len(window_and_state(state, known, tools=[look])[0]) > len(window_and_state(silent, known, tools=[look])[0])
 
 
@@ -385,7 +473,7 @@ def test_tools_that_are_billed_lower_than_counted_change_nothing() -> None:
 
 
 cases = st.fixed_dictionaries({"max_tokens": st.integers(150, 900), "trim_to": st.sampled_from(TRIM_TO)})
-bills = st.builds(bills_share_of, st.floats(0.5, 2.0), st.integers(0, 60))
+bills = st.builds(bills_share_of, st.floats(0.3, 4.0), st.integers(0, 60))
 
 
 def run_thread_that_fits(messages: list[BaseMessage], bill: Any, **options: Any) -> Calls | None:

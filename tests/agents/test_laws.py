@@ -36,7 +36,6 @@ class Calls:
     sent: list[list[BaseMessage] | None] = field(default_factory=list)
     events: list[TrimEvent | None] = field(default_factory=list)
     states: list[list[BaseMessage]] = field(default_factory=list)
-    refused: int = 0  # how many requests were
     has_failed: bool = False  # whether a call was refused in the end
 
     def windows(self) -> list[list[tuple[Any, ...]] | None]:
@@ -58,7 +57,6 @@ def run_thread(
 
     def handler(asked: ModelRequest[Any]) -> ModelResponse[Any]:
         if true_limit is not None and count_words([SYSTEM, *asked.messages]) > true_limit:
-            calls.refused += 1
             raise ContextOverflowError
         calls.sent.append([*asked.messages])
         return ModelResponse(result=[])
@@ -177,46 +175,43 @@ def test_nothing_that_came_is_changed(messages: list[BaseMessage], options: dict
 # --- with a provider that refuses what is too long ---------------------------------------------
 
 refusing = st.fixed_dictionaries(
-    {"max_tokens": st.integers(60, 350), "trim_to": st.sampled_from(TRIM_TO), "true_limit": st.integers(40, 200)}
+    {"max_tokens": st.integers(120, 350), "trim_to": st.sampled_from(TRIM_TO), "true_limit": st.integers(40, 120)}
 )
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(40))
 @given(threads(thought=THOUGHT), refusing, st.sampled_from(["clamp", "clamp", "raise", "drop"]))
 def test_what_is_sent_under_learned_limits_is_a_function_of_the_state(
     messages: list[BaseMessage], options: dict[str, Any], oversize: str
 ) -> None:
     held = run_thread(messages, oversize=oversize, **options)
-    assume(held.refused and not held.has_failed)  # what a failed call was taught is only in the instance
+    assume(not held.has_failed)  # what a failed call was taught is only in the instance
     assert run_thread(messages, oversize=oversize, fresh=True, **options).windows() == held.windows()
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(40))
 @given(threads(thought=THOUGHT), refusing)
 def test_what_is_evicted_changes_no_window_under_learned_limits(
     messages: list[BaseMessage], options: dict[str, Any]
 ) -> None:
     kept = run_thread(messages, oversize="clamp", **options)
-    assume(kept.refused)
     assert run_thread(messages, oversize="clamp", evict_from_state=True, **options).windows() == kept.windows()
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(40))
 @given(threads(), refusing, st.sampled_from(["clamp", "clamp", "raise", "drop"]))
 def test_a_cut_never_moves_back_whatever_limits_are_learned(
     messages: list[BaseMessage], options: dict[str, Any], oversize: str
 ) -> None:
     calls = run_thread(messages, oversize=oversize, **options)
-    assume(calls.refused)
     cuts = [event.window.cut for event in calls.events if event is not None]
     assert cuts == sorted(cuts)
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(40))
 @given(threads(), refusing)
 def test_every_call_is_valid_whatever_limits_are_learned(messages: list[BaseMessage], options: dict[str, Any]) -> None:
     calls = run_thread(messages, **options)
-    assume(calls.refused)
     assert [breach for each in calls.sent if each is not None for breach in breaches(each)] == []
 
 

@@ -35,16 +35,22 @@ CLIENTS: dict[str, tuple[tuple[str, str, str], Any, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(params=CLIENTS)
-def served(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, providers.StandIn]]:
-    """An agent whose model is served by a stand-in, and that."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+@pytest.fixture(params=CLIENTS, scope="module")
+def agent_and_provider(request: pytest.FixtureRequest) -> Iterator[tuple[Any, providers.StandIn]]:
     (package, name, model), answer, options = CLIENTS[request.param]
     pytest.importorskip(package)
-    with providers.standing_in(answer) as provider:
+    with pytest.MonkeyPatch.context() as patch, providers.standing_in(answer) as provider:
+        patch.setenv("NO_PROXY", "127.0.0.1")
         client = getattr(importlib.import_module(package), name)
         chat = client(model=model, api_key="none", base_url=provider.address, max_retries=0, **options)
         yield create_agent(chat, middleware=[TokenBufferMiddleware(2600, token_counter=ENCODING)]), provider
+
+
+@pytest.fixture
+def served(agent_and_provider: tuple[Any, providers.StandIn]) -> tuple[Any, providers.StandIn]:
+    """An agent whose model is served by a stand-in that was asked nothing yet, and that."""
+    agent_and_provider[1].tokens.clear()
+    return agent_and_provider
 
 
 def too_long() -> dict[str, Any]:

@@ -321,11 +321,11 @@ SETUP = """
 import json
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
-from tests.agents.scripted import Small, agent_of, looking, thread_config
-from tests.agents.test_state import STEPS
+from tests.agents.scripted import Small, agent_of, count_request, looking, thread_config
+count_request([])  # the vocabulary is read once
 """
 STEP = """
-model = Small(replies=looking(STEPS)[{number}:], allowed=220)
+model = Small(replies=looking({steps})[{number}:], allowed=220)
 with SqliteSaver.from_conn_string({path!r}) as saver:
     agent = agent_of(model, saver=saver, evict_from_state=True)
     asked = None if {number} else {{"messages": [HumanMessage("Look.")]}}
@@ -341,7 +341,7 @@ def test_in_a_fresh_process_at_every_call_the_windows_are_the_same(tmp_path: Pat
     whole = Small(replies=looking(STEPS), allowed=220)
     run_agent(whole, evict_from_state=True)
     path = str(tmp_path / "a.sqlite")
-    calls = [STEP.format(number=number, path=path) for number in range(STEPS + 1)]
+    calls = [STEP.format(number=number, path=path, steps=STEPS) for number in range(STEPS + 1)]
     seen = [sent for printed in run_scripts(SETUP, *calls) for sent in json.loads(printed)]
     assert seen == [[m.content for m in sent] for sent in whole.seen]
 

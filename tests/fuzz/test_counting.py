@@ -195,6 +195,7 @@ def counters() -> dict[str, Any]:
         "completion": OpenAI(model="gpt-3.5-turbo-instruct", api_key=key),
         "custom": FakeListChatModel(responses=[], custom_get_token_ids=lambda text: list(map(ord, text))),
         "encoding": "o200k_harmony",
+        **{name: name for name in ("gemini-2.5-flash", "mistral-small-latest", "qwen3", "claude-sonnet-4-5")},
     }
 
 

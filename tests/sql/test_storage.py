@@ -26,7 +26,7 @@ from langchain_core.messages import (
 )
 
 from langchain_tokenbuffer._sql import database, evictions
-from langchain_tokenbuffer._sql import window as sql_window
+from langchain_tokenbuffer._sql import settings as sql_settings
 from langchain_tokenbuffer._sql.rows import decode, encode
 from langchain_tokenbuffer._window.replay import RULE
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
@@ -350,7 +350,7 @@ def test_a_window_stored_under_another_rule_is_computed_anew(lite: Place, monkey
     messages = fill(lite, "s", 9)
     lite.change(sa.update(lite.tables.sessions).values(cut=len(messages), state="[]"))
     lite.change(sa.update(lite.tables.messages).values(kind="tool", tokens=0))
-    monkeypatch.setattr(sql_window, "RULE", RULE + 1)
+    monkeypatch.setattr(sql_settings, "RULE", RULE + 1)
     assert lite.history("s").messages == lite.history("s").buffer.trim(messages)
 
 
@@ -486,10 +486,10 @@ def test_an_acknowledgement_that_comes_after_the_window_was_computed_anew_counts
 ) -> None:
     history = lite.history("s")
     history.add_messages(LONG_TURN)
-    batch = history._write(evictions.pending, history._session, 100)
+    batch = history._write(evictions.pending, 100)
     assert batch is not None
     _ = lite.history("s", max_tokens=400).messages
-    history._write(evictions.acknowledge, history._session, batch)
+    history._write(evictions.acknowledge, batch)
     handed: list[BaseMessage] = []
     for n in range(60):
         lite.history("s", max_tokens=400).add_messages(turn(n))

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,8 +113,8 @@ def test_many_processes_sync_and_async_lose_nothing(
     names = [uuid.uuid4().hex for _ in range(sessions)]
     driver = ASYNC_DRIVERS[sa.make_url(place.url).get_backend_name()]
     processes = []
-    for n in range(PROCESSES):
-        each = replace(job, name=f"w{n}")
+    for n in range(PROCESSES):  # under two settings in turns
+        each = replace(job, name=f"w{n}", max_tokens=MAX_TOKENS - n // 2 % 2 * 50)
         if n % 2 == 0:
             processes.append(start(context, workers.write, each, names, TURNS))
         else:
@@ -134,7 +135,7 @@ def test_a_killed_writer_loses_nothing_acknowledged_and_leaves_no_half_turn(
     steady = start(context, workers.write, replace(job, name="steady"), [session], 10 * KILLS)
     dice = random.Random(5)
     for n in range(KILLS):
-        each = replace(job, name=f"killed{n}")
+        each = replace(job, name=f"killed{n}", max_tokens=MAX_TOKENS - n % 2 * 50)
         process = start(context, workers.write, each, [session], 1_000_000)
         while not (Path(job.folder) / f"{each.name}.done").exists():
             time.sleep(0.005)
@@ -147,29 +148,36 @@ def test_a_killed_writer_loses_nothing_acknowledged_and_leaves_no_half_turn(
     assert_nothing_is_lost_or_halved(job, place, session)
 
 
+def terminate_one(connection: sa.Connection, prefix: str) -> int:
+    """End a server's process that works on the tables of a prefix; return how many were found."""
+    if connection.dialect.name == "postgresql":
+        end = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE query LIKE :like AND pid != pg_backend_pid() AND xact_start IS NOT NULL LIMIT 1"
+        )
+        return len(connection.execute(sa.text(end), {"like": f"%{prefix}\\_%"}).all())
+    working = "SELECT id FROM information_schema.processlist WHERE info LIKE :like AND id != connection_id() LIMIT 1"
+    number = connection.scalar(sa.text(working), {"like": f"%{prefix}\\_%"})
+    if number is None:
+        return 0
+    with suppress(sa.exc.DBAPIError):  # it has ended by itself
+        connection.exec_driver_sql(f"KILL CONNECTION {number}")
+    return 1
+
+
 def test_a_terminated_backend_loses_nothing_acknowledged_and_leaves_no_half_turn(
     job: Job, place: Place, context: ForkServerContext
 ) -> None:
-    if not place.url.startswith("postgresql"):
-        pytest.skip("backends are PostgreSQL's")
+    if place.url.startswith("sqlite"):
+        pytest.skip("SQLite has no backends")
     session = uuid.uuid4().hex
-    name = f"victim{uuid.uuid4().hex[:8]}"
-    url = sa.make_url(place.url).update_query_dict({"application_name": name})
-    job = replace(job, url=url.render_as_string(hide_password=False))
     turns = 15 * TERMINATIONS
     processes = [start(context, workers.write, replace(job, name=f"w{n}"), [session], turns) for n in range(3)]
     terminated = 0
     engine = place.engine(isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         while terminated < TERMINATIONS and any(each.is_alive() for each in processes):
-            found = connection.execute(
-                sa.text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE application_name = :name AND xact_start IS NOT NULL LIMIT 1"
-                ),
-                {"name": name},
-            )
-            terminated += len(found.all())
+            terminated += terminate_one(connection, place.prefix)
             time.sleep(0.03)
     engine.dispose()
     for process in processes:
@@ -180,20 +188,27 @@ def test_a_terminated_backend_loses_nothing_acknowledged_and_leaves_no_half_turn
     assert_nothing_is_lost_or_halved(job, place, session)
 
 
-@pytest.mark.parametrize("are_older", [False, True])
-def test_many_processes_create_the_tables_or_bring_them_up_at_once(
+FIRST_USES = [(None, False), (None, True), ("REPEATABLE READ", False), ("SERIALIZABLE", False)]
+
+
+@pytest.mark.parametrize(("isolation", "are_older"), FIRST_USES)
+def test_many_processes_use_tables_for_the_first_time_that_are_missing_or_older(
     empty_place: Place,
     tmp_path: Path,
     context: ForkServerContext,
+    isolation: str | None,
     are_older: bool,  # noqa: FBT001
 ) -> None:
+    if empty_place.url.startswith("sqlite") and isolation == "REPEATABLE READ":
+        pytest.skip("SQLite knows no such isolation")
     if are_older:
         release_0_1_0.fill(empty_place)
-    job = Job(empty_place.url, empty_place.prefix, str(tmp_path), "w")
+    job = Job(empty_place.url, empty_place.prefix, str(tmp_path), "w", isolation=isolation)
     at = time.time() + 0.5
     jobs = [(replace(job, name=f"w{n}"), at) for n in range(PROCESSES)]
     run_processes(context, workers.create, *jobs)
     assert (lines_of(job, "bad"), len(lines_of(job, "done"))) == ([], PROCESSES)
+    assert len(stored_turns(job, "any")) == PROCESSES
 
 
 def test_several_consumers_hand_over_everything_that_left_at_least_once(

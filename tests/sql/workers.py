@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from langchain_tokenbuffer.order import validate
@@ -37,12 +37,14 @@ class Job:
     prefix: str
     folder: str
     name: str
+    max_tokens: int = MAX_TOKENS
+    isolation: str | None = None
 
     def history(self, session_id: str, connection: object = None) -> SQLTokenBufferHistory:
         return SQLTokenBufferHistory(
             session_id,
             connection or self.url,  # type: ignore[arg-type]
-            max_tokens=MAX_TOKENS,
+            max_tokens=self.max_tokens,
             token_counter=count,
             prefix=self.prefix,
         )
@@ -67,7 +69,7 @@ def marked_turn(mark: str) -> list[BaseMessage]:
 
 def check(job: Job, window: list[BaseMessage]) -> None:
     """Say what is wrong with a window."""
-    if count(window) > MAX_TOKENS:
+    if count(window) > job.max_tokens:
         job.say("bad", f"{count(window)} tokens")
     for violation in validate(window):
         job.say("bad", str(violation))
@@ -114,12 +116,15 @@ def awrite(job: Job, sessions: list[str], turns: int, driver: str | None) -> Non
 
 
 def create(job: Job, at: float) -> None:
-    """Create the tables at a time."""
-    history = job.history("any")
+    """Use the tables, which are missing or older, for the first time, at a time."""
+    engine = None if job.isolation is None else create_engine(job.url, isolation_level=job.isolation)
+    history = job.history("any", engine)
     time.sleep(max(0.0, at - time.time()))
     try:
-        history.create_tables()
+        history.add_messages(marked_turn(job.name))
         job.say("done", "created")
+        if engine is not None:
+            engine.dispose()
     except BaseException:
         job.say("bad", traceback.format_exc())
         raise

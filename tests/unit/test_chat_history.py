@@ -6,6 +6,7 @@ import asyncio
 import copy
 import logging
 import pickle
+import time
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from langchain_tokenbuffer import (
     TokenBuffer,
     TokenBufferChatMessageHistory,
 )
+from langchain_tokenbuffer import chat_history as chat_history_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -449,6 +451,79 @@ def test_one_shared_instance_is_safe_with_a_history_key() -> None:
     chain = chain_over(lambda _: shown, keyed=True)
     chain.batch([{"q": question} for question in QUESTIONS], CONFIG)
     assert Counter(str(message.content) for message in history.rows) == expected_counts(QUESTIONS)
+
+
+@pytest.mark.parametrize("answers", [1, 2])
+def test_one_shared_instance_that_serves_several_runs_at_once_warns(
+    answers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = view(Stored())
+    chain = chain_over(lambda _: shown, keyed=False)
+    streams = [chain.stream(question, CONFIG) for question in QUESTIONS[:answers]]
+    for stream in streams:
+        next(stream)
+    for stream in streams:
+        list(stream)
+    warned = ["serves several runs" in record.getMessage() for record in caplog.records]
+    assert warned == ([True] if answers > 1 else [])
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_one_instance_after_the_other_does_not_warn(*, keyed: bool, caplog: pytest.LogCaptureFixture) -> None:
+    shown = view(Stored())
+    chain = chain_over(lambda _: shown, keyed=keyed)
+    for question in QUESTIONS:
+        chain.invoke(input_of(question, keyed=keyed), CONFIG)
+    assert caplog.records == []
+
+
+# --- one session, several views -----------------------------------------------------------------
+
+
+class Slow(OneByOne):
+    """A history over a file: what is written is what was read, and one more."""
+
+    def __init__(self, file: list[BaseMessage], session_id: str) -> None:
+        super().__init__(failing=set())
+        self.file, self.session_id = file, session_id
+
+    @property
+    def messages(self) -> list[BaseMessage]:  # type: ignore[override]
+        return list(self.file)
+
+    def add_message(self, message: BaseMessage) -> None:
+        read = list(self.file)
+        time.sleep(0.001)
+        self.file[:] = [*read, message]
+
+
+def test_views_of_one_session_lose_and_tear_nothing_in_threads() -> None:
+    file: list[BaseMessage] = []
+    chain = chain_over(lambda _: view(Slow(file, "one")), keyed=True)
+    chain.batch([{"q": question} for question in QUESTIONS], CONFIG)
+    assert [message.content for message in file[1::2]] == [f"a:{message.content}" for message in file[::2]]
+    assert len(file) == 2 * len(QUESTIONS)
+
+
+async def test_views_of_one_session_lose_and_tear_nothing_on_an_event_loop() -> None:
+    file: list[BaseMessage] = []
+    chain = chain_over(lambda _: view(Slow(file, "two")), keyed=True)
+    await chain.abatch([{"q": question} for question in QUESTIONS], CONFIG)
+    assert [message.content for message in file[1::2]] == [f"a:{message.content}" for message in file[::2]]
+    assert len(file) == 2 * len(QUESTIONS)
+
+
+async def test_a_sync_write_on_the_event_loop_of_a_waiting_one_is_done_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(chat_history_module, "_WAIT", 0.05)
+    stored = AsyncStored()
+    write = asyncio.create_task(view(stored).aadd_messages(turns(1)))
+    await asyncio.sleep(0)
+    view(stored).add_messages(turns(1))
+    await write
+    assert len(stored.rows) == 4
+    assert "Done all the same" in caplog.text
 
 
 def test_a_view_of_another_history_inside_a_run_is_live() -> None:

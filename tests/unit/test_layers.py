@@ -38,6 +38,8 @@ ONLY_FOR: dict[str, set[str]] = {
 
 HOSTS: dict[str, set[str]] = {
     "ctok": {"_counting.extras"},
+    "mistral_common": {"_counting.extras"},
+    "splintr": {"_counting.extras"},
     "langchain": {"middleware", "_agents"},
     "langchain_classic": {"memory"},
     "langgraph": {"middleware", "_agents", "_replay.files"},

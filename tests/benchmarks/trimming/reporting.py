@@ -68,7 +68,7 @@ def _write(found: dict[str, dict[str, Any]]) -> None:
     """Replace the sections that were measured; what is drawn from them follows."""
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     both = {**known, **found}
-    results = {name: both[name] for name in PICTURES if name in both}
+    results = {name: both[name] for name in sorted(both, key=[*PICTURES, *both].index)}
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for name, section in found.items():
         draw(section, PICTURES[name])

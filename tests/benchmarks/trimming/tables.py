@@ -13,12 +13,13 @@ TITLES = {"recorded": "Real transcripts", "generated": "Generated conversations"
 
 
 def tables(results: dict[str, Section]) -> str:
-    """Return the README's tables; the generated conversations' fold."""
+    """Return the README's tables; the generated conversations' fold. Other sections are other benchmarks'."""
+    shown = {name: section for name, section in results.items() if name in TITLES}
     return "\n\n".join(
         _folded(_section(TITLES[name], section))
-        if name == "generated" and len(results) > 1
+        if name == "generated" and len(shown) > 1
         else _section(TITLES[name], section)
-        for name, section in results.items()
+        for name, section in shown.items()
     )
 
 

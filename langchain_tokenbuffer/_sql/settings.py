@@ -1,0 +1,62 @@
+"""What windows are computed with, and the digests that stored windows are compared by."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
+from langchain_tokenbuffer._window.replay import RULE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_tokenbuffer.buffer import TokenBuffer
+    from langchain_tokenbuffer.counters import TokenCounter
+
+_SAMPLES = (
+    SystemMessage("Answer in one short sentence, please."),
+    HumanMessage("Où est la boulangerie la plus proche ? 안녕하세요, 1 + 1?"),
+    AIMessage("Two streets from here.", tool_calls=[{"name": "map", "args": {"n": 1}, "id": "1"}]),
+    HumanMessage("x" * 100),
+)
+
+
+class Settings:
+    """The settings of one history.
+
+    Who changes the buffer changes them: only what its counter is known by is kept.
+    """
+
+    def __init__(self, buffer: TokenBuffer) -> None:
+        self.buffer = buffer
+        self._counter: tuple[TokenCounter, str] | None = None
+
+    @property
+    def counter(self) -> str:
+        """Of what counts, and by which rule messages are read: stored numbers with it are ours.
+
+        A name is not enough: what has the same may count differently after the next release, so what it makes of a few
+        samples belongs to it. So does the rule: with it what a message is in numbers may change.
+        """
+        counter = self.buffer.token_counter
+        if self._counter is None or self._counter[0] is not counter:
+            basis = [RULE, counter.describe(), counter.constant, *counter.tokens(_SAMPLES)]
+            self._counter = counter, _digest(basis)
+        return self._counter[1]
+
+    @property
+    def digest(self) -> str:
+        """Of all that a window depends on beside its messages. The first time it may count."""
+        budget = self.buffer.budget()
+        settings = (budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.clear_results)
+        return _digest([self.counter, *settings])
+
+    @property
+    def are_digested(self) -> bool:
+        return self._counter is not None and self._counter[0] is self.buffer.token_counter
+
+
+def _digest(basis: Sequence[object]) -> str:
+    return hashlib.sha256(repr(basis).encode("utf-8", "surrogatepass")).hexdigest()[:32]
