@@ -151,8 +151,8 @@ def freeze_whole(messages: Sequence[BaseMessage], *, reports: bool = False) -> I
 
 def frozen_report(fields: dict[str, Any]) -> Hashable:
     """Return what a reply says of the tokens it took, and of the model that wrote it, from the message's fields."""
-    metadata = fields["response_metadata"] or {}
-    return frozen([fields["usage_metadata"], metadata.get("model_name"), metadata.get("model")])
+    usage, metadata = fields["usage_metadata"], fields["response_metadata"] or {}
+    return usage.get("input_tokens"), usage.get("output_tokens"), metadata.get("model_name"), metadata.get("model")
 
 
 _unfrozen = itertools.count()
