@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import run_in_executor
 
+from langchain_tokenbuffer._counting.resolve import bound_options
 from langchain_tokenbuffer._messages.convert import MessagesLike, as_messages
 from langchain_tokenbuffer._window.billing import Billing
-from langchain_tokenbuffer._window.budget import Budget, Oversize, Window
+from langchain_tokenbuffer._window.budget import Budget, Oversize, Window, slack_of
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
 from langchain_tokenbuffer._window.drivers import DriverCache
 from langchain_tokenbuffer._window.settings import (
@@ -21,9 +23,11 @@ from langchain_tokenbuffer._window.settings import (
     checked_max_tokens,
     checked_oversize,
     checked_pin,
+    checked_reserve,
     checked_trim_to,
+    suggests_options,
 )
-from langchain_tokenbuffer.counters import CountedBy, TokenCounter
+from langchain_tokenbuffer.counters import CountedBy, TokenCounter, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -63,6 +67,10 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             texts; `"raise"` raises; `"drop"` leaves the newest unit out.
         clear_results: Whether results of old steps go to their marker before whole steps leave; the newest steps, whose
             results together take at most half of the room, are left alone.
+        reserve_tokens: Kept free of `max_tokens`, for the reply or what is added behind it, in tokens.
+        tools: What the request also carries, whatever `bind_tools` takes; by default the tools that are bound to the
+            model handed in. With tools or a reserve the fixed part is rounded up to a multiple of 1/64 of `max_tokens`;
+            the rounding refuses nothing that fits.
 
     Raises:
         TypeError: If an argument has the wrong type; it names the argument.
@@ -74,6 +82,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         ```
     """
 
+    @suggests_options
     def __init__(
         self,
         max_tokens: int,
@@ -83,6 +92,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         pin: Callable[[BaseMessage], bool] | None = None,
         oversize: Oversize = "clamp",
         clear_results: bool = False,
+        reserve_tokens: int = 0,
+        tools: Sequence[Tool] = (),
     ) -> None:
         """Check the settings; count and load nothing yet."""
         self.max_tokens = checked_max_tokens(max_tokens)
@@ -90,7 +101,9 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         self.oversize: Oversize = checked_oversize(oversize)
         self.clear_results = checked_bool(clear_results, "clear_results")
         self.pin = checked_pin(pin)
+        self.reserve_tokens = checked_reserve(reserve_tokens, self.max_tokens)
         self.token_counter = TokenCounter(token_counter)
+        self.tools = [*tools] or [*bound_options(token_counter).get("tools", ())]
         self._drivers = DriverCache()
 
     def trim(self, messages: MessagesLike) -> list[BaseMessage]:
@@ -130,7 +143,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             if not shortened:
                 return window
             # What is shortened is charged its target; shown, it may cost a little less.
-            whole_tokens = conversation.whole_tokens(slots, shortened)
+            beside = self._fixed - self.token_counter.constant
+            whole_tokens = beside + conversation.whole_tokens(slots, shortened)
         return replace(window, tokens=whole_tokens, clamped=dict(window.clamped))
 
     async def awindow(self, messages: MessagesLike) -> Window:
@@ -172,13 +186,26 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
 
     def budget(self) -> Budget:
         """Return the budget its windows are decided under."""
+        fixed = self._fixed
+        slack = slack_of(self.max_tokens, fixed) if fixed > self.token_counter.constant else 0
         return Budget(
             self.max_tokens,
             self.trim_to,
-            self.token_counter.constant,
+            fixed + slack,
+            slack=slack,
             oversize=self.oversize,
             clear_results=self.clear_results,
         )
+
+    @property
+    def _fixed(self) -> int:
+        """What a request costs beside its messages, `reserve_tokens` included, in tokens."""
+        return self.token_counter.constant + self._tool_tokens + self.reserve_tokens
+
+    @cached_property
+    def _tool_tokens(self) -> int:
+        counter, alone = self.token_counter, [HumanMessage("")]
+        return counter.count(alone, tools=self.tools) - counter(alone) if self.tools else 0
 
     def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
         """Say which units did not fit and were left out of the window."""
@@ -190,6 +217,10 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         with self._drivers.follow(conversation, Billing(self.budget())) as (driver, whole_tokens):
             self.log_dropped(driver.take_drop_errors())
             yield driver, whole_tokens
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the settings, not what was counted by them."""
+        return {name: value for name, value in vars(self).items() if name != "_tool_tokens"}
 
     def __repr__(self) -> str:
         """Show the settings."""

@@ -11,10 +11,11 @@ from typing_extensions import override
 
 from langchain_tokenbuffer._gates import Gates
 from langchain_tokenbuffer._run_view import RunView
+from langchain_tokenbuffer._window.settings import suggests_options
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -53,7 +54,9 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         token_counter: What counts, as for `TokenBuffer`.
         trim_to: Low-water mark in (0, 1], as for `TokenBuffer`.
         oversize: `"clamp"`, `"raise"` or `"drop"`, as for `TokenBuffer`.
+        pin: Tells which messages stay, as for `TokenBuffer`.
         clear_results: Whether results of old steps are cleared before whole steps leave, as for `TokenBuffer`.
+        reserve_tokens: Kept free of `max_tokens`, in tokens.
 
     Raises:
         TypeError: If an argument has the wrong type; it names the argument.
@@ -68,6 +71,7 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         ```
     """
 
+    @suggests_options
     def __init__(
         self,
         history: BaseChatMessageHistory,
@@ -76,7 +80,9 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         token_counter: CountedBy,
         trim_to: float = 0.6,
         oversize: Oversize = "clamp",
+        pin: Callable[[BaseMessage], bool] | None = None,
         clear_results: bool = False,
+        reserve_tokens: int = 0,
     ) -> None:
         """Wrap the history; read nothing yet."""
         super().__init__()
@@ -89,7 +95,9 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
             token_counter=token_counter,
             trim_to=trim_to,
             oversize=oversize,
+            pin=pin,
             clear_results=clear_results,
+            reserve_tokens=reserve_tokens,
         )
         self._view = RunView(self)
 

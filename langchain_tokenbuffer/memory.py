@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from operator import is_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, cast
 
@@ -24,6 +23,7 @@ from pydantic import (
     PrivateAttr,
     SerializationInfo,
     TypeAdapter,
+    ValidationError,
     model_validator,
 )
 from typing_extensions import override
@@ -32,7 +32,12 @@ from langchain_tokenbuffer._counting.resolve import unwrapped
 from langchain_tokenbuffer._handlers import OnEvict, async_handler, logged_failure, sync_handler
 from langchain_tokenbuffer._window.budget import MessageTokens, Oversize
 from langchain_tokenbuffer._window.driver import WindowDriver
-from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_oversize, checked_trim_to
+from langchain_tokenbuffer._window.settings import (
+    checked_max_tokens,
+    checked_oversize,
+    checked_trim_to,
+    neighbour_of,
+)
 from langchain_tokenbuffer.buffer import TokenBuffer
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
@@ -60,6 +65,14 @@ def _checked_llm(value: object) -> object:
         msg = f"llm: {error}"
         raise type(error)(msg) from None
     return value
+
+
+def _checked_limit(value: object) -> int:
+    """Return a limit; a number in a string or a float is taken as the classic class takes it."""
+    if isinstance(value, (str, float)):
+        with suppress(ValidationError):
+            value = TypeAdapter(int).validate_python(value)
+    return checked_max_tokens(value, "max_token_limit")
 
 
 def _dumped_llm(value: object, info: SerializationInfo) -> object:
@@ -132,13 +145,22 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     ai_prefix: str = "AI"
     llm: Annotated[Any, BeforeValidator(_checked_llm), PlainSerializer(_dumped_llm)]
     memory_key: str = "history"
-    max_token_limit: Annotated[int, BeforeValidator(partial(checked_max_tokens, name="max_token_limit"))] = 2000
+    max_token_limit: Annotated[int, BeforeValidator(_checked_limit)] = 2000
     trim_to: Annotated[float, BeforeValidator(checked_trim_to)] = 1.0
     start_on: Literal["human"] | None = "human"
     oversize: Annotated[Oversize, BeforeValidator(checked_oversize)] = "clamp"
     on_evict: OnEvict | None = Field(default=None, exclude=True)
 
     _cache: _Cache = PrivateAttr(default_factory=lambda: _Cache())  # noqa: PLW0108  # defined below
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suggest_options(cls, values: Any) -> Any:
+        for name in values if isinstance(values, dict) else ():
+            if name not in cls.model_fields and (meant := neighbour_of(name, cls.model_fields)) is not None:
+                msg = f"{cls.__name__} has no option {name!r}; did you mean {meant!r}?"
+                raise ValueError(msg)
+        return values
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

@@ -38,6 +38,7 @@ from langchain_tokenbuffer._window.settings import (
     checked_pin,
     checked_reserve,
     checked_trim_to,
+    suggests_options,
 )
 from langchain_tokenbuffer.counters import CountedBy, TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
@@ -178,6 +179,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
 
     state_schema = TokenBufferState
 
+    @suggests_options
     def __init__(
         self,
         max_tokens: MaxTokens = None,

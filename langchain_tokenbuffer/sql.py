@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from typing_extensions import override
@@ -19,6 +19,7 @@ from langchain_tokenbuffer._sql.end import ClosedAtEnd
 from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
 from langchain_tokenbuffer._sql.settings import Settings
 from langchain_tokenbuffer._sql.window import PAGE
+from langchain_tokenbuffer._window.settings import checked_session_id, suggests_options
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 metadata = sql_schema.metadata
@@ -79,6 +80,9 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
         token_counter: What counts, as for `TokenBuffer`.
         trim_to: Low-water mark in (0, 1], as for `TokenBuffer`.
         oversize: `"clamp"`, `"raise"` or `"drop"`, as for `TokenBuffer`.
+        pin: As for `TokenBuffer`; a message is asked about when it is appended.
+        clear_results: As for `TokenBuffer`, and so is the following.
+        reserve_tokens: Kept free of `max_tokens`, in tokens.
         prefix: What the names of the tables begin with.
         schema: The database schema the tables are in.
         create_tables: Create missing tables and bring up older ones at first use. Pass `False` where that is the job of
@@ -92,12 +96,11 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
     Example:
         ```python
         def get_session_history(session_id: str) -> BaseChatMessageHistory:
-            return SQLTokenBufferHistory(
-                session_id, "chats.db", max_tokens=4000, token_counter=model
-            )
+            return SQLTokenBufferHistory(session_id, "chats.db", max_tokens=4000, token_counter=model)
         ```
     """
 
+    @suggests_options
     def __init__(
         self,
         session_id: str,
@@ -107,17 +110,25 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
         token_counter: CountedBy,
         trim_to: float = 0.6,
         oversize: Oversize = "clamp",
+        pin: Callable[[BaseMessage], bool] | None = None,
+        clear_results: bool = False,
+        reserve_tokens: int = 0,
         prefix: str = "tokenbuffer",
         schema: str | None = None,
         create_tables: bool = True,
     ) -> None:
         """Check the arguments; connect to nothing yet."""
         super().__init__()
-        if not isinstance(session_id, str):
-            msg = f"session_id must be a string, got {session_id!r} ({type(session_id).__name__})"
-            raise TypeError(msg)
-        self.session_id = session_id
-        buffer = TokenBuffer(max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize)
+        self.session_id = checked_session_id(session_id)
+        buffer = TokenBuffer(
+            max_tokens,
+            token_counter=token_counter,
+            trim_to=trim_to,
+            oversize=oversize,
+            pin=pin,
+            clear_results=clear_results,
+            reserve_tokens=reserve_tokens,
+        )
         tables = sql_schema.tables(prefix, schema)
         self._database = Database(connection, tables, creates=create_tables)
         self._session = Session(tables, session_id, Settings(buffer))
@@ -461,17 +472,13 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
         old = importing.OldTable(Database(source, None, creates=False), table, session_column)
         tables = sql_schema.tables(prefix, schema)
         buffer = TokenBuffer(max_tokens, token_counter=token_counter, trim_to=trim_to, oversize=oversize)
-        database = Database(connection, tables, creates=True)
-        like = Session(tables, "", Settings(buffer))
+        like, database = Session(tables, "", Settings(buffer)), Database(connection, tables, creates=True)
         show = importing.progress_shower(old.count(), progress)
         return importing.import_pages(old.pages(), database, like, name or old.name, show)
 
     def imported(self, source: str) -> int | None:
         """Return how far the import from a source came: a count of messages, or a row's id."""
-        position = self._database.read(self._session.imported, source)
-        return None if position is None else position.number
-
-    # --- the end ---
+        return None if (found := self._database.read(self._session.imported, source)) is None else found.number
 
     @override
     def close(self) -> None:
@@ -486,14 +493,6 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
     async def aclose(self) -> None:
         """`close`, without blocking the event loop."""
         await self._database.aclose()
-
-    def __reduce_ex__(self, _: SupportsIndex) -> NoReturn:
-        """Refuse to be pickled or copied."""
-        msg = (
-            "A SQLTokenBufferHistory cannot be pickled or copied: it has connections of this process. Pass session_id "
-            "and the URL on and make another one there; both show the same session."
-        )
-        raise TypeError(msg)
 
     def __repr__(self) -> str:
         """Show the session and the settings: no address, no messages."""

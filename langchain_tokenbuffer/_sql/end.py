@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import NoReturn, Self, SupportsIndex
 
 
 class ClosedAtEnd(ABC):
@@ -26,3 +26,11 @@ class ClosedAtEnd(ABC):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+    def __reduce_ex__(self, _: SupportsIndex) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        msg = (
+            f"A {type(self).__name__} cannot be pickled or copied: it has connections of this process. Pass session_id "
+            "and the URL on and make another one there; both show the same session."
+        )
+        raise TypeError(msg)

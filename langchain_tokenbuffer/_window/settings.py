@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, cast, get_args
+import inspect
+from difflib import get_close_matches
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast, get_args
 
 from langchain_tokenbuffer._window.budget import Oversize
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 _Function = TypeVar("_Function")
+_Object = TypeVar("_Object")
+_Options = ParamSpec("_Options")
 
 
 def checked_max_tokens(value: object, name: str = "max_tokens") -> int:
@@ -49,6 +57,13 @@ def checked_bool(value: object, name: str) -> bool:
     return value
 
 
+def checked_session_id(value: object) -> str:
+    if not isinstance(value, str):
+        msg = f"session_id must be a string, got {value!r} ({type(value).__name__})"
+        raise TypeError(msg)
+    return value
+
+
 def checked_oversize(value: object) -> Oversize:
     if value not in get_args(Oversize):
         msg = f"oversize must be 'clamp', 'raise' or 'drop', got {value!r}"
@@ -65,3 +80,37 @@ def checked_function(name: str, value: _Function, what: str = "a function") -> _
         msg = f"{name} must be {what}, got {value!r}"
         raise TypeError(msg)
     return value
+
+
+_SAME_MEANING = (
+    ("max_tokens", "max_token_limit", "token_limit", "max_token", "limit", "budget"),
+    ("token_counter", "llm", "model", "counter", "tokenizer"),
+    ("reserve_tokens", "reserve", "reserved_tokens"),
+    ("trim_to", "trim_ratio", "low_water"),
+    ("pin", "keep", "pinned"),
+)
+"""Names of options that neighbours and other surfaces have for one thing."""
+
+
+def neighbour_of(name: str, options: Iterable[str]) -> str | None:
+    """Return the option that an unknown name may mean."""
+    options = list(options)
+    same = [each for names in _SAME_MEANING if name in names for each in names if each in options]
+    return next(iter(same or get_close_matches(name, options, n=1)), None)
+
+
+def suggests_options(
+    init: Callable[Concatenate[_Object, _Options], None],
+) -> Callable[Concatenate[_Object, _Options], None]:
+    """Let a constructor name the option that an unknown one may mean."""
+    options = list(inspect.signature(init).parameters)[1:]
+
+    @wraps(init)
+    def checked(self: _Object, *args: _Options.args, **kwargs: _Options.kwargs) -> None:
+        for name in kwargs:
+            if name not in options and (meant := neighbour_of(name, options)) is not None:
+                msg = f"{type(self).__name__} has no option {name!r}; did you mean {meant!r}?"
+                raise TypeError(msg)
+        init(self, *args, **kwargs)
+
+    return cast("Callable[Concatenate[_Object, _Options], None]", checked)

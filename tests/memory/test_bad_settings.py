@@ -17,7 +17,7 @@ BAD = [
     ("max_token_limit", 0, ValueError),
     ("max_token_limit", -3, ValueError),
     ("max_token_limit", 2.5, TypeError),
-    ("max_token_limit", "60", TypeError),
+    ("max_token_limit", "sixty", TypeError),
     ("max_token_limit", True, TypeError),
     ("max_token_limit", None, TypeError),
     ("trim_to", 0, ValueError),
@@ -52,6 +52,16 @@ def test_a_setting_refused_at_assignment_stays_as_it_was(name: str, value: objec
     with pytest.raises((TypeError, ValueError)):
         setattr(memory, name, value)
     assert getattr(memory, name) == before
+
+
+@pytest.mark.parametrize("limit", ["60", 6e1])
+def test_a_limit_is_taken_as_the_classic_class_takes_it(limit: object) -> None:
+    assert memory_of_words(limit).max_token_limit == 60  # type: ignore[arg-type]
+
+
+def test_a_neighbours_word_for_the_limit_is_answered_with_ours() -> None:
+    with pytest.raises(ValueError, match="did you mean 'max_token_limit'"):
+        ConversationTokenBufferMemory(llm=count_content_words, max_tokens=60)  # type: ignore[call-arg]
 
 
 def test_a_missing_model_is_refused_by_name() -> None:

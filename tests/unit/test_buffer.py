@@ -24,6 +24,7 @@ from langchain_core.messages import (
     convert_to_messages,
 )
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
+from langchain_openai import ChatOpenAI
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenCounter, Window
 from langchain_tokenbuffer._window.driver import WindowDriver
@@ -514,3 +515,50 @@ def test_a_pin_set_later_on_a_message_is_seen() -> None:
     dropped = buffer.window(messages).dropped
     messages[dropped[0]].additional_kwargs["pinned"] = True
     assert dropped[0] in buffer.window(messages).kept
+
+
+# --- what the budget covers ---------------------------------------------------------------------
+
+
+def look_up(place: str) -> str:
+    """Look a place up in the big atlas that lies on the table by the window."""
+    return place
+
+
+def test_a_reserve_is_kept_free() -> None:
+    buffer = TokenBuffer(100, token_counter=count_words, reserve_tokens=60)
+    assert count_words(buffer.trim([HumanMessage("w " * 80)])) <= 40
+
+
+def test_a_window_says_its_tokens_with_the_reserve() -> None:
+    buffer = TokenBuffer(100, token_counter=count_words, reserve_tokens=60)
+    assert buffer.window([HumanMessage("one two")]).tokens == 60 + count_words([HumanMessage("one two")])
+
+
+def test_a_shortened_window_says_its_tokens_with_the_reserve() -> None:
+    buffer = TokenBuffer(100, token_counter=count_words, reserve_tokens=60)
+    messages: list[BaseMessage] = [HumanMessage("w " * 80)]
+    assert buffer.window(messages).tokens == 60 + count_words(buffer.trim(messages))
+
+
+def test_tools_are_in_the_budget() -> None:
+    counter = TokenCounter("o200k_base")
+    buffer = TokenBuffer(200, token_counter=counter, tools=[look_up])
+    assert counter.count(buffer.trim([HumanMessage("word " * 300)]), tools=[look_up]) <= 200
+
+
+def test_tools_bound_to_the_model_are_in_the_budget() -> None:
+    model = ChatOpenAI(model="gpt-4o", api_key="x")  # type: ignore[arg-type]
+    bound: Any = model.bind_tools([look_up])
+    given, found = TokenBuffer(200, token_counter=model, tools=[look_up]), TokenBuffer(200, token_counter=bound)
+    assert given.window([HumanMessage("Hi")]).tokens == found.window([HumanMessage("Hi")]).tokens > 30
+
+
+def test_a_reserve_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="reserve_tokens=100 leaves nothing of max_tokens=100"):
+        TokenBuffer(100, token_counter=count_words, reserve_tokens=100)
+
+
+def test_a_neighbours_word_for_an_option_is_answered_with_ours() -> None:
+    with pytest.raises(TypeError, match="did you mean 'max_tokens'"):
+        TokenBuffer(max_token_limit=100, token_counter=count_words)  # type: ignore[call-arg]

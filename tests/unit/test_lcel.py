@@ -143,7 +143,8 @@ async def test_what_does_not_fit_is_an_error_of_the_async_chain(model: Echo) -> 
 
 def test_batch_can_return_what_does_not_fit() -> None:
     results = buffer(oversize="raise").batch(["Hi", "word " * 100], return_exceptions=True)
-    assert [type(result) for result in results] == [list, TokenBudgetError]
+    assert isinstance(results[0], list)
+    assert isinstance(results[1], TokenBudgetError)
 
 
 # --- what a chain hands in ----------------------------------------------------------------------
@@ -266,7 +267,7 @@ def test_an_error_reaches_the_callbacks() -> None:
     callbacks = Callbacks()
     with pytest.raises(TokenBudgetError):
         buffer(oversize="raise").invoke("word " * 100, {"callbacks": [callbacks]})
-    assert [type(error) for error in callbacks.errors] == [TokenBudgetError]
+    assert [isinstance(error, TokenBudgetError) for error in callbacks.errors] == [True]
 
 
 async def test_events_of_the_buffer_carry_the_window() -> None:
