@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable
@@ -29,22 +30,14 @@ from langchain_tokenbuffer._window.settings import (
 from langchain_tokenbuffer.counters import CountedBy, TokenCounter, Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from langchain_core.runnables import RunnableConfig
 
-    from langchain_tokenbuffer._messages.slots import Slot
+    from langchain_tokenbuffer._window.driver import WindowDriver
     from langchain_tokenbuffer.errors import TokenBudgetError
 
 logger = logging.getLogger(__name__)
-
-
-class _Decided(NamedTuple):
-    """A window, what stands in it, and to how many tokens what of it is shortened, clamped or cleared."""
-
-    window: Window
-    slots: Sequence[Slot]
-    shortened: Mapping[int, int]
 
 
 class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
@@ -128,8 +121,9 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             TypeError: If `messages` is a dict such as a graph's state; it names what to pass.
         """
         conversation = ConversationTokens(as_messages(messages), self.meter)
-        window = self._window(conversation)
-        return conversation.show(window.slots, window.shortened)
+        with self._follow(conversation) as (driver, _):
+            slots, shortened = driver.slots(), driver.clamped()
+        return conversation.show(slots, shortened)
 
     async def atrim(self, messages: MessagesLike) -> list[BaseMessage]:
         """`trim`, off the event loop: the first use loads a vocabulary."""
@@ -142,7 +136,16 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             TokenBudgetError: As `trim` does.
             TypeError: As `trim` does.
         """
-        return self._window(ConversationTokens(as_messages(messages), self.meter)).window
+        conversation = ConversationTokens(as_messages(messages), self.meter)
+        with self._follow(conversation) as (driver, whole_tokens):
+            window, slots, shortened = driver.window(), driver.slots(), driver.clamped()
+        if whole_tokens is None:
+            if not shortened:
+                return window
+            # What is shortened is charged its target; shown, it may cost a little less.
+            beside = self._fixed - self.token_counter.constant
+            whole_tokens = beside + conversation.whole_tokens(slots, shortened)
+        return replace(window, tokens=whole_tokens, clamped=dict(window.clamped))
 
     async def awindow(self, messages: MessagesLike) -> Window:
         """`window`, off the event loop: the first use loads a vocabulary."""
@@ -209,18 +212,11 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         for error in errors:
             logger.warning("Left out of the window: %s", error)
 
-    def _window(self, conversation: ConversationTokens) -> _Decided:
-        billing = Billing(self.budget())
-        with self._drivers.follow(conversation, billing) as (driver, whole_tokens):
+    @contextmanager
+    def _follow(self, conversation: ConversationTokens) -> Iterator[tuple[WindowDriver, int | None]]:
+        with self._drivers.follow(conversation, Billing(self.budget())) as (driver, whole_tokens):
             self.log_dropped(driver.take_drop_errors())
-            window, slots, shortened = driver.window(), driver.slots(), driver.clamped()
-        if whole_tokens is None:
-            if not shortened:
-                return _Decided(window, slots, shortened)
-            # What is shortened is charged its target; shown, it may cost a little less.
-            beside = self._fixed - self.token_counter.constant
-            whole_tokens = beside + conversation.whole_tokens(slots, shortened)
-        return _Decided(replace(window, tokens=whole_tokens, clamped=dict(window.clamped)), slots, shortened)
+            yield driver, whole_tokens
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the settings, not what was counted by them."""

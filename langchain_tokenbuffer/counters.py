@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from langchain_tokenbuffer._counting.count_cache import IRREGULAR, freeze_whole
 from langchain_tokenbuffer._counting.message_counters import LineCounter, TextCounter
 from langchain_tokenbuffer._counting.reported_usage import anchored, reports
 from langchain_tokenbuffer._counting.resolve import Exact, message_counter_of, served_name
@@ -177,7 +178,22 @@ class TokenCounter:
 
     def keys(self, messages: Sequence[BaseMessage]) -> list[int]:
         """Return one hash for each message, of all that its tokens depend on."""
-        return list(map(self._counter.key, messages))
+        try:
+            return list(map(hash, self._counter.freeze(messages)))
+        except IRREGULAR:
+            return list(map(hash, freeze_whole(messages)))
+
+    def key(self, messages: Sequence[BaseMessage], *, reports: bool = False) -> int:
+        """Return one hash for all messages, which sees every change that a key of one sees.
+
+        Args:
+            messages: In this order.
+            reports: Whether it is also to see what replies report.
+        """
+        try:
+            return hash(tuple(self._counter.freeze(messages, reports=reports)))
+        except IRREGULAR:
+            return hash(tuple(freeze_whole(messages)))
 
     def tokens(self, messages: Sequence[BaseMessage], keys: Sequence[int] | None = None) -> list[int]:
         """Return what each message adds to the count, in tokens; where it is not additive, what each costs alone.

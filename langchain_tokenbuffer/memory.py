@@ -332,7 +332,7 @@ class _Buffer(TokenBuffer):
         if not self.token_counter.additive:
             self.token_counter(messages)
         meter = self.meter
-        keys = meter.keys(messages)
+        keys = meter.counter.keys(messages)
         return list(zip(messages, keys, meter.numbers(messages, keys), strict=True))
 
     @override
@@ -398,7 +398,7 @@ class _StoreWindow:
             if not buffer.token_counter.additive:
                 return buffer.trim(messages)
             meter = buffer.meter
-            if meter.keys(messages[: len(self._keys)]) != list(self._keys.values()):
+            if meter.counter.keys(messages[: len(self._keys)]) != list(self._keys.values()):
                 self._start_over()
             # Equal messages may have taken the places of those seen before.
             self._messages = dict(zip(self._messages, messages, strict=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -12,7 +13,7 @@ from langchain_tokenbuffer._messages.kinds import Kind, kind_of
 from langchain_tokenbuffer._window.conversation import ConversationTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -38,7 +39,7 @@ class AgentConversation(ConversationTokens):
     ) -> None:
         super().__init__(list(messages), meter)
         self._report_of = report_of
-        self._reports: dict[int, Report] = {}
+        self._reported_from = len(self.messages)
         self._clamped: Mapping[int, int] = {}
 
     def apply_earlier_calls(self, reported_from: int, clamped: Mapping[int, int]) -> None:
@@ -46,25 +47,29 @@ class AgentConversation(ConversationTokens):
 
         From `reported_from` on replies report the usage of requests like this; `clamped`: index to tokens.
         """
+        self._reported_from = reported_from
         self._clamped = clamped
-        later = self.messages[reported_from:]
-        self._reports = {
-            index: report
-            for index, message in enumerate(later, reported_from)
-            if message.__dict__.get("usage_metadata") is not None  # hot: most have none
-            and (report := self._report_of(message)) is not None
-        }
-        # The key changes, so a cached driver does not take it for the same message.
-        for index in {*self._reports, *clamped}:
-            extra = self._reports.get(index), clamped.get(index)
-            self.keys[index] = hash((self.keys[index], *extra))
+
+    @override
+    def key(self, start: int, stop: int) -> int:
+        reported = min(max(start, self._reported_from), stop)
+        key = self.meter.key(self.messages[start:reported])
+        reported_key = self.meter.key(self.messages[reported:stop], reports=True)
+        clamped = [(i, self._clamped[i]) for i in range(start, stop) if i in self._clamped] if self._clamped else ()
+        return hash((key, reported_key, *clamped))
 
     @override
     def numbers(self, start: int = 0) -> list[MessageTokens]:
         numbers = super().numbers(start)
-        for index in {*self._reports, *self._clamped}:
+        first = max(start, self._reported_from)
+        reports = {
+            index: report
+            for index, message in enumerate(self.messages[first:], first)
+            if (report := self._report_of(message)) is not None
+        }
+        for index in {*reports, *self._clamped}:
             if index >= start:
-                clamped, report = self._clamped.get(index), self._reports.get(index)
+                clamped, report = self._clamped.get(index), reports.get(index)
                 numbers[index - start] = numbers[index - start]._replace(clamped=clamped, report=report)
         return numbers
 
@@ -76,10 +81,14 @@ class AgentConversation(ConversationTokens):
     def ids(self) -> list[str | None]:
         return [message.id for message in self.messages]
 
+    def ids_from_newest(self) -> Iterator[str | None]:
+        """Yield the ids in reverse, each read only when it is asked for."""
+        return (message.id for message in reversed(self.messages))
+
     @property
     def id_before_newest(self) -> str | None:
         """The id of the last message before the newest that has one."""
-        return next((each for each in reversed(self.ids[:-1]) if each is not None), None)
+        return next((each for each in islice(self.ids_from_newest(), 1, None) if each is not None), None)
 
     def units(self) -> list[range]:
         """Return the indices of each unit: what leaves the state as a whole."""

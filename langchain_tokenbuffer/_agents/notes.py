@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.runnables.config import ensure_config
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
 _KEY = "token_buffer"
+_NO_REPLIES = frozenset({HumanMessage, SystemMessage, ToolMessage})
 
 
 def thread_of_run() -> str | None:
@@ -57,6 +58,8 @@ class ReplyNotes:
         self.added: list[Any] = []
         self.left: set[str | None] = set()
         self.is_told = self.is_out_of_place = False
+        if not [each for each in messages if type(each) not in _NO_REPLIES and _KEY in each.response_metadata]:
+            return  # hot: most threads have no notes
         for message in messages:
             self.is_out_of_place |= message.id in self.left
             if notes := message.response_metadata.get(_KEY):

@@ -22,7 +22,7 @@ from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import RULE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -82,11 +82,11 @@ class Limits:
         limit = self.steps[-1][1] if self.steps else None
         return max_tokens if limit is None else min(limit, max_tokens)
 
-    def starts(self, ids: Sequence[str | None]) -> tuple[tuple[int, int | None], ...]:
+    def starts(self, conversation: AgentConversation) -> tuple[tuple[int, int | None], ...]:
         """Return each step with the index of its first message. A message that is missing lies before all others."""
         if not self.steps:
             return ()
-        places = {each: index for index, each in enumerate(ids) if each is not None}
+        places = {each: index for index, each in enumerate(conversation.ids) if each is not None}
         starts, start = [], 0
         for after, limit in self.steps:
             start = max(start, places.get(after, -1) + 1) if after is not None else start
@@ -219,7 +219,7 @@ class ThreadState:
             limits = overflowed.limits
         else:
             known = notes.limits.get(facts.model) or raw.get("limits", {}).get(facts.model)
-            limits = unsaved.find(facts.model, conversation.ids) or Limits.load(known)
+            limits = unsaved.find(facts.model, conversation.ids_from_newest()) or Limits.load(known)
             if limits == Limits() and not is_state_kept():  # in a tool each conversation is a new one
                 limits = unsaved.find(facts.model, [thread_of_run()]) or limits
         return cls(raw, notes, facts, limits, unsaved=unsaved, overflowed=overflowed)
@@ -230,11 +230,11 @@ class ThreadState:
         limits = self.limits.after_refusal(
             conversation.id_before_newest, limit, tokens=tokens, is_named=is_named, is_first=earlier is None
         )
-        self._keep(conversation.ids, limits)
+        self._keep(conversation.ids_from_newest(), limits)
         log_limit(facts.model, tokens, limits, facts.max_tokens)
         return Overflowed(limits, 1 if earlier is None else earlier.refusals + 1, tokens)
 
-    def _keep(self, ids: Sequence[str | None], limits: Limits) -> None:
+    def _keep(self, ids: Iterable[str | None], limits: Limits) -> None:
         """Keep what no state holds, or none that the next turn begins with."""
         self._unsaved.keep(self._facts.model, ids, limits)
         if not is_state_kept():
@@ -283,7 +283,7 @@ class ThreadState:
         _, anchor, first_unreported = self._earlier_reports(conversation)
         return Billing(
             self._budget,
-            limits=self.limits.starts(conversation.ids),
+            limits=self.limits.starts(conversation),
             reserved=self._facts.reserved,
             borrowed_tokenizer=self._facts.counter.borrowed_tokenizer,
             is_estimate=self._facts.counter.is_estimate,
@@ -338,7 +338,7 @@ class ThreadState:
         the call.
         """
         model = self._facts.model
-        self._unsaved.forget(model, conversation.ids)
+        self._unsaved.forget(model, conversation.ids_from_newest())
         if model in limits:
             self._keep([], limits[model])
         evicts = self._facts.settings.evict_from_state
@@ -368,7 +368,7 @@ class ThreadState:
     def limits_after(self, conversation: AgentConversation, tokens: int) -> dict[str, Limits]:
         """Return the limits of all models, of which this one's request succeeded; it cost so many tokens."""
         facts = self._facts
-        last_id = conversation.ids[-1] if conversation.ids else None
+        last_id = next(conversation.ids_from_newest(), None)
         raw = {**self.raw.get("limits", {}), **self.notes.limits}
         limits = {model: Limits.load(each) for model, each in raw.items()}
         limits[facts.model] = self.limits.after_success(last_id, facts.max_tokens, tokens)
@@ -393,7 +393,7 @@ class ThreadState:
         """Tell whether reports that the count does not explain are believed in this thread; warn of the first."""
         known, anchor = self.raw.get("believes", False), call.anchor
         if anchor.believes and not known:
-            thread = self._facts.model, *conversation.ids[:1]
+            thread = self._facts.model, *(message.id for message in conversation.messages[:1])
             _log_belief(Keyed(thread, (self._facts.model, anchor.doubted_counted, anchor.doubted_billed)))
         return known or anchor.believes
 
@@ -437,9 +437,9 @@ class UnsavedLimits:
     def __reduce__(self) -> tuple[type[UnsavedLimits], tuple[()]]:
         return UnsavedLimits, ()
 
-    def keep(self, model: str, ids: Sequence[str | None], limits: Limits) -> None:
-        """Keep what was learned from a request with these messages."""
-        newest = next((each for each in reversed(ids) if each is not None), None)
+    def keep(self, model: str, ids: Iterable[str | None], limits: Limits) -> None:
+        """Keep what was learned from a request with these messages, the newest first."""
+        newest = next((each for each in ids if each is not None), None)
         if newest is None:
             return
         with self._lock:
@@ -448,14 +448,14 @@ class UnsavedLimits:
             while len(self._limits) > _MAX_UNSAVED:
                 self._limits.popitem(last=False)
 
-    def find(self, model: str, ids: Sequence[str | None]) -> Limits | None:
-        """Return what was learned last from a request whose messages are among these."""
+    def find(self, model: str, ids: Iterable[str | None]) -> Limits | None:
+        """Return what was learned last from a request whose messages are among these, the newest first."""
         if not self._limits:
             return None
-        keys = ((model, each) for each in reversed(ids) if each is not None)
+        keys = ((model, each) for each in ids if each is not None)
         return next((limits for key in keys if (limits := self._limits.get(key)) is not None), None)
 
-    def forget(self, model: str, ids: Sequence[str | None]) -> None:
+    def forget(self, model: str, ids: Iterable[str | None]) -> None:
         """Forget it: a state holds it now."""
         if self._limits:
             with self._lock:

@@ -12,12 +12,10 @@ import weakref
 from marshal import dumps
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
-
-from langchain_tokenbuffer._messages.beside import BESIDE, reported_reasoning
+from langchain_tokenbuffer._messages.beside import reported_reasoning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -109,80 +107,95 @@ def cache_of_callable(function: Any) -> CountCache:
     return cache_of(function)
 
 
-def key_of(message: BaseMessage) -> int:
-    """Hash what a message is billed by. Hot: asked of every message at every model call.
+def freeze(messages: Sequence[BaseMessage], *, reports: bool = False) -> Iterator[Hashable]:
+    """Yield what each message is counted and placed by. Hot: asked of every message at every model call.
 
     Every change is seen, also one deep inside a block or an argument. A longer text does not cost more: a string keeps
-    its own hash, and only other values are marshalled.
+    its own hash, and only other values are marshalled. What has not the shape of a message raises; see `IRREGULAR`.
+
+    Args:
+        messages: The messages.
+        reports: Whether also what replies report is to be seen.
     """
-    fields, kind = message.__dict__, message.__class__
-    try:
-        content, extra = fields["content"], fields["additional_kwargs"]
-        if extra and not _COUNTED_EXTRAS.isdisjoint(extra):
-            return _any_key_of(message)
-        if content.__class__ is not str:
+    for message in messages:
+        fields = message.__dict__
+        content = fields["content"]
+        if type(content) is not str:
             content = _frozen_blocks(content, fields)
-        if kind is ToolMessage:
-            return hash((kind, content, fields["name"], fields["tool_call_id"]))
-        if kind is AIMessage and not fields["invalid_tool_calls"]:
-            calls = fields["tool_calls"]
-            return hash((kind, content, fields["name"], _frozen_calls(calls) if calls else None))
-        if kind in _PLAIN:
-            return hash((kind, content, fields["name"]))
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-        pass  # of no usual shape
-    return _any_key_of(message)
+        if fields["additional_kwargs"]:
+            content = content, frozen(fields["additional_kwargs"]), reported_reasoning(fields)
+        if "tool_calls" in fields:
+            if fields["tool_calls"]:
+                content = content, _frozen_calls(fields["tool_calls"])
+            if fields["invalid_tool_calls"]:
+                content = content, frozen(fields["invalid_tool_calls"])
+            if reports and fields["usage_metadata"] is not None:
+                content = content, frozen_report(fields)
+            yield fields["type"], content, fields["name"]
+        elif "tool_call_id" in fields:
+            yield fields["type"], content, fields["name"], fields["tool_call_id"]
+        else:
+            yield fields["type"], content, fields["name"], fields.get("role")
 
 
-def _any_key_of(message: BaseMessage) -> int:
-    fields = message.__dict__
-    counted = [*(fields.get(name) for name in _COUNTED_FIELDS), reported_reasoning(fields)]
-    return hash((message.__class__, frozen(counted)))
+IRREGULAR = (AttributeError, KeyError, TypeError, RecursionError)
+"""What `freeze` and hashing raise for a message that lacks a field, or has a value where no such value belongs."""
 
 
-def whole_key_of(message: BaseMessage) -> int:
-    """Hash all of a message: a callable may look at anything."""
-    return hash((message.__class__, frozen([message.__dict__, message.__pydantic_extra__])))
+def freeze_whole(messages: Sequence[BaseMessage], *, reports: bool = False) -> Iterator[Hashable]:
+    """Yield all of each message, its report included: a callable may look at anything."""
+    del reports
+    for message in messages:
+        yield message.__class__, frozen([message.__dict__, message.__pydantic_extra__])
 
 
-_PLAIN = frozenset({HumanMessage, SystemMessage})
-_COUNTED_FIELDS = ("content", "name", "role", "tool_call_id", "tool_calls", "invalid_tool_calls", "additional_kwargs")
-_COUNTED_EXTRAS = frozenset({"name", "tool_calls", "function_call", "type", "__openai_role__", *BESIDE})
+def frozen_report(fields: dict[str, Any]) -> Hashable:
+    """Return what a reply says of the tokens it took, and of the model that wrote it, from the message's fields."""
+    usage, metadata = fields["usage_metadata"], fields["response_metadata"] or {}
+    return usage.get("input_tokens"), usage.get("output_tokens"), metadata.get("model_name"), metadata.get("model")
+
 
 _unfrozen = itertools.count()
 
 
-def _frozen_blocks(blocks: Iterable[dict[Any, Any]], fields: dict[str, Any]) -> tuple[object, ...]:
+def _frozen_blocks(blocks: list[str | dict[Any, Any]], fields: dict[str, Any]) -> tuple[object, ...]:
+    if type(blocks) is not list:
+        raise TypeError
     parts: list[object] = []
     if fields.get("usage_metadata"):
         parts.append((reported_reasoning(fields),))
     for block in blocks:
-        _add_items(block, parts)
+        if type(block) is dict:
+            _add_items(block, parts)
+        else:
+            parts.append(block if type(block) is str else (frozen(block),))
     return tuple(parts)
 
 
 def _frozen_calls(calls: Iterable[dict[Any, Any]]) -> tuple[object, ...]:
     parts: list[object] = []
     for call in calls:
-        parts += call["name"], call["id"]
+        parts.append(call["name"])
+        parts.append(call["id"])
         _add_items(call["args"], parts)
     return tuple(parts)
 
 
 def _add_items(values: dict[Any, Any], parts: list[object]) -> None:
     parts.append(len(values))
-    for item in values.items():
-        key, value = item
-        if value.__class__ is str and key.__class__ is str:
-            parts.append(item)
-        elif value.__class__ is dict:
-            parts.append((dumps(key, 2),))  # in a tuple: a text and its bytes have one hash
+    for key, value in values.items():
+        kind = type(value)
+        parts.append(key if type(key) is str else (frozen(key),))
+        if kind is str:
+            parts.append(value)
+        elif kind is dict:
+            parts.append(dict)
             _add_items(value, parts)
         else:
-            parts.append((dumps(item, 2),))
+            parts.append((frozen(value),))  # in a tuple: a text and its bytes have one hash
 
 
-def frozen(value: Any) -> object:
+def frozen(value: Any) -> Hashable:
     """Return something hashable that differs whenever the value does."""
     try:
         return dumps(value, 2)  # version 2: no back references, equal for equal values

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, get_buffer_string
 
 from langchain_tokenbuffer._counting.content import content_tokens
-from langchain_tokenbuffer._counting.count_cache import CountCache, frozen, key_of, whole_key_of
+from langchain_tokenbuffer._counting.count_cache import CountCache, freeze, freeze_whole, frozen
 from langchain_tokenbuffer._counting.documents import document_tokens
 from langchain_tokenbuffer._counting.tokenizers import checked
 from langchain_tokenbuffer._counting.tools import as_format, as_json, as_parallel, as_schema, as_text, called_tool
@@ -19,6 +19,8 @@ from langchain_tokenbuffer._messages.blocks import read_block
 from langchain_tokenbuffer._messages.kinds import kind_of
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
     from langchain_tokenbuffer._counting.families import ChatFormat
     from langchain_tokenbuffer._counting.images import Media
     from langchain_tokenbuffer._counting.tokenizers import CountText, TiktokenText
@@ -40,7 +42,7 @@ class MessageCounter:
         self.count_cache = cache
         self.what = what
 
-    key = staticmethod(key_of)
+    freeze = staticmethod(freeze)
 
     def tokens(self, message: BaseMessage) -> int:
         raise NotImplementedError
@@ -188,10 +190,11 @@ class TextCounter(MessageCounter):
         self.tokenizer = text.tokenizer
 
     @staticmethod
-    def key(message: BaseMessage) -> int:
-        """Hash also the ids of calls: the text of a message shows its calls whole."""
-        calls = getattr(message, "tool_calls", None)
-        return hash((key_of(message), frozen(calls))) if calls else key_of(message)
+    def freeze(messages: Messages, *, reports: bool = False) -> Iterator[Hashable]:
+        """Yield also all of the calls: the text of a message shows them whole."""
+        for message, usual in zip(messages, freeze(messages, reports=reports), strict=True):
+            calls = getattr(message, "tool_calls", None)
+            yield (usual, frozen(calls)) if calls else usual
 
     def tokens(self, message: BaseMessage) -> int:
         try:
@@ -229,7 +232,7 @@ class LineCounter(TextCounter):
 class CallableCounter(MessageCounter):
     """Any callable on a list of messages, probed for being additive."""
 
-    key = staticmethod(whole_key_of)
+    freeze = staticmethod(freeze_whole)
 
     def __init__(self, count: CountMessages, cache: CountCache, what: str) -> None:
         super().__init__(cache, what)

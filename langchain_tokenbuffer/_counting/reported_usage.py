@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
@@ -196,8 +197,13 @@ def is_by(message: BaseMessage, model: str | None) -> bool:
     said = metadata.get("model_name") or metadata.get("model")
     if not isinstance(said, str) or not said or not model:
         return True
-    one, other = _words(said), _words(model)
-    return one <= other or other <= one
+    return _are_same(said, model)
+
+
+@lru_cache(maxsize=256)
+def _are_same(one: str, other: str) -> bool:
+    words, others = _words(one), _words(other)
+    return words <= others or others <= words
 
 
 def _words(name: str) -> frozenset[str]:

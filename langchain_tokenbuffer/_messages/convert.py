@@ -6,7 +6,7 @@ Alone here it imports LangChain, with `api_dicts`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from langchain_core.messages import BaseMessage, HumanMessage, MessageLikeRepresentation
 from langchain_core.prompt_values import PromptValue
@@ -39,8 +39,10 @@ def as_messages(value: MessagesLike | Iterable[MessageLikeRepresentation]) -> li
         msg = f"Expected messages, got {type(value).__name__}: {value!r}"
         raise TypeError(msg)
     items = list(value)
-    messages = [item for item in items if isinstance(item, BaseMessage)]
-    return messages if len(messages) == len(items) else _read(items)
+    # By class: of long conversations each message would take as long as a look at its content.
+    if all(issubclass(kind, BaseMessage) for kind in set(map(type, items))):
+        return cast("list[BaseMessage]", items)
+    return _read(items)
 
 
 def _read(items: list[Any]) -> list[BaseMessage]:

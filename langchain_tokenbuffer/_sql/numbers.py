@@ -82,7 +82,7 @@ def count_anew(rows: Sequence[StoredRow], settings: Settings, session_id: str) -
     """Read messages into numbers; those that cannot be read are left out."""
     found, meter = dict(decode_rows(rows, session_id)), settings.buffer.meter
     messages = list(found.values())
-    return dict(zip(found, meter.numbers(messages, meter.keys(messages)), strict=True))
+    return dict(zip(found, meter.numbers(messages), strict=True))
 
 
 class StoredSource:

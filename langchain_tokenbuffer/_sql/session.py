@@ -168,7 +168,7 @@ class Session:
                 raise TypeError(msg)
         _ = self.settings.digest
         meter = self.buffer.meter
-        numbers = meter.numbers(messages, meter.keys(messages))
+        numbers = meter.numbers(messages)
         return [NewMessage(each, encode(message), message) for each, message in zip(numbers, messages, strict=True)]
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from langchain_tokenbuffer._counting.clamp import clamp, min_tokens
@@ -25,19 +26,13 @@ class MessageMeter:
         self.counter = counter
         self._pin = pin
 
-    def keys(self, messages: Sequence[BaseMessage]) -> list[int]:
-        """Return one hash for each message, of all that its place in the window depends on."""
-        keys = self.counter.keys(messages)
-        if self._pin is not None:
-            pins = map(self._is_pinned, messages)
-            return [~key if pinned else key for key, pinned in zip(keys, pins, strict=True)]
-        return [  # hot: most messages have no such extras
-            ~key if (extra := message.additional_kwargs) and extra.get("pinned") is True else key
-            for key, message in zip(keys, messages, strict=True)
-        ]
+    def key(self, messages: Sequence[BaseMessage], *, reports: bool = False) -> int:
+        """Return one hash of all that the messages' places in the window depend on; with `reports` also on these."""
+        key = self.counter.key(messages, reports=reports)  # has whatever pins but the user's function
+        return key if self._pin is None else hash((key, *map(self._is_pinned, messages)))
 
-    def numbers(self, messages: Sequence[BaseMessage], keys: Sequence[int]) -> list[MessageTokens]:
-        """Return messages in numbers, by their keys."""
+    def numbers(self, messages: Sequence[BaseMessage], keys: Sequence[int] | None = None) -> list[MessageTokens]:
+        """Return messages in numbers, by their keys where they are at hand."""
         numbers = []
         for message, tokens in zip(messages, self.counter.tokens(messages, keys), strict=True):
             facts, pinned = facts_of(message), self._is_pinned(message)
@@ -97,11 +92,19 @@ class ConversationTokens:
     def __init__(self, messages: Sequence[BaseMessage], meter: MessageMeter) -> None:
         self.messages = messages
         self.meter = meter
-        self.keys = meter.keys(messages)
+
+    @cached_property
+    def keys(self) -> list[int]:
+        """The key of each message's tokens."""
+        return self.meter.counter.keys(self.messages)
+
+    def key(self, start: int, stop: int) -> int:
+        """Return one hash of all that the window depends on of the messages between two indices."""
+        return self.meter.key(self.messages[start:stop])
 
     def numbers(self, start: int = 0) -> list[MessageTokens]:
         """Return the messages from an index on, in numbers."""
-        return self.meter.numbers(self.messages[start:], self.keys[start:])
+        return self.meter.numbers(self.messages[start:], None if start else self.keys)
 
     def min_tokens(self, index: int) -> int:
         return self.meter.min_tokens(self.messages[index])

@@ -1,4 +1,4 @@
-"""Drivers that may go on, each with the keys already pushed: a call looks at what is new."""
+"""Drivers that may go on: a call counts what is new, and sees by a few keys that all before it is as it was."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import eq
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer._window.driver import WindowDriver
@@ -21,23 +22,37 @@ if TYPE_CHECKING:
 _Name: TypeAlias = tuple[str, tuple[int, ...]]
 """A model, and the keys of a conversation's first messages."""
 
+STRETCH = 256
+"""So many messages have one key together. Only the last stretch, which grows, is hashed twice at a call."""
+
 
 class _Entry(NamedTuple):
     counted_by: object
-    keys: list[int]
+    keys: list[int]  # of each stretch
+    length: int  # in messages
     driver: WindowDriver
 
     def can_continue(self, conversation: ConversationTokens, billing: Billing) -> bool:
         return (
             self.counted_by is conversation.meter.counter.count_cache
-            and self.keys == conversation.keys[: len(self.keys)]
+            and self.length <= len(conversation.messages)
             and self.driver.can_continue(billing)
+            and all(map(eq, self.keys, _keys(conversation, 0, self.length)))
         )
+
+    @property
+    def whole_stretches(self) -> list[int]:
+        return self.keys[: self.length // STRETCH]
+
+
+def _keys(conversation: ConversationTokens, start: int, stop: int) -> Iterator[int]:
+    return (conversation.key(at, min(at + STRETCH, stop)) for at in range(start, stop, STRETCH))
 
 
 MAX_MESSAGES = 1 << 18
-"""How many messages' keys are held, of all conversations together (about 40 bytes each); the conversations asked for
-longest ago go first. One that is longer is held alone."""
+"""How many messages are followed, of all conversations together; the conversations asked for longest ago go first, and
+one that is longer is held alone. No message is held, and no text: a key for each stretch, and of each message that is
+in the window its numbers (about 250 bytes)."""
 _NAMED_BY = 4
 """So many first messages tell conversations apart, or one would take the other's place."""
 
@@ -66,19 +81,24 @@ class DriverCache:
         With it comes what its window costs, in tokens, where the counter is not additive. The same messages may be
         another `model`'s conversation, too.
         """
-        if not conversation.meter.counter.additive:
+        counter = conversation.meter.counter
+        if not counter.additive:
             yield fit_whole(billing.budget_at(len(conversation.messages) - 1), conversation)
             return
-        name = model, tuple(conversation.keys[:_NAMED_BY])
-        driver, start = self._take(name, conversation, billing)
+        name = model, tuple(counter.keys(conversation.messages[:_NAMED_BY]))
+        driver, keys, start = self._take(name, conversation, billing)
         push_from(driver, conversation, start)
+        length = len(conversation.messages)
+        keys += _keys(conversation, len(keys) * STRETCH, length)
         try:
             yield driver, None
         finally:
-            self._put(name, conversation, driver)
+            self._put(name, _Entry(counter.count_cache, keys, length, driver))
 
-    def _take(self, name: _Name, conversation: ConversationTokens, billing: Billing) -> tuple[WindowDriver, int]:
-        """Return a driver and how many of the messages it has followed."""
+    def _take(
+        self, name: _Name, conversation: ConversationTokens, billing: Billing
+    ) -> tuple[WindowDriver, list[int], int]:
+        """Return a driver, the keys of the whole stretches it has followed, and how many messages it has followed."""
         model, keys = name
         with self._lock:
             entry = self._pop(name)
@@ -86,23 +106,22 @@ class DriverCache:
                 keys = keys[:-1]
                 entry = self._pop((model, keys))
         if entry is None or not entry.can_continue(conversation, billing):
-            return WindowDriver(billing.budget, billing), 0
+            return WindowDriver(billing.budget, billing), [], 0
         entry.driver.continue_under(billing)
-        return entry.driver, len(entry.keys)
+        return entry.driver, entry.whole_stretches, entry.length
 
-    def _put(self, name: _Name, conversation: ConversationTokens, driver: WindowDriver) -> None:
-        entry = _Entry(conversation.meter.counter.count_cache, conversation.keys, driver)
+    def _put(self, name: _Name, entry: _Entry) -> None:
         with self._lock:
             self._pop(name)
             self._entries[name] = entry
-            self._held += len(entry.keys)
+            self._held += entry.length
             while self._held > MAX_MESSAGES and len(self._entries) > 1:
                 self._pop(next(iter(self._entries)))
 
     def _pop(self, name: _Name) -> _Entry | None:
         entry = self._entries.pop(name, None)
         if entry is not None:
-            self._held -= len(entry.keys)
+            self._held -= entry.length
         return entry
 
 

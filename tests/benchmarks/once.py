@@ -9,6 +9,7 @@ import gc
 import random
 import statistics
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents import create_agent
@@ -16,7 +17,7 @@ from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolCall, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
-from langchain_tokenbuffer import TokenCounter
+from langchain_tokenbuffer import TokenBuffer, TokenCounter
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware
 from tests.benchmarks.overhead import MODEL, conversation, milliseconds
 
@@ -115,15 +116,41 @@ def _question() -> dict[str, Any]:
     return {"messages": [HumanMessage("And now?")]}
 
 
-def long_thread() -> float:
-    """Return what a call on a long thread costs against hashing each content once."""
-    messages, middleware = conversation(LONG), TokenBufferMiddleware(8000)
-    milliseconds(middleware, messages)
+def chat(length: int) -> list[BaseMessage]:
+    """Questions and answers; before every third answer the model looks something up."""
+    messages: list[BaseMessage] = []
+    turn = 0
+    while len(messages) < length:
+        messages.append(HumanMessage(f"Question {turn}: what is there to be seen in the north?", id=f"q{turn}"))
+        if turn % 3 == 0:
+            args = {"path": f"north/{turn}.txt", "line": turn}
+            made = [ToolCall(name="look", args=args, id=f"call_{turn}")]
+            messages.append(AIMessage("", tool_calls=made, id=f"s{turn}"))
+            messages.append(ToolMessage("Seen so far. " * 20, tool_call_id=f"call_{turn}", id=f"r{turn}"))
+        messages.append(AIMessage(f"Answer {turn}: " + "nothing that was not there before. " * 3, id=f"a{turn}"))
+        turn += 1
+    return messages[:length]
+
+
+def long_thread(messages: list[BaseMessage], call: Callable[[list[BaseMessage]], float]) -> float:
+    """Return what a call on a long thread costs against reading and hashing each content."""
+    call(messages[:-2])
     ours, floor = [], []
-    for _ in range(9):
-        ours.append(milliseconds(middleware, messages))
+    for _ in range(15):
+        ours.append(call(messages))
         floor.append(1000 * seconds(lambda: [hash(each.content) for each in messages]))
-    return statistics.median(ours) / statistics.median(floor)
+    return min(ours) / min(floor)
+
+
+def long_threads() -> dict[str, float]:
+    """Return that for a buffer and a middleware on a chat, and for a middleware in a tool loop."""
+    buffer = TokenBuffer(8000, token_counter=MODEL)
+    middlewares = [TokenBufferMiddleware(8000) for _ in range(2)]
+    return {
+        "TokenBuffer, a chat": long_thread(chat(LONG), lambda messages: 1000 * seconds(lambda: buffer.trim(messages))),
+        "the middleware, a chat": long_thread(chat(LONG), partial(milliseconds, middlewares[0])),
+        "the middleware, a tool loop": long_thread(conversation(LONG), partial(milliseconds, middlewares[1])),
+    }
 
 
 def main() -> None:
@@ -145,7 +172,10 @@ def main() -> None:
             turn_of_an_agent(),
             1.15,
         ),
-        (f"a call at {LONG:,} messages, against hashing each content", long_thread(), None),
+        *(
+            (f"a call at {LONG:,} messages, {what}, against reading and hashing each content", ratio, None)
+            for what, ratio in long_threads().items()
+        ),
     ]
     print("\n### Counted once (gpt-4o's tokenizer)\n")
     print("| what | ratio | target |")

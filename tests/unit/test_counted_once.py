@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     BaseMessage,
     ChatMessage,
     HumanMessage,
@@ -196,6 +197,10 @@ def drop_arg(message: Any) -> None:
     del message.tool_calls[0]["args"]["n"]
 
 
+def rename_arg(message: Any) -> None:
+    message.tool_calls[0]["args"] = {"to" if key == "at" else key: each for key, each in calling_args().items()}
+
+
 def move_arg(message: Any) -> None:
     args = message.tool_calls[0]["args"]
     args["at"] = args.pop("at")
@@ -229,13 +234,28 @@ def set_extra(message: Any) -> None:
     message.additional_kwargs["function_call"] = {"name": "f", "arguments": "{}"}
 
 
+def set_field(name: str, value: Any) -> Callable[[Any], None]:
+    return lambda message: setattr(message, name, value)
+
+
+def edit_call(**values: Any) -> Callable[[Any], None]:
+    return lambda message: message.tool_calls[0].update(values)
+
+
+def edit_extra(**values: Any) -> Callable[[Any], None]:
+    return lambda message: message.additional_kwargs.update(values)
+
+
 def take_call_id(message: Any) -> None:
     message.tool_call_id = None
 
 
+def calling_args() -> dict[str, Any]:
+    return {"at": "x", "n": 1, "in": {"deep": [1]}, "flag": False, "text": "i\x01\x00\x00\x00"}
+
+
 def calling() -> AIMessage:
-    args = {"at": "x", "n": 1, "in": {"deep": [1]}, "flag": False, "text": "i\x01\x00\x00\x00"}
-    return ai_calling(("look", args, "1"))
+    return ai_calling(("look", calling_args(), "1"))
 
 
 def image() -> HumanMessage:
@@ -283,6 +303,17 @@ CHANGES: dict[str, tuple[Callable[[], BaseMessage], Callable[[Any], None]]] = {
     "a name of a reply": (lambda: AIMessage("Hello"), set_name),
     "an old function call": (lambda: AIMessage("Hello"), set_extra),
     "a result's id": (lambda: ToolMessage("Hello", tool_call_id="1", name="f"), take_call_id),
+    "the id a result answers": (lambda: ToolMessage("Hello", tool_call_id="1"), set_field("tool_call_id", "2")),
+    "the id of a call": (calling, edit_call(id="2")),
+    "an argument's name": (calling, rename_arg),
+    "the type of a message": (lambda: HumanMessage("Hello"), set_field("type", "system")),
+    "a role": (lambda: ChatMessage(content="Hello", role="user"), set_field("role", "critic")),
+    "an extra": (lambda: HumanMessage("Hello"), edit_extra(lc_source="summarization")),
+    "an extra's value": (lambda: AIMessage("Hello", additional_kwargs={"refusal": None}), edit_extra(refusal="No.")),
+    "a pin": (lambda: HumanMessage("Hello"), edit_extra(pinned=True)),
+    "a pin into a number": (lambda: HumanMessage("Hello", additional_kwargs={"pinned": True}), edit_extra(pinned=1)),
+    "a text of a chunk": (lambda: AIMessageChunk(content="Hello"), set_content("Hello!")),
+    "a name without a hash": (lambda: HumanMessage("Hello"), set_field("name", ["Ann"])),
 }
 
 
@@ -294,9 +325,25 @@ def test_a_change_in_place_makes_another_key(make: Callable[[], BaseMessage], ch
     assert O200K.keys([message]) != before
 
 
+@pytest.mark.parametrize(("make", "change"), CHANGES.values(), ids=CHANGES)
+def test_a_change_in_place_makes_another_key_of_all(
+    make: Callable[[], BaseMessage], change: Callable[[Any], None]
+) -> None:
+    messages = [SystemMessage("Be short."), HumanMessage("Hi"), make(), HumanMessage("Bye")]
+    before = O200K.key(messages)
+    change(messages[2])
+    assert O200K.key(messages) != before
+
+
+def test_messages_in_another_order_have_another_key() -> None:
+    one, other = HumanMessage("one"), HumanMessage("other")
+    assert O200K.key([one, other]) != O200K.key([other, one])
+
+
 @pytest.mark.parametrize("make", [make for make, _ in CHANGES.values()], ids=CHANGES)
 def test_equal_messages_have_one_key(make: Callable[[], BaseMessage]) -> None:
     assert O200K.keys([make()]) == O200K.keys([make()])
+    assert O200K.key([make()]) == O200K.key([make()])
 
 
 def test_a_completion_models_key_sees_the_id_of_a_call() -> None:
@@ -318,10 +365,11 @@ def test_a_call_cannot_be_taken_for_the_arguments_of_another() -> None:
     [
         HumanMessage.model_construct(content=None),
         HumanMessage(["a", "b"]),
+        HumanMessage.model_construct(content="a", name=["no", "hash"]),
         AIMessage.model_construct(content="a", tool_calls=[5]),
         AIMessage.model_construct(content="a", tool_calls=[{"name": "f", "args": {"a": object()}}]),
     ],
-    ids=["no content", "texts as blocks", "calls that are none", "arguments that are no JSON"],
+    ids=["no content", "texts as blocks", "a name without a hash", "calls that are none", "arguments that are no JSON"],
 )
 def test_a_message_of_no_usual_shape_has_a_key(message: BaseMessage) -> None:
     assert O200K.keys([message]) == O200K.keys([message])

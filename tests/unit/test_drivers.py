@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from langchain_tokenbuffer import TokenBuffer
+from langchain_tokenbuffer import TokenBudgetError, TokenBuffer
 from langchain_tokenbuffer._window import drivers as _drivers
 from langchain_tokenbuffer._window.driver import WindowDriver
 from tests.builders import chat, count_words
+from tests.scale import examples
+from tests.strategies import conversations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,3 +92,81 @@ def test_a_conversation_longer_than_the_bound_is_held_alone(
     pushed()
     buffer.trim(messages)
     assert pushed() == 0
+
+
+# --- what was followed is known by a few keys ---------------------------------------------------------------------
+
+
+def letters(messages: list[BaseMessage]) -> int:
+    return sum(len(each.text) for each in messages)
+
+
+@pytest.mark.parametrize("length", [1, 255, 256, 257, 512, 700])
+def test_a_conversation_of_any_length_is_followed_by_its_new_messages(pushed: Callable[[], int], length: int) -> None:
+    buffer, messages = TokenBuffer(100, token_counter=letters), talk("a", 400)
+    buffer.trim(messages[:length])
+    pushed()
+    buffer.trim(messages[: length + 2])
+    assert pushed() == 2
+
+
+@pytest.mark.parametrize("index", [0, 255, 256, 511, 512, 599])
+def test_a_change_in_place_is_seen_wherever_it_is(pushed: Callable[[], int], index: int) -> None:
+    buffer, messages = TokenBuffer(100, token_counter="o200k_base"), talk("a", 300)
+    buffer.trim(messages)
+    messages[index].content = "changed"
+    pushed()
+    buffer.trim(messages)
+    assert pushed() == len(messages)
+
+
+def test_a_pin_that_changes_its_mind_is_heard(pushed: Callable[[], int]) -> None:
+    pinned: set[str] = set()
+    buffer = TokenBuffer(100, token_counter="o200k_base", pin=lambda message: message.text in pinned)
+    messages = talk("a", 300)
+    assert 20 not in buffer.window(messages).kept
+    pinned.add(messages[20].text)
+    assert 20 in buffer.window(messages).kept
+    pushed()
+    buffer.trim(messages)
+    assert pushed() == 0
+
+
+def test_a_message_behind_a_shorter_conversation_is_new(pushed: Callable[[], int]) -> None:
+    buffer, messages = TokenBuffer(100, token_counter="o200k_base"), talk("a", 300)
+    buffer.trim(messages)
+    pushed()
+    buffer.trim(messages[:-1])
+    assert pushed() == len(messages) - 1
+
+
+_EDITS: list[Callable[[Any], object]] = [
+    lambda message: setattr(message, "content", "another text, of more words than most of them"),
+    lambda message: setattr(message, "type", "system"),
+    lambda message: message.additional_kwargs.update(pinned=True),
+    lambda message: [call["args"].update(q="w " * 30) for call in getattr(message, "tool_calls", ())],
+    lambda message: [each.update(text="w " * 30) for each in message.content if isinstance(each, dict)],
+]
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(conversations(), st.data())
+def test_a_buffer_that_followed_answers_a_changed_conversation_as_a_fresh_one(
+    messages: list[BaseMessage], data: st.DataObject
+) -> None:
+    def buffer() -> TokenBuffer:
+        return TokenBuffer(60, token_counter="o200k_base")
+
+    def answer(buffer: TokenBuffer, messages: list[BaseMessage]) -> object:
+        try:
+            return buffer.window(messages)
+        except TokenBudgetError as error:
+            return str(error)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_drivers, "STRETCH", data.draw(st.sampled_from([1, 3, 256])))
+        followed = buffer()
+        answer(followed, messages[: data.draw(st.integers(0, len(messages)))])
+        for index in data.draw(st.lists(st.integers(0, len(messages) - 1), max_size=2)):
+            data.draw(st.sampled_from(_EDITS))(messages[index])
+        assert answer(followed, messages) == answer(buffer(), messages)
