@@ -217,9 +217,10 @@ class LineCounter(TextCounter):
         super().__init__(counter._count, counter.count_cache, counter.what)  # noqa: SLF001  # its own kind
         self._prefixes = human_prefix, ai_prefix
 
-    def key(self, message: BaseMessage) -> int:  # type: ignore[override]  # of these prefixes
-        """Hash the prefixes, too."""
-        return hash((TextCounter.key(message), self._prefixes))
+    def freeze(self, messages: Messages, *, reports: bool = False) -> Iterator[Hashable]:  # type: ignore[override]
+        """Yield the prefixes, too."""
+        for usual in TextCounter.freeze(messages, reports=reports):
+            yield self._prefixes, usual
 
     def tokens(self, message: BaseMessage) -> int:
         try:
