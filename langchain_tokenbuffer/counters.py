@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from langchain_tokenbuffer._counting.message_counters import LineCounter, TextCounter
 from langchain_tokenbuffer._counting.reported_usage import anchored, reports
 from langchain_tokenbuffer._counting.resolve import Exact, message_counter_of, served_name
 from langchain_tokenbuffer._messages.convert import as_messages
@@ -120,6 +121,18 @@ class TokenCounter:
             last = max(found)
             return max(0, self(messages) + found[last].input - self(messages[:last]))
         return max(0, self(messages) + self._counter.overhead(tools, response_format, messages))
+
+    def as_lines(self, human_prefix: str, ai_prefix: str) -> TokenCounter:
+        """Return what counts messages as lines of one string, where texts are counted; else itself."""
+        if not isinstance(self._counter, TextCounter):
+            return self
+        lines = TokenCounter(self)
+        lines._counter = LineCounter(self._counter, human_prefix, ai_prefix)
+        return lines
+
+    def text_tokens(self, text: str) -> int:
+        """Return what a text costs by itself where texts are counted, in tokens; else 0."""
+        return self._counter.text_tokens(text) if isinstance(self._counter, TextCounter) else 0
 
     def choice_tokens(self, tool_choice: object) -> int:
         """Return what a tool choice brings to a request with tools, in tokens: a name, or what the providers take."""

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections import Counter
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import replace
 from operator import is_
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, cast
@@ -32,12 +33,7 @@ from langchain_tokenbuffer._counting.resolve import unwrapped
 from langchain_tokenbuffer._handlers import OnEvict, async_handler, logged_failure, sync_handler
 from langchain_tokenbuffer._window.budget import MessageTokens, Oversize
 from langchain_tokenbuffer._window.driver import WindowDriver
-from langchain_tokenbuffer._window.settings import (
-    checked_max_tokens,
-    checked_oversize,
-    checked_trim_to,
-    neighbour_of,
-)
+from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_oversize, checked_trim_to, neighbour_of
 from langchain_tokenbuffer.buffer import TokenBuffer
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
@@ -202,7 +198,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     @property
     def buffer_as_str(self) -> str:
         """The window as a string."""
-        return self._as_str(self.buffer_as_messages)
+        return self._as_str(self._shown(self.chat_memory.messages, as_lines=True))
 
     @property
     def buffer_as_messages(self) -> list[BaseMessage]:
@@ -221,16 +217,18 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     @override
     async def aload_memory_variables(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """`load_memory_variables`, with the history's own async reading."""
-        shown = await run_in_executor(None, self._shown, await self.chat_memory.aget_messages())
+        as_lines = not self.return_messages
+        shown = await run_in_executor(None, self._shown, await self.chat_memory.aget_messages(), as_lines=as_lines)
         return {self.memory_key: shown if self.return_messages else self._as_str(shown)}
 
     def _as_str(self, messages: list[BaseMessage]) -> str:
         return get_buffer_string(messages, self.human_prefix, self.ai_prefix)
 
-    def _shown(self, messages: list[BaseMessage]) -> list[BaseMessage]:
+    def _shown(self, messages: list[BaseMessage], *, as_lines: bool = False) -> list[BaseMessage]:
         buffer, store_window = self._buffer_and_window()
         try:
             shown = store_window.show() if store_window else buffer.trim(messages)
+            shown = buffer.within_lines(shown, self._as_str(shown)) if as_lines and buffer.turns else shown
         except TokenBudgetError as error:
             buffer.raise_or_warn(error)
             return []
@@ -298,7 +296,8 @@ class ConversationTokenBufferMemory(BaseChatMemory):
 
     def _buffer_and_window(self) -> tuple[_Buffer, _StoreWindow | None]:
         """Return what counts, and what follows the own store, for the present settings."""
-        settings = id(self.llm), self.max_token_limit, self.trim_to, self.oversize, self.start_on
+        limits = id(self.llm), self.max_token_limit, self.trim_to, self.oversize, self.start_on
+        settings = *limits, self.human_prefix, self.ai_prefix
         store = self._own_store
         # Hot: asked for by name, pydantic looks a private attribute up in Python.
         cache: _Cache = self.__pydantic_private__["_cache"]  # type: ignore[index]
@@ -319,7 +318,14 @@ class _Buffer(TokenBuffer):
         self.settings = settings
         self.warned = False
         self._llm = llm  # held, since the settings have its id
-        self._turns = memory.start_on == "human"
+        self.turns = memory.start_on == "human"
+        self.lines = self.token_counter.as_lines(memory.human_prefix, memory.ai_prefix)
+
+    def within_lines(self, window: list[BaseMessage], text: str) -> list[BaseMessage]:
+        """Return what of a window is within the limit also as the string that a chain gets."""
+        lines = copy(self)
+        lines.token_counter = self.lines
+        return window if self.lines.text_tokens(text) <= self.max_tokens else lines.trim(window)
 
     def read(self, messages: list[BaseMessage]) -> _Counted:
         """Return messages in numbers. What it cannot count is not to be stored."""
@@ -331,11 +337,11 @@ class _Buffer(TokenBuffer):
 
     @override
     def budget(self) -> Budget:
-        return replace(super().budget(), turns=self._turns, drop_if_unclampable=True)
+        return replace(super().budget(), turns=self.turns, drop_if_unclampable=True)
 
     @override
     def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
-        if not errors or not self._turns:  # without turns an empty window is what was asked for
+        if not errors or not self.turns:  # without turns an empty window is what was asked for
             return
         self.warned = True
         if self.oversize == "drop":

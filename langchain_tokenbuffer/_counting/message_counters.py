@@ -200,6 +200,31 @@ class TextCounter(MessageCounter):
             text = f"{message.type}: {as_json(message.content)}"  # a kind it has no prefix for
         return self._count(text)
 
+    def text_tokens(self, text: str) -> int:
+        return self._count(text)
+
+
+class LineCounter(TextCounter):
+    """The same for a string that shows each message as a line: with its prefix, and its line break.
+
+    Law: the lines add up to at least what the whole string costs, which ends without one.
+    """
+
+    def __init__(self, counter: TextCounter, human_prefix: str, ai_prefix: str) -> None:
+        super().__init__(counter._count, counter.count_cache, counter.what)  # noqa: SLF001  # its own kind
+        self._prefixes = human_prefix, ai_prefix
+
+    def key(self, message: BaseMessage) -> int:  # type: ignore[override]  # of these prefixes
+        """Hash the prefixes, too."""
+        return hash((TextCounter.key(message), self._prefixes))
+
+    def tokens(self, message: BaseMessage) -> int:
+        try:
+            text = get_buffer_string([message], *self._prefixes)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return super().tokens(message) + 1
+        return self._count(f"{text}\n")
+
 
 class CallableCounter(MessageCounter):
     """Any callable on a list of messages, probed for being additive."""

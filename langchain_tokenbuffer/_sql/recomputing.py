@@ -87,10 +87,11 @@ class _Walk:
         s, start = self._session.tables.sessions.c, self._driver.count
         about = sa.select(s.id, s.next_seq).where(s.key == self._session.key)
         row = connection.execute(about).one_or_none()
-        if row is None or row.id != (self._row or row.id) or row.next_seq - start < _PORTION:
+        # Not the last one: whether it fits is known only where it is pushed.
+        if row is None or row.id != (self._row or row.id) or row.next_seq - 1 - start < _PORTION:
             return False
         self._row = row.id
-        self._page = self._rows(connection).page(start, row.next_seq, _PORTION, self._settings.counter)
+        self._page = self._rows(connection).page(start, row.next_seq - 1, _PORTION, self._settings.counter)
         return True
 
     def _rows(self, connection: sa.Connection) -> SessionRows:

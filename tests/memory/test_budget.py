@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from langchain_tokenbuffer import ConversationTokenBufferMemory, TokenBuffer
 from tests.builders import contents_of, count_content_words, numbered_text
-from tests.memory.stand_ins import CHAT, PassedHistory, memory_of_words, save, stored_in, window_of
+from tests.memory.stand_ins import CHAT, COMPLETION, PassedHistory, memory_of_words, save, stored_in, window_of
 
 
 def test_what_leaves_the_window_leaves_memory() -> None:
@@ -147,3 +147,13 @@ def test_text_that_spells_a_special_token_is_saved_like_any_other() -> None:
     memory = ConversationTokenBufferMemory(llm=CHAT)
     save(memory, "<|endoftext|>", "<|im_start|>")
     assert window_of(memory) == ["<|endoftext|>", "<|im_start|>"]
+
+
+@pytest.mark.parametrize("prefix", ["Human", "The customer who rang this morning"])
+def test_the_string_is_within_the_limit_as_the_string_it_is(prefix: str) -> None:
+    memory = ConversationTokenBufferMemory(llm=COMPLETION, max_token_limit=100, human_prefix=prefix)
+    longest = 0
+    for number in range(60):
+        memory.save_context({"input": f"q{number}"}, {"output": f"a{number}"})
+        longest = max(longest, COMPLETION.get_num_tokens(memory.load_memory_variables({})["history"]))
+    assert 80 < longest <= 100
