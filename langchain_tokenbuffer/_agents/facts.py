@@ -54,10 +54,10 @@ class FixedTokens(NamedTuple):
 
     system: int  # the system message, with the request's constant
     tools: int  # tools, response format and tool choice
-    added: int = 0  # what middlewares behind add
+    added_behind: int = 0  # what middlewares behind add
 
 
-class Added(NamedTuple):
+class AddedBehind(NamedTuple):
     """What middlewares behind were seen to add to requests of a thread."""
 
     tokens: int = 0  # at most
@@ -76,7 +76,7 @@ class RequestFacts:
     counter: TokenCounter
     max_tokens: int  # the budget by the settings and the model
     fixed_tokens: FixedTokens  # what the request costs beside its messages
-    added: Added  # what middlewares behind have added to earlier requests
+    added_behind: AddedBehind  # what middlewares behind have added to earlier requests
     model: str  # what the model is known by in the thread's state
     uses_reports: bool  # whether what replies report is nearer the truth than the counter
     continues_responses: bool  # whether the model sends only what its server does not keep
@@ -86,7 +86,7 @@ class RequestFacts:
     @property
     def reserved(self) -> int:
         """What is kept free, in tokens: of `reserve_tokens` what is not known to be taken by what is added behind."""
-        return max(0, self.settings.reserve_tokens - self.fixed_tokens.added)
+        return max(0, self.settings.reserve_tokens - self.fixed_tokens.added_behind)
 
     @property
     def fixed(self) -> int:
@@ -95,7 +95,7 @@ class RequestFacts:
 
     def without_added(self) -> RequestFacts:
         """Return the same as if nothing were added behind."""
-        return replace(self, fixed_tokens=self.fixed_tokens._replace(added=0))
+        return replace(self, fixed_tokens=self.fixed_tokens._replace(added_behind=0))
 
     def budget(self, max_tokens: int) -> Budget:
         """Return the budget of a window; the fixed part is rounded up."""
@@ -123,7 +123,7 @@ class RequestReader:
     def facts(self, request: Request, notes: ReplyNotes, settings: AgentSettings) -> RequestFacts:
         """Return what is known of a request; raise as `TokenBufferMiddleware.wrap_model_call` does."""
         state: Mapping[str, Any] = request.state
-        added = max(Added(*each) for each in (notes.added, (state.get("token_buffer") or {}).get("added", ())))
+        added = max(AddedBehind(*each) for each in (notes.added, (state.get("token_buffer") or {}).get("added", ())))
         model = self._read_model(request.model)
         counter = settings.token_counter or model.counter_with(request.tools)
         # The user's own counter is taken as it is. What the provider adds to an exact count, reports say.
@@ -133,8 +133,8 @@ class RequestReader:
             settings=settings,
             counter=counter,
             max_tokens=_max_tokens(settings.max_tokens, model, request),
-            fixed_tokens=fixed_tokens._replace(added=added.tokens),
-            added=added,
+            fixed_tokens=fixed_tokens._replace(added_behind=added.tokens),
+            added_behind=added,
             model=model.name or model.kind,
             uses_reports=counter.additive and (counter.is_estimate or not is_users),
             continues_responses=model.continues_responses,

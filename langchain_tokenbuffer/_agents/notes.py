@@ -45,7 +45,7 @@ class ReplyNotes:
     Attributes:
         limits: Model name to what refusals taught, which are `Limits` as JSON.
         shown: What the last call showed, which is a `ShownRecord` as JSON.
-        added: What middlewares behind were seen to add, which is an `Added` as JSON.
+        added: What middlewares behind were seen to add, which is an `AddedBehind` as JSON.
         left: The ids of messages that were handed over and left the state of some agent.
         is_told: Whether it was said that they come again.
         is_out_of_place: Whether messages that left stand behind the reply that says so: whoever calls an agent that

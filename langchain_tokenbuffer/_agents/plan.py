@@ -80,7 +80,7 @@ def plan_call(facts: RequestFacts, state: ThreadState, conversation: AgentConver
         try:
             return _plan_under(facts, state, conversation, follow)
         except TokenBudgetError as shortage:
-            if facts.fixed_tokens.added:  # it was sent before, and what was only noticed refuses nothing
+            if facts.fixed_tokens.added_behind:  # it was sent before, and what was only noticed refuses nothing
                 facts = facts.without_added()
                 state = state.under(facts)
                 continue

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AnyMessage, BaseMessage
 
     from langchain_tokenbuffer._agents.conversation import AgentConversation
-    from langchain_tokenbuffer._agents.facts import Added, Request
+    from langchain_tokenbuffer._agents.facts import AddedBehind, Request
     from langchain_tokenbuffer._agents.plan import CallPlan
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class RenderedCall:
         return {**made_of, "reserve": reserve}
 
     def with_updates(
-        self, response: ModelResponse[Any], handed_over: Sequence[BaseMessage], added: Added
+        self, response: ModelResponse[Any], handed_over: Sequence[BaseMessage], added: AddedBehind
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Return the response, with what changes in the agent's state: what was handed over is removed.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_tokenbuffer._agents.facts import Added
+from langchain_tokenbuffer._agents.facts import AddedBehind
 from langchain_tokenbuffer._agents.keyed import Keyed
 from langchain_tokenbuffer._agents.notes import is_state_kept, thread_of_run
 from langchain_tokenbuffer._agents.thinking import NO_RECORD, ShownRecord
@@ -330,7 +330,7 @@ class ThreadState:
         evicted: Sequence[BaseMessage],
         limits: Mapping[str, Limits],
         *,
-        added: Added,
+        added: AddedBehind,
     ) -> dict[str, Any] | None:
         """Return the private state after a call; `None` if it stays as it is.
 
@@ -353,17 +353,17 @@ class ThreadState:
         saved = {name: value for name, value in saved.items() if value}
         return None if saved == self.raw else saved
 
-    def added_after(self, tokens: int, added: int) -> Added:
+    def added_after(self, tokens: int, added: int) -> AddedBehind:
         """Return what is added behind, after so much was added to a call that was counted to so many tokens.
 
         That a request was over budget by it is said once.
         """
-        facts, earlier = self._facts, self._facts.added
-        sent = tokens - facts.reserved - facts.fixed_tokens.added + added
+        facts, earlier = self._facts, self._facts.added_behind
+        sent = tokens - facts.reserved - facts.fixed_tokens.added_behind + added
         is_too_much = added > 0 and sent > self.max_tokens
         if is_too_much and not earlier.is_told:
             logger.warning(_TOO_MUCH, sent, self.max_tokens, added, max(added, facts.settings.reserve_tokens))
-        return Added(max(added, earlier.tokens), is_too_much or earlier.is_told)
+        return AddedBehind(max(added, earlier.tokens), is_too_much or earlier.is_told)
 
     def limits_after(self, conversation: AgentConversation, tokens: int) -> dict[str, Limits]:
         """Return the limits of all models, of which this one's request succeeded; it cost so many tokens."""
