@@ -18,5 +18,5 @@ def some(items: Sequence[T]) -> Sequence[T]:
 
 
 def examples(number: int) -> int:
-    """Return how many examples Hypothesis is to try: a fourth of a full run's."""
-    return number if FULL else max(10, number // 4)
+    """Return how many examples Hypothesis is to try: an eighth of a full run's."""
+    return number if FULL else max(10, number // 8)
