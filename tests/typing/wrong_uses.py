@@ -37,5 +37,5 @@ def wrong(seen: Window) -> None:
     TokenBufferMiddleware(("share", 0.8))  # E: arg-type
     TokenBufferMiddleware(on_evict=count_as_text)  # E: arg-type
     SQLTokenBufferHistory(7, "chats.db", max_tokens=100, token_counter=len)  # E: arg-type
-    validate(["hello"])  # E: list-item
+    validate([7])  # E: list-item
     _ = validate([HumanMessage("hello")]).code  # E: attr-defined
