@@ -65,6 +65,8 @@ class ChatFormat:
     # alone, so that a window of messages does not pay for it. 12 requests, residual 0.
     added: int = 0
     thinking: int = 0  # the same where the model object is set to think
+    task_budget: int = 0  # and where it is told how many tokens a task may take
+    opening_reply: int = 0  # where the conversation begins with a reply, before which the provider puts something
     # For binding tools, beside what `tools_text` shows. The cookbook's example, 14 validated cases and 19 requests,
     # residual 0.
     tools: int = 3

@@ -146,6 +146,7 @@ class ChatCounter(MessageCounter):
         chat_format = self._format
         merged = chat_format.merged if messages and messages[0].type == "system" else 0
         total = chat_format.added + (self._as_written(messages) if self.exact else 0)
+        total += chat_format.opening_reply * _begins_with_reply(messages)
         if tools:
             total += self._tokens_of_tools([as_schema(tool) for tool in tools]) - merged
         if response_format is not None:
@@ -179,6 +180,11 @@ class ChatCounter(MessageCounter):
             for message in messages
             if message.__dict__.get("tool_calls")
         )
+
+
+def _begins_with_reply(messages: Messages) -> bool:
+    kinds = (kind for message in messages if (kind := kind_of(message)) != "system")
+    return next(kinds, None) == "ai"
 
 
 class TextCounter(MessageCounter):

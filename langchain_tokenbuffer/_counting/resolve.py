@@ -283,6 +283,8 @@ def _row_of(model: object, options: dict[str, Any]) -> tuple[Family, ChatFormat]
     chat_format = family.responses if family.responses and _uses_responses(model, options) else family.chat
     if _thinks(model, options):
         chat_format = replace(chat_format, added=chat_format.added + chat_format.thinking)
+    if _has_task_budget(model, options):
+        chat_format = replace(chat_format, added=chat_format.added + chat_format.task_budget)
     if chosen := chat_format.choice_tokens(options.get("tool_choice")):
         chat_format = replace(chat_format, tools=chat_format.tools + chosen)
     return family, chat_format
@@ -305,6 +307,12 @@ def _thinks(model: object, options: dict[str, Any]) -> bool:
         *(each.get("thinking") for each in passed_on if isinstance(each, dict)),
     ]
     return any(isinstance(each, dict) and each.get("type") == "enabled" for each in settings)
+
+
+def _has_task_budget(model: object, options: dict[str, Any]) -> bool:
+    """Tell whether a Claude is told how many tokens a task may take."""
+    settings = options.get("output_config"), getattr(model, "output_config", None)
+    return any(isinstance(each, dict) and bool(each.get("task_budget")) for each in settings)
 
 
 def _of_row(model: BaseLanguageModel[Any], options: dict[str, Any], *, as_chat: bool = True) -> MessageCounter:
