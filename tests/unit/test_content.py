@@ -319,8 +319,8 @@ def test_a_call_in_the_content_that_is_not_listed_counts() -> None:
 UNKNOWN: dict[str, tuple[dict[str, Any], int]] = {  # with the least it costs
     "a text": ({"type": "hologram_a", "text": WORDS}, 300),
     "texts in JSON": ({"type": "hologram_b", "layers": {"deep": [WORDS]}}, 300),
-    "a pdf": ({"type": "hologram_c", "data": b64(PDF)}, 20 * 1_000),
-    "bytes": ({"type": "hologram_d", "body": {"raw": RANDOM.randbytes(100_000)}}, 1_000),
+    "a pdf": ({"type": "hologram_c", "data": b64(PDF)}, 20 * 1_200),
+    "bytes": ({"type": "hologram_d", "body": {"raw": RANDOM.randbytes(100_000)}}, 1_200),
     "an image": ({"type": "hologram_e", "picture": SHOT}, 85 + 6 * 170),
     "an encoded text": ({"type": "hologram_f", "data": b64(WORDS.encode())}, 300),
     "a sealed text": ({"type": "hologram_g", "encrypted_content": SEALED}, 1_500),
