@@ -76,7 +76,8 @@ class Anchor(NamedTuple):
         output = shown = _up(rate * reply)
         if borrowed_tokenizer:  # an output holds what was thought and is not in the message
             shown += _HIDDEN_BY_CALL * report.calls
-            output = min(report.output or shown, shown)
+            # How requests have grown says what such a text costs when it is sent again, where some have.
+            output = shown if grown.growth_counted else min(report.output or shown, shown)
         anchor = grown._replace(
             counted=window + reply,
             billed=report.input - added + output,

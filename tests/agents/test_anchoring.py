@@ -23,7 +23,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenBudgetError, TokenCounter
-from langchain_tokenbuffer._counting.reported_usage import is_by
+from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Report, is_by
 from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer._window.replay import Replay
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
@@ -319,6 +319,13 @@ def test_what_the_provider_adds_by_itself_is_part_of_the_fixed_part(more: int, m
         chat_with_ids(40), lambda asked: count_request(asked, counter) + more, model=model, by=by, max_tokens=max_tokens
     )
     assert (max(calls.bills[2:]) <= max_tokens, max(calls.bills) > more + 1000) == (True, True)
+
+
+def test_where_requests_have_grown_a_reply_costs_what_such_texts_cost_again() -> None:
+    anchor = NO_ANCHOR
+    for billed, window in ((100_000, 500), (100_500, 1_000), (101_000, 1_500)):  # a token for a token
+        anchor = anchor.moved(Report(billed, 150), window, 400, 0, borrowed_tokenizer=True)
+    assert anchor.billed - 101_000 == 400
 
 
 def test_bills_of_less_than_half_are_believed_and_the_window_grows() -> None:
