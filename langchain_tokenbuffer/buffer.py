@@ -44,15 +44,16 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
     """Keeps a conversation within a token budget: counted exactly, cut safely, cheap to cache.
 
     Laws, for every conversation: the window never costs more than `max_tokens` as the counter counts; it is valid (no
-    tool result without its call, a human message first after the system messages); the newest message is last and the
-    system messages and the current question are in it; it is a subsequence of the input, of the same objects; trimming
-    twice is trimming once; while the budget holds the next window extends the last one; and it depends on nothing but
-    the messages and the settings, so every instance and process computes the same.
+    tool result without its call, no call of a step that is over without its result, a human message first after the
+    system messages); the newest message is last and the system messages and the current question are in it; it is of
+    the same objects, in order; trimming twice is trimming once; while the budget holds the next window extends the last
+    one; and it depends on nothing but the messages and the settings, so every instance and process computes the same.
 
-    Edges: laws on validity and order are promised for conversations whose calls and results are in order. A message
-    that has to be clamped is a shortened copy; `window` names it. What stands before the first human message leaves
-    when that comes, pinned or not: providers refuse it. With a callable that is not additive the window is still within
-    budget, but no longer stable.
+    Edges: what is out of order is mended as `repair` does, and listed in `Window.mended`: results stand behind their
+    call, and abandoned calls have a result that says so until theirs comes. What is clamped or cleared is a shortened
+    copy; `window` names it. What stands before the first human message leaves when that comes, pinned or not: providers
+    refuse it. A window begins at the newest compaction block. With a callable that is not additive the window is still
+    within budget, but no longer stable.
 
     Args:
         max_tokens: High-water mark, in tokens: a window never costs more.
@@ -114,10 +115,11 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
                 single message or a string. Never changed.
 
         Returns:
-            A new list of the same message objects; only clamped ones are copies.
+            A new list of the same message objects; only what is clamped or cleared is a copy, and what mending adds new.
 
         Raises:
             TokenBudgetError: If what must stay does not fit and `oversize` cannot make it fit.
+            TokenBufferError: If all there is are tool results whose calls are not there.
             TypeError: If `messages` is a dict such as a graph's state; it names what to pass.
         """
         conversation = ConversationTokens(as_messages(messages), self.meter)

@@ -16,7 +16,6 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_openai import ChatOpenAI
 
 from langchain_tokenbuffer import TokenBuffer, TokenBufferError, TokenCounter, Window, repair, validate
-from langchain_tokenbuffer._counting.tokenizers import TiktokenText
 from tests.builders import comparable, count_words, count_words_by_threes
 from tests.oracle import breaches, current_question, head_length
 from tests.scale import examples
@@ -471,42 +470,26 @@ def test_law_9_a_message_changed_in_place_is_asked_for_again_alone(
     asked.contents.clear()
     messages[data.draw(st.integers(0, len(messages) - 1))].content = "something else altogether"
     looked(buffer, messages)
-    assert asked.contents == ["something else altogether"]
+    given_contents = [m.content for m in messages]  # clearing may ask for a marker beside these
+    assert [each for each in asked.contents if each in given_contents] == ["something else altogether"]
 
 
 _unique = count()
 
 
-def _spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the list of texts that are tokenized from now on."""
-    texts: list[str] = []
-    encode = TiktokenText.encode
-
-    def spy(self: TiktokenText, text: str) -> list[int]:
-        texts.append(text)
-        return encode(self, text)
-
-    monkeypatch.setattr(TiktokenText, "encode", spy)
-    return texts
-
-
 @pytest.mark.parametrize("token_counter", ["o200k_base", GPT_4O])
-def test_law_9_a_text_is_tokenized_once_in_the_process(
-    token_counter: CountedBy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_law_9_a_text_is_tokenized_once_in_the_process(token_counter: CountedBy, tokenized: list[str]) -> None:
     messages = [HumanMessage(f"question {next(_unique)} once") for _ in range(20)]
     TokenBuffer(60, token_counter=token_counter).trim(messages)
-    texts = _spied(monkeypatch)
+    tokenized.clear()
     TokenBuffer(60, token_counter=token_counter).trim(messages)
-    assert texts == []
+    assert tokenized == []
 
 
-def test_law_9_a_clamped_text_is_tokenized_no_more_at_the_second_trim(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_law_9_a_clamped_text_is_tokenized_no_more_at_the_second_trim(tokenized: list[str]) -> None:
     messages = [HumanMessage(f"{next(_unique)} " + "long text " * 200)]
     buffer = TokenBuffer(60, token_counter="o200k_base")
     buffer.trim(messages)
-    texts = _spied(monkeypatch)
+    tokenized.clear()
     buffer.trim(messages)
-    assert texts == []
+    assert tokenized == []
