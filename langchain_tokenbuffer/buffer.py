@@ -115,7 +115,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
                 single message or a string. Never changed.
 
         Returns:
-            A new list of the same message objects; only what is clamped or cleared is a copy, and what mending adds new.
+            A new list of the same message objects; only what is clamped or cleared is a copy, what mending adds new.
 
         Raises:
             TokenBudgetError: If what must stay does not fit and `oversize` cannot make it fit.
