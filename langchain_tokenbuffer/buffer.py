@@ -104,7 +104,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         self.pin = checked_pin(pin)
         self.reserve_tokens = checked_reserve(reserve_tokens, self.max_tokens)
         self.token_counter = TokenCounter(token_counter)
-        self.tools = [*tools] or [*bound_options(token_counter).get("tools", ())]
+        self.tools = [*tools] or [*bound_options(self.token_counter.token_counter).get("tools", ())]
         self._drivers = DriverCache()
 
     def trim(self, messages: MessagesLike) -> list[BaseMessage]:

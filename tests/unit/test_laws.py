@@ -36,6 +36,7 @@ class Settings(NamedTuple):
     trim_to: float
     oversize: str
     clear_results: bool = False
+    reserve_tokens: int = 0
 
     def buffer(self) -> TokenBuffer:
         return TokenBuffer(
@@ -44,6 +45,7 @@ class Settings(NamedTuple):
             trim_to=self.trim_to,
             oversize=self.oversize,  # type: ignore[arg-type]
             clear_results=self.clear_results,
+            reserve_tokens=self.reserve_tokens,
         )
 
 
@@ -118,6 +120,16 @@ def test_law_1_a_window_never_costs_more_than_max_tokens(messages: list[BaseMess
     if window is not None:
         event("clamped" if window.clamped else "cut" if window.dropped else "whole")
         assert TokenCounter(setting.token_counter)(buffer.trim(messages)) <= setting.max_tokens
+
+
+@given(st.one_of(conversations(), disordered()), settings_drawn(ANY), st.integers(0, 40))
+def test_law_1_a_reserve_stays_free(messages: list[BaseMessage], setting: Settings, reserve: int) -> None:
+    assume(messages and reserve < setting.max_tokens)
+    buffer = setting._replace(reserve_tokens=reserve).buffer()
+    window = looked(buffer, messages)
+    if window is not None:
+        tokens = TokenCounter(setting.token_counter)(buffer.trim(messages))
+        assert (tokens + reserve <= setting.max_tokens, window.tokens) == (True, tokens + reserve)
 
 
 @given(conversations(), settings_drawn(ANY))
