@@ -293,7 +293,10 @@ def is_transient(error: BaseException) -> bool:
     """Tell whether trying again may help."""
     if isinstance(error, exc.DBAPIError):
         return error.connection_invalidated or _has_transient_code(error)
-    return isinstance(error, (ConcurrentCreateError, exc.TimeoutError))
+    if isinstance(error, (ConcurrentCreateError, exc.TimeoutError, ConnectionError)):
+        return True
+    # What asyncpg raises where it connects, SQLAlchemy does not wrap.
+    return str(getattr(error, "sqlstate", None)).startswith(_TRANSIENT_CODES)
 
 
 def _has_transient_code(error: exc.DBAPIError) -> bool:

@@ -9,6 +9,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -108,6 +109,24 @@ def test_every_caller_reaches_what_the_engine_leads_to(engine: AsyncEngine, plac
     loop.run(engine.dispose())
     assert texts(history.all_messages()) == ["no loop", "its loop", "a thread", "another loop", "disposed of"]
     assert place.history("s").all_messages() == []
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError, asyncpg.CannotConnectNowError])
+async def test_a_server_that_starts_just_now_is_waited_for(
+    engine: AsyncEngine, place: Place, error: type[Exception]
+) -> None:
+    errors = [error(), error()]
+
+    @sa.event.listens_for(engine.sync_engine, "do_connect")
+    def fail(*_: object) -> None:
+        if errors:
+            raise errors.pop()
+
+    history = place.history("s", connection=engine)
+    await asay(history, "hello")
+    found = await history.aget_messages()
+    await engine.dispose()
+    assert (texts(found), errors) == (["hello"], [])
 
 
 @pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")
