@@ -7,13 +7,11 @@ its own that it crashes.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import threading
 import time
 import uuid
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +26,7 @@ from tests.sql.workers import Job
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.context import ForkServerContext, ForkServerProcess
+    from pathlib import Path
 
 PROCESSES = 8
 SESSIONS = 8 if FULL else 3
@@ -35,21 +34,6 @@ TURNS = int(os.environ.get("TOKENBUFFER_TEST_TURNS", "2400" if FULL else "80"))
 KILLS = 50 if FULL else 3
 TERMINATIONS = 50 if FULL else 3
 RESTARTS = 6  # only in a full run
-
-
-@pytest.fixture(scope="module")
-def context() -> Iterator[ForkServerContext]:
-    """Processes that have imported everything: none is forked from one with open connections."""
-    root = Path(__file__).resolve().parents[2]
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *([before] if before else [])])
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(["tests.sql.workers"])
-    yield found
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
 
 
 @pytest.fixture
