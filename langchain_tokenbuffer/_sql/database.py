@@ -242,8 +242,14 @@ class _Tries:
         }
 
     def _is_over(self, state: tenacity.RetryCallState) -> bool:
-        """Tell whether there were enough tries, or the first ones have waited long: then the next would as well."""
-        return state.attempt_number >= _TRIES or (state.seconds_since_start or 0) >= self.wait / 2
+        """Tell whether there were enough tries, or the first ones have waited long: then the next would as well.
+
+        Not where it waited for another to create what is there now.
+        """
+        if state.attempt_number >= _TRIES:
+            return True
+        is_there = state.outcome is not None and isinstance(state.outcome.exception(), ConcurrentCreateError)
+        return not is_there and (state.seconds_since_start or 0) >= self.wait / 2
 
     def __enter__(self) -> Self:
         active.add(self)
