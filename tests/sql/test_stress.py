@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, ForkServerProcess
     from pathlib import Path
 
-PROCESSES = 8
+PROCESSES = 8 if FULL else 5  # beside a storm, which has 8
 SESSIONS = 8 if FULL else 3
 TURNS = int(os.environ.get("TOKENBUFFER_TEST_TURNS", "2400" if FULL else "80"))
 KILLS = 50 if FULL else 3
