@@ -15,13 +15,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 
 from langchain_tokenbuffer._sql.engines import ours
 from tests.scale import FULL
 from tests.sql import release_0_1_0, servers, workers
 from tests.sql.conftest import Place
 from tests.sql.storm import Plan, Storm, Verdict, judge, lines_of, stored
-from tests.sql.workers import Job
+from tests.sql.workers import Job, marked_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,6 +82,26 @@ def test_in_a_storm_nothing_is_lost_doubled_torn_or_over_budget(storm: Storm) ->
     assert storm.fulfills(plan)
     if not plan.restarts:
         assert lines_of(storm.job, "failed") == []
+
+
+HARM: dict[str, Callable[[Place, Job], None]] = {
+    "lost": lambda place, _: place.change(sa.delete(place.tables.messages).where(place.tables.messages.c.seq > 20)),
+    "doubled": lambda _, job: job.history("s").add_messages(marked_turn("w-0")),
+    "torn": lambda place, _: place.change(sa.delete(place.tables.messages).where(place.tables.messages.c.seq == 1)),
+    "invented": lambda _, job: job.history("s").add_messages(marked_turn("nobody-0")),
+    "out_of_order": lambda _, job: job.say("done", "s w-9 0.5"),
+    "wrong_windows": lambda place, _: place.change(sa.update(place.tables.sessions).values(cut=2)),
+    "not_handed_over": lambda place, _: place.change(sa.update(place.tables.sessions).values(acknowledged=30)),
+    "said": lambda _, job: job.say("bad", "201 tokens of 200"),
+}
+
+
+@pytest.mark.parametrize("kind", HARM)
+def test_the_oracle_finds_what_is_wrong(lite: Place, tmp_path: Path, kind: str) -> None:
+    job = Job(lite.url, lite.prefix, str(tmp_path), "w")
+    workers.write(job, ["s"], range(20))
+    HARM[kind](lite, job)
+    assert getattr(judge(job, ["s"]), kind)
 
 
 FIRST_USES = [(None, False), (None, True), ("REPEATABLE READ", False), ("SERIALIZABLE", False)]
