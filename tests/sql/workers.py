@@ -72,11 +72,13 @@ class Job:
 
     @contextmanager
     def saying_errors(self, what: str) -> Iterator[None]:
-        """Say what goes wrong: that a database failed, or what no user should see."""
+        """Say what goes wrong: that a database failed, and after how many seconds, or what no user should see."""
+        began = time.monotonic()
         try:
             yield
         except (exc.DBAPIError, exc.TimeoutError, TimeoutError, OSError) as error:
-            self.say("failed", f"{what} {type(error).__name__}: {error}".replace("\n", " "))
+            waited = time.monotonic() - began
+            self.say("failed", f"{what} {waited:.1f} {type(error).__name__}: {error}".replace("\n", " "))
         except (HandlerError, asyncio.CancelledError):
             raise
         except BaseException:
