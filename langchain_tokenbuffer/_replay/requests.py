@@ -6,6 +6,7 @@
 | OpenAI Responses | `input`, a text or items | `instructions`, `tools` | `output` |
 | Anthropic | `messages` | `system`, `tools` | the answer is one |
 | Gemini | `contents` | `systemInstruction`, `tools` | `candidates` |
+| Cohere's first | `chat_history`, `message` | `preamble`, `tools` | |
 | Bedrock Converse | `messages` | `system`, `toolConfig` | `output` |
 | LangChain | `messages`, also several lists | what its model was called with | `generations`, `messages` |
 """
@@ -19,7 +20,7 @@ from langchain_tokenbuffer._replay.messages import is_message
 from langchain_tokenbuffer._replay.model_names import best_named
 
 _MODEL_KEYS = ("model", "model_name", "modelId", "model_id", "modelVersion", "ls_model_name")
-_SYSTEM_KEYS = ("system", "instructions", "systemInstruction", "system_instruction")
+_SYSTEM_KEYS = ("system", "instructions", "systemInstruction", "system_instruction", "preamble")
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,23 @@ def _messages_in(request: dict[str, Any]) -> list[Any] | None:
     if isinstance(contents := request.get("contents"), (list, str)):
         texts = [contents] if isinstance(contents, str) else contents
         return [_user(each) if isinstance(each, str) else each for each in texts]
+    if isinstance(request.get("message"), str) and request.get("model"):
+        return [*map(_of_cohere, request.get("chat_history") or ()), _user(request["message"])]
     for given in (request.get("messages"), request.get("input")):
         messages = given.get("messages") if isinstance(given, dict) else given
         if isinstance(messages, list):
             return messages
     given = request.get("input")
     return [_user(given)] if isinstance(given, str) and _is_chat(request) else None
+
+
+def _of_cohere(turn: object) -> object:
+    """Return a turn of Cohere's first API, which calls roles and texts its own way."""
+    if not isinstance(turn, dict) or "message" not in turn:
+        return turn
+    roles = {"CHATBOT": "assistant", "SYSTEM": "system", "USER": "user"}
+    role = str(turn.get("role")).upper()
+    return {"role": roles.get(role, role), "content": turn["message"]}
 
 
 def _user(text: str) -> dict[str, Any]:
@@ -77,11 +89,13 @@ def _tools_in(request: dict[str, Any]) -> tuple[dict[str, Any], ...]:
 
 
 def _functions_in(tool: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the functions of one of Gemini's tools; of another API's the tool itself."""
+    """Return the functions of one of Gemini's tools, and one of the Responses' as the chat has it; else the tool."""
     functions = tool.get("functionDeclarations", tool.get("function_declarations"))
-    if not isinstance(functions, list):
-        return [tool]
-    return [function for function in functions if isinstance(function, dict)]
+    if isinstance(functions, list):
+        return [function for function in functions if isinstance(function, dict)]
+    if tool.get("type") == "function" and "function" not in tool:
+        return [{"type": "function", "function": {key: tool[key] for key in tool if key != "type"}}]
+    return [tool]
 
 
 def models_in(*values: object) -> tuple[str, ...]:
