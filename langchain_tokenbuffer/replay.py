@@ -4,14 +4,18 @@ Shows, for every model call of your own conversations, what a budget would have 
 cache could serve and what the input cost; and which budget to take. Nothing is sent anywhere: models are known by their
 names alone.
 
-`--json` prints one object. Its keys: `format` (counts up when a key changes its meaning or goes), `file`, `model` (all
-of them, with commas), `counted` (by what, and how exactly), `context` (what the model takes), `prices`, `setting` (`max_tokens` and `trim_to`;
+`--json` prints one object. Its keys: `format` (counts up when a key changes its meaning or goes), `file`, `model`,
+`counted` (by what, and how exactly), `context` (what the model takes), `prices`, `setting` (`max_tokens` and `trim_to`;
 null: nothing was trimmed), `conversations` (`name`, `messages`, `tools`, `fixed_tokens`, `calls`, `totals`), `totals`,
 `never_trimming`, `advice` (`setting`, `sentence`) and `sweep` (a list of settings, with `share_seen`, `cost_share` of
 never trimming, `on_frontier`); the last two are null without a sweep. A call has `number`, `messages` (how many there
 were), `tokens`, `history_tokens`, `reason`, `cut`, `held` (indices kept before the cut), `dropped`, `left`, `clamped`,
 `reusable_tokens`, `cached_tokens`, `cost` and `error`. Totals have `calls`, `tokens`, `largest_call`, `cached_tokens`,
 `share_seen`, `cost`, `moved`, `clamped` and `over`. Costs are in the prices' unit: tokens at the input price, or money.
+
+`model` names all models, with commas. `notes` is a list of sentences on the files. A conversation also has the `model`
+that counted it, `model_from` (`command`, `file` or `default`: who named it) and `mended` (what is out of order in it:
+codes of `validate`, and how often).
 """
 
 from __future__ import annotations

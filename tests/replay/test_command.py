@@ -284,6 +284,7 @@ KEYS = {
         "file",
         "model",
         "counted",
+        "notes",
         "context",
         "prices",
         "setting",
@@ -293,7 +294,7 @@ KEYS = {
         "advice",
         "sweep",
     },
-    "conversation": {"name", "messages", "tools", "fixed_tokens", "calls", "totals"},
+    "conversation": {"name", "model", "model_from", "mended", "messages", "tools", "fixed_tokens", "calls", "totals"},
     "call": {
         "number",
         "messages",

@@ -33,7 +33,8 @@ from langchain_core.tracers.langchain import LangChainTracer
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from langchain_tokenbuffer import TokenBufferError, TokenCounter
+from langchain_tokenbuffer import TokenBufferError, TokenCounter, validate
+from langchain_tokenbuffer._messages.kinds import facts_of
 from langchain_tokenbuffer._replay.files import read
 from langchain_tokenbuffer._replay.transcripts import Transcript, UnreadableError, transcripts_of
 from tests.agents.scripted import ENCODING, Scripted, look
@@ -167,13 +168,9 @@ def test_a_call_with_broken_arguments_is_an_invalid_call(arguments: object) -> N
     assert [(each["name"], each["id"]) for each in message.invalid_tool_calls] == [("look", "1")]
 
 
-def test_anthropics_results_and_calls_become_messages_and_calls() -> None:
+def test_anthropics_results_answer_its_calls() -> None:
     use = {"type": "tool_use", "id": "t1", "name": "look", "input": {"at": 1}}
-    results = [
-        {"type": "tool_result", "tool_use_id": "t1", "content": "here"},
-        {"type": "tool_result", "tool_use_id": "t2"},
-        {"type": "text", "text": "Well?"},
-    ]
+    results = [{"type": "tool_result", "tool_use_id": "t1", "content": "here"}, {"type": "text", "text": "Well?"}]
     request = {
         "system": "Be brief.",
         "messages": [
@@ -183,11 +180,10 @@ def test_anthropics_results_and_calls_become_messages_and_calls() -> None:
         ],
     }
     messages = only({"request": request}).messages
-    assert [each.type for each in messages] == ["system", "human", "ai", "tool", "tool", "human"]
-    assert isinstance(messages[2], AIMessage)
-    assert [(each["name"], each["args"], each["id"]) for each in messages[2].tool_calls] == [("look", {"at": 1}, "t1")]
-    assert isinstance(messages[3], ToolMessage)
-    assert (messages[3].tool_call_id, messages[3].content) == ("t1", "here")
+    facts = list(map(facts_of, messages))
+    assert [each.kind for each in facts] == ["system", "human", "ai", "human"]
+    assert facts[2].calls == facts[3].results == ("t1",)
+    assert validate(messages) == []
 
 
 def test_no_class_is_loaded_that_is_no_message() -> None:
@@ -353,7 +349,7 @@ DEEP = "[" * 100_000
         (b'[{"inputs": {"question": "a"}, "outputs": {}}]', "runs that carry no messages"),
         (b'{"inputs": "a", "outputs": "b"}', "runs that carry no messages"),
         (b'{"runs": [7]}', "an object with the keys runs"),
-        (b"SQLite format 3\0", "a SQLite file that is no LangGraph checkpoint"),
+        (b"SQLite format 3\0", "a SQLite file that cannot be read"),
     ],
 )
 def test_a_file_that_is_no_transcript_is_an_error_with_what_is_expected(
@@ -445,7 +441,7 @@ def test_a_sqlite_file_of_something_else_is_an_error(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE notes (text)")
     connection.close()
-    with pytest.raises(UnreadableError, match="no such table: checkpoints"):
+    with pytest.raises(UnreadableError, match="the tables notes, none of them checkpoints or tokenbuffer_messages"):
         read(str(path))
 
 
