@@ -24,9 +24,7 @@ STDIN = "-"
 _NO_SESSIONS = "this is no database, which alone has sessions; choose with --conversation"
 
 
-def read(
-    path: str, options: HistoryOptions = histories.ALL, note: Callable[[str], object] = bool
-) -> list[Transcript]:
+def read(path: str, options: HistoryOptions = histories.ALL, note: Callable[[str], object] = bool) -> list[Transcript]:
     """Return the conversations of a file; `-` is the standard input.
 
     Args:

@@ -72,8 +72,8 @@ def shown_url(connection: str) -> str:
 
 def _sessions() -> ModuleType:
     try:
-        from langchain_tokenbuffer._replay import sessions  # noqa: PLC0415  # the extra's
+        import langchain_tokenbuffer._replay.sessions as found  # noqa: PLC0415  # the extra's
     except ImportError as error:
         msg = f"{_INSTALL} ({error})"
         raise TokenBufferError(msg) from error
-    return sessions
+    return found

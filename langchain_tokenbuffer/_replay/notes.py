@@ -18,7 +18,10 @@ _DONE: dict[tuple[Code, str], tuple[str, str]] = {
     ),
     ("orphan_result", "Moved"): ("a result moved behind its call", "{:,} results moved behind their calls"),
     ("orphan_result", "Left"): ("a result without a call left out", "{:,} results without a call left out"),
-    ("orphan_result", "Results"): ("a message rid of results without a call", "{:,} messages rid of results without a call"),
+    ("orphan_result", "Results"): (
+        "a message rid of results without a call",
+        "{:,} messages rid of results without a call",
+    ),
     ("missing_result", "Added"): ("a stand-in for a missing result", "{:,} stand-ins for missing results"),
     ("missing_result", "Left"): ("a call without an id left out", "{:,} calls without an id left out"),
 }

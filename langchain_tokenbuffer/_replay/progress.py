@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 T = TypeVar("T")
-_AFTER = 1.0  # seconds: what is done by then shows no bar
+AFTER = 1.0  # seconds: what is done by then shows no bar
 
 
 def track(items: Sequence[T], what: str) -> Iterator[T]:
@@ -25,8 +25,8 @@ def track(items: Sequence[T], what: str) -> Iterator[T]:
         yield from items
         return
     begun = time.monotonic()
-    with Progress(console=Console(stderr=True), transient=True, disable=False) as progress:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=len(items), visible=False)
         for item in items:
             yield item
-            progress.update(task, advance=1, visible=time.monotonic() - begun > _AFTER)
+            progress.update(task, advance=1, visible=time.monotonic() - begun > AFTER)

@@ -36,6 +36,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langchain_tokenbuffer import TokenBufferError, TokenCounter, validate
 from langchain_tokenbuffer._messages.kinds import facts_of
 from langchain_tokenbuffer._replay.files import read
+from langchain_tokenbuffer._replay.sources import read_all
 from langchain_tokenbuffer._replay.transcripts import Transcript, UnreadableError, transcripts_of
 from tests.agents.scripted import ENCODING, Scripted, look
 from tests.builders import ai_calling, comparable
@@ -491,6 +492,28 @@ def test_a_checkpoint_file_without_langgraph_says_what_to_install(
 )
 def test_the_shared_files_are_read(shared_data: Path, name: str, conversations: int) -> None:
     assert conversations == len(read(str(shared_data / f"{name}.jsonl")))
+
+
+def test_requests_to_three_dozen_kinds_of_endpoint_are_read(shared_data: Path) -> None:
+    lines = (shared_data / "billed_more.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    found = [transcripts_of(record) for record in records]
+    assert {len(each) for each in found} == {1}
+    assert all(each.model for (each,) in found)
+
+
+def test_a_file_of_another_shape_is_refused_with_its_keys(shared_data: Path) -> None:
+    with pytest.raises(UnreadableError, match="an object with the keys scenario, user_messages, questions at place 1"):
+        read(str(shared_data / "bfcl_memory.jsonl"))
+
+
+def test_the_folder_of_shared_files_is_read_at_once(shared_data: Path) -> None:
+    found = read_all([str(shared_data)])
+    assert len(found.transcripts) > 1000
+    assert {each.name.partition(":")[0] for each in found.transcripts} == {
+        path.name for path in shared_data.glob("*.jsonl") if path.stem != "bfcl_memory"
+    }
+    assert found.notes[0].startswith("Passed over ")
 
 
 def test_billed_requests_are_read_with_their_tools(shared_data: Path) -> None:
