@@ -141,9 +141,10 @@ def _parser() -> argparse.ArgumentParser:
         help="a transcript through a budget: what is sent, what leaves, what it costs",
         description="Replay a transcript through a token budget, call by call, offline. Without --max-tokens many "
         "budgets are tried and one is recommended.",
-        epilog=f"FILE holds {EXPECTED}. LangGraph's checkpoints are read from their SQLite file, too. Exit codes: 0 fine; 1 some "
-        "call could not be kept within the budget; 2 wrong usage, or a file that cannot be read. The keys of --json "
-        "are described in `pydoc langchain_tokenbuffer.replay`.",
+        epilog=f"FILE holds {EXPECTED}. LangGraph's checkpoints are read from their SQLite file. Of several files, and "
+        "in folders, what holds no conversation is passed over. Exit codes: 0 fine; 1 some call could not be kept "
+        "within the budget; 2 wrong usage, or a file that cannot be read or written. The keys of --json are described "
+        "in `pydoc langchain_tokenbuffer.replay`.",
     )
     _add_options(replay)
     return parser
@@ -240,7 +241,8 @@ def _counted(transcripts: Sequence[Transcript], counters: Counters, name: str) -
     counted = [counters.counted(each) for each in track(transcripts, "Counting")]
     calling = [each for each in counted if each.call_indices]
     if not calling:
-        raise SourceError(f"{name}: {UnreadableError(found='messages that call no model')}")
+        msg = f"{name}: {UnreadableError(found='messages that call no model')}"
+        raise SourceError(msg)
     return calling
 
 

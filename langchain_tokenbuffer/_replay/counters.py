@@ -58,7 +58,7 @@ class Counters:
         lines = [f"{self._made[key].describe()}; {_SOURCES[key[1]]}" for key, _ in counts[:_MOST]]
         if len(counts) == 1:
             return lines[0]
-        lines = [f"{n:,} × {line}" for (_, n), line in zip(counts, lines, strict=False)]
+        lines = [f"{n:,} as {line}" for (_, n), line in zip(counts, lines, strict=False)]
         if others := sum(n for _, n in counts[_MOST:]):
-            lines.append(f"{others:,} × as {len(counts) - _MOST:,} others")
-        return "\n  ".join([f"{len(counts):,} models count, each its own conversations:", *lines])
+            lines.append(f"{others:,} as {len(counts) - _MOST:,} others")
+        return "\n  ".join([f"{len(counts):,} models, each its own conversations:", *lines])

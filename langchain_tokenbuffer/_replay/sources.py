@@ -118,7 +118,7 @@ def _paths_in(folder: str) -> Iterator[str]:
     os.scandir(folder).close()  # what walk() would pass over in silence
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(root, name) for name in sorted(names) if not name.startswith("."))
+        yield from (str(Path(root) / name) for name in sorted(names) if not name.startswith("."))
 
 
 def _shown(given: str) -> str:

@@ -104,7 +104,7 @@ def _in_dict(value: dict[str, Any], name: str) -> Iterator[Transcript]:
     elif (asked := request_in(value)) is not None:
         yield from _exchanges(asked, value.get("reply") or value.get("response"), name)
     else:
-        # A state, a checkpoint, a tuple around one; a prompt value that LangChain dumped; a request of OpenAI's batches.
+        # A state, a checkpoint, a tuple around one; a prompt value that LangChain dumped; a line of OpenAI's batches.
         for key in ("values", "channel_values", "checkpoint", "kwargs", "body"):
             if isinstance(value.get(key), dict):
                 yield from _in_dict(value[key], name)

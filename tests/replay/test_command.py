@@ -284,9 +284,14 @@ def test_a_picture_that_was_written_is_told(talk_file: str, capsys: Captured, su
 @pytest.mark.parametrize("arguments", [["--all"], ["--json"], ["--all", "--plot", "out.html"]])
 def test_where_nobody_reads_on_the_command_ends_quietly(talk_file: str, arguments: list[str]) -> None:
     command = [sys.executable, "-m", "langchain_tokenbuffer", "replay", talk_file, "--max-tokens", "200", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=Path(talk_file).parent, env=environment, text=True, **pipes) as done:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(talk_file).parent,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as done:
         assert done.stdout is not None
         assert done.stderr is not None
         done.stdout.close()  # before anything is printed
@@ -340,8 +345,8 @@ def test_several_models_are_told_by_their_conversations(tmp_path: Path, capsys: 
     names = ["gpt-4", "gpt-4o", "gpt-4o", "grok-4", "gpt-5", "o3", "qwen3"]
     replay(with_model(tmp_path / "talk.jsonl", *names), "--max-tokens", "1000")
     printed = capsys.readouterr().out
-    assert "Counted as 6 models count, each its own conversations:\n  2 × gpt-4o: o200k_base, in" in printed
-    assert "\n  2 × as 2 others." in printed
+    assert "Counted as 6 models, each its own conversations:\n  2 as gpt-4o: o200k_base, in" in printed
+    assert "\n  2 as 2 others." in printed
 
 
 def test_the_json_says_which_model_counted_each_conversation(tmp_path: Path, capsys: Captured) -> None:

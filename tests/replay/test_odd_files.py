@@ -54,6 +54,12 @@ def breaks_a_database(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000] + b"\xff" * 3000)
 
 
+def fills_a_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "a.png").touch()
+    (path / "b.json").write_text("{")
+
+
 ODD: dict[str, tuple[Callable[[Path], object], str]] = {
     "an empty file": (writes(""), "found an empty file"),
     "blanks": (writes(" \n\t\n"), "found an empty file"),
@@ -128,7 +134,7 @@ ODD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a folder without anything": (lambda path: path.mkdir(), "found an empty folder"),
     "a folder of pictures": (
-        lambda path: (path.mkdir(), (path / "a.png").touch(), (path / "b.json").write_text("{")),
+        fills_a_folder,
         "found no conversation in 2 files: a.png (a name that ends in .png); b.json (no JSON",
     ),
     "a named pipe": (os.mkfifo, "this is a named pipe"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.load import dumpd
@@ -12,10 +12,12 @@ from langchain_core.messages import AIMessage, HumanMessage, messages_to_dict
 from langchain_tokenbuffer._messages.convert import as_messages
 from langchain_tokenbuffer._messages.kinds import facts_of
 from langchain_tokenbuffer._replay.counters import Counters
-from langchain_tokenbuffer._replay.simulation import CountedTranscript
 from langchain_tokenbuffer._replay.transcripts import Transcript, transcripts_of
 from langchain_tokenbuffer.counters import TokenCounter
 from tests.unit.test_api_dicts import LOOPS
+
+if TYPE_CHECKING:
+    from langchain_tokenbuffer._replay.simulation import CountedTranscript
 
 PARAMETERS = {"type": "object", "properties": {"word": {"type": "string"}}}
 FUNCTION = {"name": "look", "description": "Look it up.", "parameters": PARAMETERS}

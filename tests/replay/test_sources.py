@@ -66,10 +66,9 @@ def test_what_a_folder_holds_beside_transcripts_is_passed_over_and_told_once(tmp
     write(tmp_path / "a.json", TALK)
     for name in ("b.csv", "c.json", "d.png", "e.txt"):
         write(tmp_path / name, "{")
-    assert read_all([str(tmp_path)]).notes == [
-        "Passed over 4 of 5 files: b.csv (a name that ends in .csv); c.json (no JSON (Expecting property name enclosed "
-        "in double quotes: line 1 column 2 (char 1))); d.png (a name that ends in .png); and 1 more."
-    ]
+    (note,) = read_all([str(tmp_path)]).notes
+    assert note.startswith("Passed over 4 of 5 files: b.csv (a name that ends in .csv); c.json (no JSON (Expecting ")
+    assert note.endswith("d.png (a name that ends in .png); and 1 more.")
 
 
 def test_of_several_files_what_holds_no_conversation_is_passed_over(tmp_path: Path) -> None:
@@ -195,7 +194,7 @@ def test_a_history_is_read_while_its_database_is_open_elsewhere(database: Path) 
 
 
 def test_an_unknown_session_is_an_error_that_names_some(database: Path) -> None:
-    with pytest.raises(SourceError, match="there is no session 'cat' with messages; the first .*: ann, bob"):
+    with pytest.raises(SourceError, match=r"there is no session 'cat' with messages; the first .*: ann, bob"):
         read_all([str(database)], HistoryOptions("cat"))
 
 
