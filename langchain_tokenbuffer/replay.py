@@ -28,6 +28,7 @@ from collections import Counter
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -219,7 +220,7 @@ def _report(options: argparse.Namespace) -> Report:
     found = read_all(options.file, HistoryOptions(options.session, options.prefix, options.schema))
     counters = Counters(options.model)
     counted = _counted(_chosen(found.transcripts, options.conversation), counters, found.name)
-    transcripts = [each.transcript for each in counted]
+    transcripts = [*map(attrgetter("transcript"), counted)]
     prices, context = _prices(options, transcripts), options.context or counters.context
     never, advice, setting = untrimmed(counted, prices), None, None
     if options.max_tokens is not None:
@@ -231,9 +232,8 @@ def _report(options: argparse.Namespace) -> Report:
     simulated = setting or Setting(2 * never.peak + 1, 1.0)  # which nothing passes
     calls = [(each, list(calls_of(each, simulated, prices))) for each in track(counted, "Replaying")]
     notes = (*found.notes, *mended_notes(transcripts))
-    models = ", ".join(dict.fromkeys(str(each.model) for each in transcripts))
     counted_by = counters.describe(transcripts)
-    return Report(found.name, models, counted_by, context, prices, setting, calls, never, advice, notes)
+    return Report(found.name, counters.names, counted_by, context, prices, setting, calls, never, advice, notes)
 
 
 def _counted(transcripts: Sequence[Transcript], counters: Counters, name: str) -> list[CountedTranscript]:

@@ -48,6 +48,11 @@ class Counters:
         return self._made[key]
 
     @property
+    def names(self) -> str:
+        """The models, with commas between them."""
+        return ", ".join(dict.fromkeys(model for model, _ in self._made))
+
+    @property
     def context(self) -> int | None:
         """How many tokens the models take, where that is known: what the smallest does."""
         return min(filter(None, (context_of(model) for model, _ in self._made)), default=None)

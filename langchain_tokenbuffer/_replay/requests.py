@@ -42,9 +42,9 @@ def request_in(value: object) -> Request | None:
 
 
 def _messages_in(request: dict[str, Any]) -> list[Any] | None:
-    if isinstance(contents := request.get("contents"), (list, str)):
-        texts = [contents] if isinstance(contents, str) else contents
-        return [_user(each) if isinstance(each, str) else each for each in texts]
+    """Return the messages of a request, under whatever key."""
+    if "contents" in request:
+        return _contents_in(request["contents"])
     if isinstance(request.get("message"), str) and request.get("model"):
         return [*map(_of_cohere, request.get("chat_history") or ()), _user(request["message"])]
     for given in (request.get("messages"), request.get("input")):
@@ -53,6 +53,13 @@ def _messages_in(request: dict[str, Any]) -> list[Any] | None:
             return messages
     given = request.get("input")
     return [_user(given)] if isinstance(given, str) and _is_chat(request) else None
+
+
+def _contents_in(contents: object) -> list[Any] | None:
+    """Return Gemini's, in which a text is the user's."""
+    if isinstance(contents, str):
+        return [_user(contents)]
+    return [_user(each) if isinstance(each, str) else each for each in contents] if isinstance(contents, list) else None
 
 
 def _of_cohere(turn: object) -> object:
@@ -113,10 +120,21 @@ def replies_in(answer: object) -> list[list[Any]]:
         return []
     if is_message(answer):
         return [[answer]]
-    for key, inner in (("generations", ""), ("choices", "message"), ("candidates", "content")):
+    chosen = _choices_in(answer)
+    return replies_in(next((answer[key] for key in _INNER if key in answer), None)) if chosen is None else chosen
+
+
+_INNER = ("messages", "output", "message", "body")  # where an answer's messages may stand
+
+
+def _choices_in(answer: dict[str, Any]) -> list[list[Any]] | None:
+    """Return the first of each list of choices; `None` if there are none to choose from."""
+    if isinstance(batch := answer.get("generations"), list):
+        return [_chosen(choices, "message") for choices in batch]
+    for key, inner in (("choices", "message"), ("candidates", "content")):
         if isinstance(choices := answer.get(key), list):
-            return [_chosen(each, "message") for each in choices] if not inner else [_chosen(choices, inner)]
-    return replies_in(next((answer[key] for key in ("messages", "output", "message", "body") if key in answer), None))
+            return [_chosen(choices, inner)]
+    return None
 
 
 def _chosen(choices: object, key: str) -> list[Any]:

@@ -55,25 +55,30 @@ def read_all(given: Sequence[str], options: HistoryOptions = histories.ALL) -> F
     passed_over: dict[str, str] = {}
     for source in sources:
         try:
-            transcripts = _read(source, options, found.notes.append)
-            if source.is_in_folder or len(given) > 1:
-                transcripts = [replace(each, name=_joined(source.name, each.name)) for each in transcripts]
-            found.transcripts += transcripts
+            found.transcripts += _read(source, options, found.notes.append, is_only=len(given) == 1)
         except UnreadableError as error:
             passed_over[source.name] = error.found
         except (OSError, TokenBufferError, ValueError) as error:
-            why = _reason(error)
-            if not source.is_in_folder:
-                msg = f"{source.name}: {why}"
-                raise SourceError(msg) from error
-            passed_over[source.name] = why
+            _raise_for(source, error)
+            passed_over[source.name] = _reason(error)
     if not found.transcripts:
         raise SourceError(_nothing(found.name, passed_over))
     if passed_over:
         found.notes.append(f"Passed over {len(passed_over):,} of {len(sources):,} files: {_listed(passed_over)}.")
-    if len(sources) > 1:
-        _keep_longest(found)
+    _keep_longest(found, of_several=len(sources) > 1)
     return found
+
+
+def _named(transcripts: Sequence[Transcript], source: str) -> list[Transcript]:
+    """Return conversations with their source in their names."""
+    return [replace(each, name=source if each.name == NAMELESS else f"{source}: {each.name}") for each in transcripts]
+
+
+def _raise_for(source: _Source, error: Exception) -> None:
+    """Raise for what was asked for by name; a folder may hold anything."""
+    if not source.is_in_folder:
+        msg = f"{source.name}: {_reason(error)}"
+        raise SourceError(msg) from error
 
 
 def _nothing(name: str, passed_over: Mapping[str, str]) -> str:
@@ -93,9 +98,9 @@ def _listed(passed_over: Mapping[str, str]) -> str:
     return "; ".join(named) + (f"; and {more:,} more" if more else "")
 
 
-def _keep_longest(found: Found) -> None:
-    """Leave out what is an earlier state of a conversation in another file."""
-    kept = longest(found.transcripts)
+def _keep_longest(found: Found, *, of_several: bool) -> None:
+    """Leave out what is an earlier state of a conversation in another file; in one, that is done already."""
+    kept = longest(found.transcripts) if of_several else found.transcripts
     if earlier := len(found.transcripts) - len(kept):
         found.notes.append(f"Left out {earlier:,} that are the beginning of another conversation.")
     found.transcripts = kept
@@ -130,17 +135,15 @@ def _shown(given: str) -> str:
         return f"{printable(given.partition('://')[0])}://…"
 
 
-def _read(source: _Source, options: HistoryOptions, note: Callable[[str], object]) -> list[Transcript]:
+def _read(
+    source: _Source, options: HistoryOptions, note: Callable[[str], object], *, is_only: bool
+) -> list[Transcript]:
     if source.is_in_folder and not source.path.lower().endswith(_SUFFIXES):
         suffix = Path(source.path).suffix
         raise UnreadableError(found=f"a name that ends in {suffix}" if suffix else "a name without an ending")
-    if histories.is_url(source.path):
-        return histories.read(source.path, options, note)
-    return files.read(source.path, options, note)
-
-
-def _joined(source: str, name: str) -> str:
-    return source if name == NAMELESS else f"{source}: {name}"
+    reads = histories.read if histories.is_url(source.path) else files.read
+    found = reads(source.path, options, note)
+    return found if is_only and not source.is_in_folder else _named(found, source.name)
 
 
 def _reason(error: Exception) -> str:

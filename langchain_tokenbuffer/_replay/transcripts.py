@@ -93,22 +93,23 @@ def _conversations(value: Any, name: str) -> Iterator[Transcript]:
 
 def _in_dict(value: dict[str, Any], name: str) -> Iterator[Transcript]:
     name = str(id_) if isinstance(id_ := value.get("id"), str | int) else name
+    answer = value.get("reply") or value.get("response")
     if _is_run(value):
         yield from _in_runs([value], name)
     elif isinstance(value.get("runs"), list):
         yield from _in_runs(value["runs"], name)
     elif (asked := request_in(value.get("request"))) is not None:
-        yield from _exchanges(asked, value.get("reply") or value.get("response"), name, models_in(value))
+        yield from _exchanges(asked, answer, name, models_in(value))
     elif is_message(value):
         yield transcript_of(name, _built([value]))
     elif (asked := request_in(value)) is not None:
-        yield from _exchanges(asked, value.get("reply") or value.get("response"), name)
-    else:
-        # A state, a checkpoint, a tuple around one; a prompt value that LangChain dumped; a line of OpenAI's batches.
-        for key in ("values", "channel_values", "checkpoint", "kwargs", "body"):
-            if isinstance(value.get(key), dict):
-                yield from _in_dict(value[key], name)
-                return
+        yield from _exchanges(asked, answer, name)
+    elif (inner := next((value[key] for key in _WRAPS if isinstance(value.get(key), dict)), None)) is not None:
+        yield from _in_dict(inner, name)
+
+
+_WRAPS = ("values", "channel_values", "checkpoint", "kwargs", "body")
+"""A state, a checkpoint, a tuple around one; a prompt value that LangChain dumped; a line of OpenAI's batches."""
 
 
 def _exchanges(asked: Request, answer: Any, name: str, models: Sequence[str] = ()) -> Iterator[Transcript]:
