@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 here: so no surface imports another, and none is imported by the core. `docs/design.md` draws the
 same (`test_docs.py`)."""
 
-FOLDER_OF = {"_agents": "middleware", "_replay": "replay", "_sql": "sql"}
+FOLDER_OF = {"_agents": "middleware", "_memory": "memory", "_replay": "replay", "_sql": "sql"}
 """What belongs to one surface, which counts as a part of it."""
 
 ONLY_FOR: dict[str, set[str]] = {
