@@ -17,7 +17,7 @@ help: ## Show this list
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/$(PIP) --upgrade "pip>=25.1"
-	$(RUN)/$(PIP) --editable ".[all]" --group tests
+	$(RUN)/$(PIP) --editable ".[all]" --group test-all
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.ready
