@@ -28,6 +28,7 @@ ROOM = 60  # tokens kept free for the system message and the question
 counter = TokenCounter("o200k_base")  # one for all: what it counted it does not count again
 model = FakeListChatModel(responses=["Two streets from here, behind the old market hall."])
 app = FastAPI()
+app.state.database = os.environ.get("TOKENBUFFER_EXAMPLE_URL", "sqlite:///chats.db")
 
 
 class Question(BaseModel):
@@ -46,8 +47,9 @@ class Answer(BaseModel):
 
 def history(chat: str) -> SQLTokenBufferHistory:
     """Return a new object for each request: they are cheap, and the connections are shared."""
-    url = os.environ["TOKENBUFFER_EXAMPLE_URL"]
-    return SQLTokenBufferHistory(chat, url, max_tokens=MAX_TOKENS, token_counter=counter, reserve_tokens=ROOM)
+    return SQLTokenBufferHistory(
+        chat, app.state.database, max_tokens=MAX_TOKENS, token_counter=counter, reserve_tokens=ROOM
+    )
 
 
 @app.post("/chats/{chat}")
@@ -91,5 +93,6 @@ async def main() -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        os.environ.setdefault("TOKENBUFFER_EXAMPLE_URL", f"sqlite:///{Path(folder) / 'chats.db'}")
+        if "TOKENBUFFER_EXAMPLE_URL" not in os.environ:
+            app.state.database = str(Path(folder) / "chats.db")
         asyncio.run(main())

@@ -1,6 +1,6 @@
 """한국어 대화: 글자 수로는 토큰을 어림할 수 없으므로, 모델의 토크나이저로 세고 자릅니다. 모델은 대본대로 답합니다.
 
-A chat in Korean. A rule of thumb, such as four characters a token, is made for English: here it counts less than half of them.
+A chat in Korean. Four characters a token is a rule of thumb for English; it finds less than half of these.
 """
 
 from langchain_core.language_models import FakeListChatModel
@@ -21,7 +21,7 @@ TALK = {
         "동문시장 근처에 흑돼지를 잘하는 집이 많습니다. 갈치조림도 맵지 않게 부탁하면 부모님이 드시기 좋습니다."
     ),
     "렌터카는 꼭 있어야 하나요?": "부모님과 함께라면 있는 편이 낫습니다. 공항에서 빌리고 반납하면 편합니다.",
-    "아까 어머니 때문에 말씀하신 숲이 어디였죠?": "비자림입니다. 길이 평평하고 휠체어를 빌릴 수 있습니다.",
+    "그럼 언제까지 예약해야 하나요?": "주말이라면 두 주 전에는 예약하시는 편이 안전합니다.",
 }
 
 counter = TokenCounter("gpt-4o")  # 모델 이름만으로도 셀 수 있습니다
