@@ -8,6 +8,7 @@ RUN := $(VENV)/bin
 OLDEST := $(VENV)-oldest
 LOCAL := $(VENV)-local
 DEMO := $(VENV)-demo
+space := $(subst ,, )
 PIP := pip install --quiet --disable-pip-version-check
 
 help: ## Show this list
@@ -87,8 +88,9 @@ test_oldest: $(OLDEST)/.ready $(OLDEST)-agents/.ready ## Run the tests on the ol
 	$(OLDEST)/bin/python -m pytest $(LEAKS) $(addprefix --ignore=,$(NEED_AGENTS))
 	$(OLDEST)-agents/bin/python -m pytest $(LEAKS) $(NEED_AGENTS) tests/unit/test_docs.py tests/unit/test_surface.py
 
-test_wheel: $(VENV)/.wheel ## Build the package and test it in virtualenvs of its own (slower)
-	$(RUN)/python -m pytest -m wheel tests/packaging
+test_wheel: $(VENV)/.wheel ## Build the package and test it in virtualenvs of its own (PYTHONS="python3.12 python3.13"; slower)
+	PATH="$(abspath $(RUN)):$$PATH" $(if $(PYTHONS),TOKENBUFFER_WHEEL_PYTHONS="$(subst $(space),:,$(strip $(PYTHONS)))") \
+		$(RUN)/python -m pytest -m wheel tests/packaging
 
 test_local_model: $(VENV)/.ready $(LOCAL)/.strict ## Run the tests against real models on this machine (downloads 370 MB once)
 	$(RUN)/python -m pytest tests/local_model
