@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer.order import Violation, repair, validate
     from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ConversationTokenBufferMemory",
