@@ -84,4 +84,4 @@ def _stand_in(name: str, extra: str, error: ImportError) -> type:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -93,8 +93,8 @@ except ImportError as error:
     assert run_script(code).startswith("langchain_core")
 
 
-def test_dir_lists_the_surface() -> None:
-    assert set(SURFACE) <= set(dir(langchain_tokenbuffer))
+def test_dir_lists_the_surface_and_nothing_else() -> None:
+    assert [name for name in dir(langchain_tokenbuffer) if not name.startswith("__")] == SURFACE
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
