@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo local_model test test_full test_oldest test_wheel test_local_model coverage mutants fuzz lint lint_workflows \
-	type format bench extras clean
+.PHONY: help demo docs local_model test test_full test_oldest test_wheel test_local_model coverage mutants fuzz lint \
+	lint_workflows type format bench extras clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -72,8 +72,17 @@ $(VENV)/.bench: $(VENV)/.ready
 	$(RUN)/$(PIP) --group bench
 	touch $@
 
+# What builds the documentation.
+$(VENV)/.docs: $(VENV)/.ready
+	$(RUN)/$(PIP) --group docs
+	touch $@
+
 demo: $(DEMO)/.ready ## Run the main job: a chat kept within 60 tokens (LIVE=1 talks to the real model)
 	$(DEMO)/bin/python examples/conversation_chain.py
+
+docs: $(VENV)/.docs ## Build these pages into site/, strictly and offline, and look at them in Chromium where there is one
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet
+	$(RUN)/python -m pytest tests/site
 
 local_model: $(VENV)/.ready $(LOCAL)/.ready ## Talk to a real model on this machine (downloads 127 MB once)
 	$(RUN)/python examples/local_model.py
@@ -125,8 +134,8 @@ bench: $(VENV)/.bench ## Test the benchmark and measure, as ratios within one ru
 	$(RUN)/python -m pytest tests/benchmarks
 	$(RUN)/python -m tests.benchmarks
 
-extras: ## Measure what each extra installs, for docs/installing.md (slower)
+extras: ## Measure what each extra installs, for docs/install.md (slower)
 	$(PYTHON) -m tests.packaging.extras
 
 clean: ## Remove what was built
-	rm -rf $(VENV) $(VENV)-* dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(VENV)-* dist site mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -1,4 +1,4 @@
-"""What each extra installs, measured: the figures of `extras.json` and the table of `docs/installing.md`.
+"""What each extra installs, measured: the figures of `extras.json` and the table of `docs/install.md`.
 
 `make extras` (`python -m tests.packaging.extras`) installs the package, and then with each extra, into virtualenvs of
 their own, counts what is in them and writes both. It needs a package index.
@@ -17,7 +17,7 @@ from typing import TypedDict
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("extras.json")
-PAGE = ROOT / "docs" / "installing.md"
+PAGE = ROOT / "docs" / "install.md"
 BEGIN, END = "<!-- extras: begin -->\n", "<!-- extras: end -->\n"
 BASE = ""
 """The name, among the extras, of the install without one."""
@@ -25,7 +25,7 @@ BASE = ""
 WHY = {
     BASE: "memory, chat history, LCEL, counting",
     "agents": "`TokenBufferMiddleware`: it is a middleware of LangChain's `create_agent`",
-    "claude": "Claude's texts counted with Claude's own vocabulary (Python 3.12 or newer)",
+    "claude": "Claude's [own vocabulary](counting.md#by-provider) (Python 3.12 or newer)",
     "mistral": "Mistral's vocabularies",
     "offline": "`cl100k_base`, `o200k_base`, `o200k_harmony` without a download at first use",
     "open": "the vocabularies of Llama, Qwen, DeepSeek and other open models",
