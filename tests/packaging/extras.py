@@ -70,6 +70,12 @@ def main() -> None:
     print(table(found))
 
 
+def read() -> Figures:
+    """Return what was measured last."""
+    found: Figures = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return found
+
+
 def extras() -> list[str]:
     """Return the names of the extras, as `pyproject.toml` has them, `all` last."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
