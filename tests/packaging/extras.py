@@ -31,7 +31,7 @@ WHY = {
     "open": "the vocabularies of Llama, Qwen, DeepSeek and other open models",
     "postgres": "`sql`, and PostgreSQL's driver",
     "replay": "the command's tables and pictures, with `offline`",
-    "sql": "`SQLTokenBufferHistory`, on SQLite; other databases bring their driver",
+    "sql": "`SQLTokenBufferHistory`, on SQLite; SQLAlchemy comes with `langchain-classic` already",
     "all": "all of the above",
 }
 """What an extra is for."""
