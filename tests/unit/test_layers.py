@@ -18,15 +18,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_counting",),
     ("counters",),
     ("_window",),
+    ("_recall",),
     ("order", "buffer"),
-    ("memory", "chat_history", "middleware", "sql", "replay"),
+    ("memory", "chat_history", "middleware", "recall", "sql", "replay"),
     ("__main__",),
 )
 """From what is imported to what imports it. A module sees its own folder and the layers above it
 here: so no surface imports another, and none is imported by the core. `docs/design.md` draws the
 same (`test_docs.py`)."""
 
-FOLDER_OF = {"_agents": "middleware", "_replay": "replay", "_sql": "sql"}
+FOLDER_OF = {"_agents": "middleware", "_memory": "memory", "_replay": "replay", "_sql": "sql"}
 """What belongs to one surface, which counts as a part of it."""
 
 ONLY_FOR: dict[str, set[str]] = {
@@ -42,10 +43,11 @@ HOSTS: dict[str, set[str]] = {
     "splintr": {"_counting.extras"},
     "langchain": {"middleware", "_agents"},
     "langchain_classic": {"memory"},
-    "langgraph": {"middleware", "_agents", "_replay.files"},
+    "langgraph": {"middleware", "_agents", "recall", "_replay.files"},
     "matplotlib": {"_replay.picture"},
-    "pydantic": {"memory"},
+    "pydantic": {"memory", "recall"},
     "rich": {"_replay.table"},
+    "snowballstemmer": {"_recall.terms"},
     "sqlalchemy": {"sql", "_sql"},
     "tenacity": {"_sql"},
     "tiktoken": {"vocabularies", "_counting"},
