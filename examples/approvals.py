@@ -1,7 +1,8 @@
-"""An agent with a checkpointer and approvals, within 400 tokens. The model is scripted.
+"""An agent with a checkpointer, approvals and recall, within 400 tokens. The model is scripted.
 
 A run stops at a call that needs a person's word and may wait for days: what the middleware has to know of a thread is
-in its state, so any process that has the checkpointer goes on with the same window.
+in its state, so any process that has the checkpointer goes on with the same window. What left that window the agent can
+look up: `recall_tool` reads the thread.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from langchain_tokenbuffer import TokenBufferMiddleware, validate
+from langchain_tokenbuffer import TokenBufferMiddleware, recall_tool, validate
 from langchain_tokenbuffer.middleware import TrimEvent
 
 ORDERS = ["7 tulips", "3 roses", "9 asters", "5 lilies"]
@@ -53,14 +54,20 @@ def turn(n: int) -> list[AIMessage]:
     return [call("find_order", n), call("cancel_order", n), AIMessage(answer)]
 
 
+LAST = [
+    AIMessage("", tool_calls=[ToolCall(name="recall", args={"question": "tulips"}, id="recall")]),
+    AIMessage("It was order 0, the seven tulips."),
+]
+
+
 def show(event: TrimEvent) -> None:
     """Print a line for each call of the model."""
     print(f"  model: {event.kept} of {event.kept + event.dropped} messages, {event.tokens_after} tokens")
 
 
 agent = create_agent(
-    Scripted(responses=[reply for n in range(len(ORDERS)) for reply in turn(n)]),
-    [find_order, cancel_order],
+    Scripted(responses=[*(reply for n in range(len(ORDERS)) for reply in turn(n)), *LAST]),
+    [find_order, cancel_order, recall_tool(max_tokens=100, token_counter="o200k_base")],
     system_prompt="You look after the orders of a flower shop.",
     middleware=[
         TokenBufferMiddleware(400, token_counter="o200k_base", on_trim=show),
@@ -81,4 +88,8 @@ for n in range(len(ORDERS)):
     print(f"  {asked['name']}({asked['args']['number']}): {decision['type']}")
     state = agent.invoke(Command(resume={"decisions": [decision]}), thread)
     print(f"  {state['messages'][-1].text}")
+last: Any = {"messages": [("user", "Which order had the tulips?")]}
+print("> Which order had the tulips?")
+state = agent.invoke(last, thread)
+print(f"  recall: {state['messages'][-2].text}\n  {state['messages'][-1].text}")
 print(f"\nThe state holds {len(state['messages'])} messages; out of order are {len(validate(state['messages']))}.")

@@ -30,6 +30,7 @@ WHY = {
     "offline": "`cl100k_base`, `o200k_base`, `o200k_harmony` without a download at first use",
     "open": "the vocabularies of Llama, Qwen, DeepSeek and other open models",
     "postgres": "`sql`, and PostgreSQL's driver",
+    "recall": "words found by their stems, for `recall_tokens` and `recall_tool`; without it a simpler rule",
     "replay": "the command's tables and pictures, with `offline`",
     "sql": "`SQLTokenBufferHistory`, on SQLite; SQLAlchemy comes with `langchain-classic` already",
     "all": "all of the above",

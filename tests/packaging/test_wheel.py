@@ -286,6 +286,10 @@ print(asked)
     "claude": vocabulary("claude-sonnet-4-5", "ctok", since=(3, 12)),
     "mistral": vocabulary("mistral-large-latest", "mistral_common"),
     "open": vocabulary("llama-3.3-70b", "splintr"),
+    "recall": """
+from langchain_tokenbuffer._recall.terms import STEMMER
+print(STEMMER)
+""",
     "replay": """
 import contextlib, io, json, pathlib
 from langchain_tokenbuffer.replay import main
@@ -321,6 +325,7 @@ PRINTED = {
     "claude": "True True\n",
     "mistral": "True True\n",
     "open": "True True\n",
+    "recall": "snowball\n",
     "replay": "True\n",
     "postgres": "binary psycopg\n",
     "agents": "[3]\n",

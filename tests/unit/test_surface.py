@@ -108,7 +108,7 @@ MEMBERS = {
     ),
     "TokenBudgetError": "is_retryable of",
     "TokenBuffer": "atrim awindow budget log_dropped meter trim window",
-    "TokenBufferChatMessageHistory": "messages",
+    "TokenBufferChatMessageHistory": "arecall messages recall",
     "TokenBufferError": "",
     "TokenBufferMiddleware": "",
     "TokenCounter": (
@@ -116,7 +116,7 @@ MEMBERS = {
         " text_tokens tokenizer tokens"
     ),
     "Violation": "code detail index",
-    "Window": "clamped cleared cut dropped kept mended thinned tokens",
+    "Window": "clamped cleared cut dropped kept mended recalled thinned tokens",
 }
 """What `dir()` shows of a public class beyond what its bases from elsewhere have."""
 
