@@ -48,8 +48,8 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def needs(source: str) -> None:
-    """Skip what shows an agent where what it is made with is not installed."""
-    for package in ("langchain.agents", "langgraph", "deepagents"):
+    """Skip what shows an agent, or a server, where what it is made with is not installed."""
+    for package in ("langchain.agents", "langgraph", "deepagents", "fastapi"):
         if package in source:
             pytest.importorskip(package)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import pydoc
 
@@ -93,8 +94,8 @@ except ImportError as error:
     assert run_script(code).startswith("langchain_core")
 
 
-def test_dir_lists_the_surface() -> None:
-    assert set(SURFACE) <= set(dir(langchain_tokenbuffer))
+def test_dir_lists_the_surface_and_nothing_else() -> None:
+    assert [name for name in dir(langchain_tokenbuffer) if not name.startswith("__")] == SURFACE
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -110,6 +111,12 @@ def test_import_star_brings_the_surface() -> None:
 
 def test_pydoc_renders_the_package() -> None:
     assert "token budget" in pydoc.render_doc(langchain_tokenbuffer)
+
+
+@pytest.mark.parametrize("name", [name for name in SURFACE if name != "TokenBufferError"])  # it is as `Exception` is
+def test_a_signature_names_its_arguments(name: str) -> None:
+    kinds = {each.kind for each in inspect.signature(getattr(langchain_tokenbuffer, name)).parameters.values()}
+    assert kinds - {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
 def test_the_package_is_typed() -> None:
