@@ -26,7 +26,9 @@ ELSEWHERE = (
     "README.md",
     "README.ko.md",
     "CHANGELOG.md",
+    "CODE_OF_CONDUCT.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "examples/README.md",
     "tests/mutants.md",
 )
