@@ -23,6 +23,7 @@ SURFACE = [
     "TokenCounter",
     "Violation",
     "Window",
+    "recall_tool",
     "repair",
     "validate",
 ]
