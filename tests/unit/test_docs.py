@@ -27,6 +27,7 @@ PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (
         *(ROOT / name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md", "CHANGELOG.md", "tests/mutants.md")),
+        *(ROOT / name for name in ("CODE_OF_CONDUCT.md", "SECURITY.md")),
         ROOT / "examples" / "README.md",
         *sorted((ROOT / "docs").glob("*.md")),
     )
