@@ -22,7 +22,11 @@ BESIDE: dict[str, str] = {
 
 
 def blocks_beside(extra: Mapping[str, Any]) -> Iterator[object]:
-    """Yield blocks that stand for what is beside the content. What is no such thing is left out."""
+    """Yield blocks that stand for what is beside the content. What is no such thing is left out.
+
+    A text that stands under two names is one: servers give the same thinking as `reasoning` and `reasoning_content`.
+    """
+    texts: set[str] = set()
     for name, kind in BESIDE.items():
         value = extra.get(name)
         if kind == "function_call_signature":
@@ -32,7 +36,8 @@ def blocks_beside(extra: Mapping[str, Any]) -> Iterator[object]:
             yield from value
         elif isinstance(value, dict):
             yield {"type": kind, **value}
-        elif kind and value and isinstance(value, str):
+        elif kind and value and isinstance(value, str) and value not in texts:
+            texts.add(value)
             yield {"type": kind, kind: value}
 
 

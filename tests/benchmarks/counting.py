@@ -1,7 +1,7 @@
 """How near a count comes to the bill, by provider and kind of request.
 
 Ours next to the model's own `get_num_tokens_from_messages` and to `count_tokens_approximately`, through the class that
-a user would construct, over the recorded requests in ../shared/data, which are not part of this repository. A model
+a user would construct, with what the request says of thinking and of the tool that must be called, over the requests in ../shared/data, which are not part of this repository. A model
 whose own counting asks its provider, or loads a tokenizer from a hub, is not asked.
 """
 
@@ -69,6 +69,7 @@ class Request(NamedTuple):
     provider: str
     kind: str
     model: BaseChatModel
+    options: dict[str, Any]  # that a user binds to it, or sets on it
     messages: list[BaseMessage]
     tools: list[dict[str, Any]]
     response_format: dict[str, Any] | None
@@ -89,7 +90,18 @@ def recorded() -> Iterator[Request]:
             model = reader.model_of(row["provider"], shape, row["model"])
         except (reader.Skip, ImportError, ValueError):
             continue
-        yield Request(_provider(row, shape), kind, model, messages, tools, response_format, row["input_tokens"])
+        options = _options(row["request"])
+        yield Request(_provider(row, shape), kind, model, options, messages, tools, response_format, row["input_tokens"])
+
+
+def _options(request: dict[str, Any]) -> dict[str, Any]:
+    """Return what a request says of thinking and of the tool that must be called, beside its messages and tools."""
+    passed_on = request.get("additionalModelRequestFields") or {}
+    said = {
+        "thinking": request.get("thinking") or passed_on.get("thinking"),
+        "tool_choice": request.get("tool_choice") or (request.get("toolConfig") or {}).get("toolChoice"),
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def _reader() -> ModuleType:
@@ -118,7 +130,7 @@ def _provider(row: dict[str, Any], shape: str) -> str:
 
 def ours(request: Request) -> int:
     """Count with the package."""
-    return TokenCounter(request.model).count(request.messages, request.tools, request.response_format)
+    return TokenCounter(request.model.bind(**request.options)).count(request.messages, request.tools, request.response_format)
 
 
 def without_extras(request: Request) -> int | None:
