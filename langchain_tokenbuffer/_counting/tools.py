@@ -81,7 +81,8 @@ def _commented(schema: dict[str, Any]) -> dict[str, Any]:
     function = schema.get("function")
     if not isinstance(function, dict) or not isinstance(described := function.get("description"), str):
         return schema
-    return {**schema, "function": {**function, "description": described.replace("\n", "\n// ")}}
+    lines = (line.strip() for line in described.split("\n"))
+    return {**schema, "function": {**function, "description": "\n// ".join(lines)}}
 
 
 def _function(schema: dict[str, Any]) -> str:

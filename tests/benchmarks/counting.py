@@ -90,8 +90,26 @@ def recorded() -> Iterator[Request]:
             model = reader.model_of(row["provider"], shape, row["model"])
         except (reader.Skip, ImportError, ValueError):
             continue
+        _seal(messages, row["request"])
         options = _options(row["request"])
         yield Request(_provider(row, shape), kind, model, options, messages, tools, response_format, row["input_tokens"])
+
+
+def _seal(messages: list[BaseMessage], request: dict[str, Any]) -> None:
+    """Put the signatures of Gemini's calls where langchain-google-genai keeps them, of which 800 letters are recorded."""
+    contents = request.get("contents")
+    parts = [
+        part
+        for content in (contents if isinstance(contents, list) else ())
+        if isinstance(content, dict) and isinstance(content.get("parts"), list)
+        for part in content["parts"]
+        if "functionCall" in part or "function_call" in part
+    ]
+    calls = [(message, call) for message in messages for call in getattr(message, "tool_calls", ())]
+    for (message, call), part in zip(calls, parts, strict=False):
+        if signature := part.get("thoughtSignature") or part.get("thought_signature"):
+            kept = message.additional_kwargs.setdefault("__gemini_function_call_thought_signatures__", {})
+            kept[call["id"]] = signature
 
 
 def _options(request: dict[str, Any]) -> dict[str, Any]:
