@@ -101,17 +101,19 @@ class Squares:
 class Crops:
     """Google, the same for Gemini 1 and 2.0: a small image is 258 tokens, another as many for each crop and one for all.
 
-    A crop's side is two thirds of the image's shorter one, within 256 and 768 px. 1 request, residual 0.
+    A crop's side is two thirds of the image's shorter one, within 256 and 768 px, after scaling to 3072 px: at most 24.
+    1 request, residual 0.
     """
 
     def tokens(self, size: Size, detail: object) -> int:
         del detail  # Google knows none
         if size is None:
-            return 258 * 7
+            return 258 * 25
         if max(size) <= 384:  # noqa: PLR2004  # a small image
             return 258
-        side = min(768, max(256, int(min(size) / 1.5)))
-        return 258 * (1 + math.ceil(size[0] / side) * math.ceil(size[1] / side))
+        width, height = _within(*size, 3072)
+        side = min(768, max(256, int(min(width, height) / 1.5)))
+        return 258 * (1 + math.ceil(width / side) * math.ceil(height / side))
 
 
 @dataclass(frozen=True)

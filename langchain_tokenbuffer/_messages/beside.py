@@ -22,13 +22,9 @@ BESIDE: dict[str, str] = {
 
 
 def blocks_beside(extra: Mapping[str, Any]) -> Iterator[object]:
-    """Yield blocks that stand for what is beside the content. What is no such thing is left out.
-
-    A text that stands under two names is one: servers give the same thinking as `reasoning` and `reasoning_content`.
-    """
-    texts: set[str] = set()
-    for name, kind in BESIDE.items():
-        value = extra.get(name)
+    """Yield blocks that stand for what is beside the content. What is no such thing is left out."""
+    for name, value in _beside(extra).items():
+        kind = BESIDE[name]
         if kind == "function_call_signature":
             signatures = value.values() if isinstance(value, dict) else ()
             yield from ({"type": kind, "signature": each} for each in signatures)
@@ -36,9 +32,16 @@ def blocks_beside(extra: Mapping[str, Any]) -> Iterator[object]:
             yield from value
         elif isinstance(value, dict):
             yield {"type": kind, **value}
-        elif kind and value and isinstance(value, str) and value not in texts:
-            texts.add(value)
+        elif kind and value and isinstance(value, str):
             yield {"type": kind, kind: value}
+
+
+def _beside(extra: Mapping[str, Any]) -> dict[str, object]:
+    """Return what stands there, once: some servers name the same thinking `reasoning` and `reasoning_content`."""
+    found = {name: extra[name] for name in BESIDE if name in extra}
+    if found.get("reasoning") == found.get("reasoning_content"):
+        found.pop("reasoning", None)
+    return found
 
 
 def reported_reasoning(fields: Mapping[str, Any]) -> int | None:

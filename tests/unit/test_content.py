@@ -289,6 +289,11 @@ def test_a_text_beside_the_content_costs_its_tokens(extra: dict[str, Any]) -> No
     assert tokens_of(AIMessage("Yes.", additional_kwargs=extra)) == tokens_of(AIMessage(["Yes.", WORDS]))
 
 
+def test_a_text_that_stands_under_two_names_costs_once() -> None:
+    twice = AIMessage("", additional_kwargs={"reasoning": WORDS, "reasoning_content": WORDS})
+    assert tokens_of(twice) == tokens_of(AIMessage("", additional_kwargs={"reasoning_content": WORDS}))
+
+
 def test_spoken_replies_cost_something() -> None:
     message = AIMessage("", additional_kwargs={"audio": {"id": "audio_1", "data": b64(WAV), "transcript": WORDS}})
     assert tokens_of(message) == pytest.approx(tokens_of(AIMessage(WORDS)) + 64, abs=1)

@@ -827,3 +827,29 @@ def test_a_state_is_an_error_that_names_the_key_to_pass() -> None:
 def test_a_number_is_an_error_that_shows_it() -> None:
     with pytest.raises(TypeError, match="got int: 5"):
         as_messages(5)  # type: ignore[arg-type]
+
+
+# --- parallel calls -------------------------------------------------------------------------------
+
+PRETTY, COMPACT = '{\n  "city": "Rome",\n  "lines": 3\n}', '{"city": "Rome", "lines": 3}'
+
+
+def results_of(calls: int, result: str) -> list[BaseMessage]:
+    made = [{"name": "look", "args": {"at": n}, "id": f"{n}"} for n in range(calls)]
+    results = [ToolMessage(result, tool_call_id=f"{n}") for n in range(calls)]
+    return [HI, AIMessage("", tool_calls=made), *results]
+
+
+def test_results_of_parallel_calls_count_as_the_json_they_are_sent_as() -> None:
+    count = TokenCounter("gpt-4o").count
+    assert count(results_of(2, PRETTY)) == count(results_of(2, COMPACT))
+
+
+def test_the_result_of_one_call_counts_as_its_text() -> None:
+    count = TokenCounter("gpt-4o").count
+    assert count(results_of(1, PRETTY)) > count(results_of(1, COMPACT))
+
+
+def test_results_of_parallel_calls_count_as_their_texts_where_calls_are_sent_apart() -> None:
+    count = TokenCounter("gpt-5").count
+    assert count(results_of(2, PRETTY)) > count(results_of(2, COMPACT))
