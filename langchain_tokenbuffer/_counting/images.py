@@ -99,10 +99,10 @@ class Squares:
 
 @dataclass(frozen=True)
 class Crops:
-    """Google, the same for Gemini 1 and 2.0: a small image is 258 tokens, another as many for each crop and one for all.
+    """Google, for Gemini 1 and 2.0: a small image is 258 tokens, another as many for each crop and for the whole.
 
-    A crop's side is two thirds of the image's shorter one, within 256 and 768 px, after scaling to 3072 px: at most 24.
-    1 request, residual 0.
+    A crop's side is two thirds of the image's shorter one, within 256 and 768 px, after scaling to 3072 px: at most 24
+    crops. 1 request, residual 0.
     """
 
     def tokens(self, size: Size, detail: object) -> int:

@@ -287,7 +287,7 @@ def as_parallel(calls: Sequence[tuple[str, str]]) -> str:
 
 
 def as_parallel_result(text: str) -> str:
-    """Return a result of one of several calls as the JSON in which it is sent: of JSON its own, of a text its quotation.
+    """Return a result of one of several calls as it is sent: JSON as Python writes it, a text as a JSON string.
 
     So pretty-printed JSON costs less than its text, and a text with many lines more.
     """

@@ -1,8 +1,9 @@
 """How near a count comes to the bill, by provider and kind of request.
 
 Ours next to the model's own `get_num_tokens_from_messages` and to `count_tokens_approximately`, through the class that
-a user would construct, with what the request says of thinking and of the tool that must be called, over the requests in ../shared/data, which are not part of this repository. A model
-whose own counting asks its provider, or loads a tokenizer from a hub, is not asked.
+a user would construct, with what the request says of thinking and of the tool that must be called, over the recorded
+requests in ../shared/data, which are not part of this repository. A model whose own counting asks its provider, or
+loads a tokenizer from a hub, is not asked.
 """
 
 from __future__ import annotations
@@ -92,11 +93,13 @@ def recorded() -> Iterator[Request]:
             continue
         _seal(messages, row["request"])
         options = _options(row["request"])
-        yield Request(_provider(row, shape), kind, model, options, messages, tools, response_format, row["input_tokens"])
+        yield Request(
+            _provider(row, shape), kind, model, options, messages, tools, response_format, row["input_tokens"]
+        )
 
 
 def _seal(messages: list[BaseMessage], request: dict[str, Any]) -> None:
-    """Put the signatures of Gemini's calls where langchain-google-genai keeps them, of which 800 letters are recorded."""
+    """Put the signatures of Gemini's calls where langchain-google-genai keeps them; 800 letters each are recorded."""
     contents = request.get("contents")
     parts = [
         part
@@ -148,7 +151,8 @@ def _provider(row: dict[str, Any], shape: str) -> str:
 
 def ours(request: Request) -> int:
     """Count with the package."""
-    return TokenCounter(request.model.bind(**request.options)).count(request.messages, request.tools, request.response_format)
+    counter = TokenCounter(request.model.bind(**request.options))
+    return counter.count(request.messages, request.tools, request.response_format)
 
 
 def without_extras(request: Request) -> int | None:
