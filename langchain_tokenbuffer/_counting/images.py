@@ -143,6 +143,7 @@ class Media:
 
     images: Images = Tiles(85, 170)
     page: int = 3000  # for each page of a PDF, its text included
+    sealed: bool = True  # whether thinking that only the provider can read is billed when it is sent again
 
 
 def image_tokens(block: dict[str, Any], images: Images) -> int:
