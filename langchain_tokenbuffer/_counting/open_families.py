@@ -35,7 +35,7 @@ _PLAIN = ChatFormat(
 # 52 texts, 49 near. AI Studio bills a token for each message from 2.5 on, Vertex none; which is asked is not known.
 # How a function is shown is not known: as JSON it is counted high, by a third at the median of 60 requests with tools,
 # 5 of them low. A response schema is not billed. A page is 258 tokens of 2.5 where no text is read with it, and 490 to
-# 2,350 of 3; an image of 3 is 1,060 to 1,190. What 2.5 thought is not billed again: 4 of 35 requests with signatures
+# 2,350 of 3; an image of 3 is 1,060 to 1,190. What 2.5 thought is not billed again: 4 of 25 requests with signatures
 # are billed 23 to 108 more.
 _GEMINI = Family(
     Vocabulary("o200k_base", GEMINI, Own("open", "gemma4")),
