@@ -75,6 +75,8 @@ _NAMED = 10  # for a tool choice by name, where no format says
 # What several calls sent as one cost beside their text and the one call, their results being JSON. Fitted: 10 requests
 # with two calls each, residual -2 to 2.
 _PARALLEL = -1
+# The same in a window, which does not know how results are sent: a text with quotes around it costs more.
+_PARALLEL_AT_MOST = 2
 
 
 class ChatCounter(MessageCounter):
@@ -140,7 +142,7 @@ class ChatCounter(MessageCounter):
     def _tokens_of_calls(self, calls: Sequence[Call]) -> int:
         count, name_tokens, chat_format = self._count, self._tokens_of_name, self._format
         if chat_format.parallel and len(calls) > 1:
-            opening = chat_format.call + _PARALLEL + name_tokens("multi_tool_use.parallel")
+            opening = chat_format.call + _PARALLEL_AT_MOST + name_tokens("multi_tool_use.parallel")
             return opening + count(as_parallel([(call.name, call.args) for call in calls]))
         apart = chat_format.further + (chat_format.per_message + 1) * chat_format.twice
         total = (len(calls) - 1) * apart
@@ -192,7 +194,10 @@ class ChatCounter(MessageCounter):
         )
 
     def _results_as_sent(self, messages: Messages) -> int:
-        """What results of parallel calls cost more, or less, than their texts, where such calls are sent as one."""
+        """What parallel calls cost less by their results being sent as JSON, where such calls are sent as one.
+
+        Never more: a window is counted by its messages, and must not be found to be over budget as a whole.
+        """
         total, several = 0, False
         for message in messages if self._format.parallel else ():
             text = message.__dict__["content"]
@@ -200,7 +205,8 @@ class ChatCounter(MessageCounter):
                 total += self._count(as_parallel_result(text)) - self._count(text)
             elif message.type != "tool":
                 several = len(message.__dict__.get("tool_calls") or ()) > 1
-        return total
+                total += several * (_PARALLEL - _PARALLEL_AT_MOST)
+        return min(0, total)
 
 
 def _begins_with_reply(messages: Messages) -> bool:
