@@ -1,6 +1,6 @@
 """What recall brings back: the chats of the evidence, at one total budget with more and less of it recalled.
 
-Half of each set's questions were looked at while the ranking was tuned; the other half confirms it.
+The ranking was tuned on half of each set's questions; the other half, whose misses were seen once, confirms it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _row(chosen: EvidenceSet, recalled: int) -> dict[str, Any]:
 
 
 def _is_held_back(unit: Hashable) -> bool:
-    """Tell whether a question, or a generated chat, was not looked at while the ranking was tuned: every other one."""
+    """Tell whether the ranking was not tuned on a question, or a generated chat: every other one."""
     return int(str(unit).rpartition(" ")[2]) % 2 == 1
 
 
