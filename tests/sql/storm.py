@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.sql.servers import Server
 
 ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+CANCELLED = 0.3
 LIMIT = 1800  # seconds
 
 
@@ -109,7 +110,8 @@ class Storm:
         self._start(work, driver)
 
     def _start(self, work: Callable[..., None], driver: str | None) -> None:
-        job = replace(self.job, name=f"p{len(self._running)}k{self.kills}", settings=SETTINGS)
+        name = f"p{len(self._running)}k{self.kills}"
+        job = replace(self.job, name=name, settings=SETTINGS, cancelled=CANCELLED)
         args = (job, self.sessions) if driver is None else (job, self.sessions, driver)
         process = self.context.Process(target=work, args=args, daemon=True)
         process.start()
