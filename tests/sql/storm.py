@@ -73,7 +73,7 @@ class Storm:
             self._do_harm(plan)
         (Path(self.job.folder) / "stop").touch()
         for _, _, process in self._running:
-            process.join(120)
+            process.join(workers.PATIENCE)
             process.kill()
 
     def fulfills(self, plan: Plan) -> bool:
@@ -113,7 +113,7 @@ class Storm:
         name = f"p{len(self._running)}k{self.kills}"
         job = replace(self.job, name=name, settings=SETTINGS, cancelled=CANCELLED)
         args = (job, self.sessions) if driver is None else (job, self.sessions, driver)
-        process = self.context.Process(target=work, args=args, daemon=True)
+        process = self.context.Process(target=workers.patiently, args=(work, *args), daemon=True)
         process.start()
         self._running.append((work, driver, process))
 

@@ -47,11 +47,11 @@ def job(place: Place, tmp_path: Path) -> Job:
 def run_processes(context: ForkServerContext, work: Callable[..., None], *jobs: tuple[Any, ...]) -> None:
     processes = [start(context, work, *args) for args in jobs]
     for process in processes:
-        process.join(300)
+        process.join(workers.PATIENCE)
 
 
 def start(context: ForkServerContext, work: Callable[..., None], *args: Any) -> ForkServerProcess:
-    process = context.Process(target=work, args=args, daemon=True)
+    process = context.Process(target=workers.patiently, args=(work, *args), daemon=True)
     process.start()
     return process
 
@@ -87,9 +87,8 @@ def test_in_a_storm_nothing_is_lost_doubled_torn_or_over_budget(storm: Storm) ->
     print(f"\n{storm.report()}")  # noqa: T201  # what `make stress` is run for
     assert judge(storm.job, storm.sessions) == Verdict()
     assert storm.fulfills(plan)
-    if not plan.restarts:  # nobody sees that a backend was ended but who had waited long before
-        failed = [line for line in lines_of(storm.job, "failed") if float(line.split()[1]) < engines.WAIT / 2]
-        assert failed == []
+    if not plan.restarts:  # a server that is down is an error
+        assert lines_of(storm.job, "failed") == []
 
 
 @pytest.mark.parametrize("sessions", [1, 8])
@@ -104,7 +103,7 @@ def test_many_processes_sync_and_async_store_every_turn_and_see_no_error(
         numbers = range(rounds if driver else 4 * rounds)
         processes.append(start(context, work, each, names, *driver, numbers))
     for process in processes:
-        process.join(300)
+        process.join(workers.PATIENCE)
     assert judge(job, names) == Verdict()
     assert (len(lines_of(job, "done")), lines_of(job, "failed")) == (PROCESSES * rounds * 4, [])
 
@@ -123,7 +122,7 @@ def test_who_writes_does_not_see_that_backends_are_ended(job: Job, context: Fork
         ended += terminate_one(job.url, job.prefix)
     (Path(job.folder) / "stop").touch()
     for process in processes:
-        process.join(300)
+        process.join(workers.PATIENCE)
     assert judge(job, [session]) == Verdict()
     assert (ended, lines_of(job, "failed")) == (TERMINATIONS, [])
     assert len(lines_of(job, "done")) == len(lines_of(job, "begun"))
@@ -179,7 +178,7 @@ def test_several_consumers_hand_over_everything_that_left_and_nothing_else(
     jobs = [(workers.write, replace(job, name=f"w{n}"), [session], range(TURNS // 8)) for n in range(2)]
     jobs += [(workers.consume, replace(job, name=f"c{n}"), [session], range(20)) for n in range(3)]
     for process in [start(context, *each) for each in jobs]:
-        process.join(300)
+        process.join(workers.PATIENCE)
     late: list[str] = []
     job.history(session).evicted(lambda messages: late.extend(m.text for m in messages))
     handed = {*lines_of(job, "handed"), *late}

@@ -17,15 +17,17 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from sqlalchemy import create_engine, exc, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from langchain_tokenbuffer._sql import engines
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.oracle import breaches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 MAX_TOKENS = 200
 SETTINGS = (MAX_TOKENS, 150)
 """Two budgets, in tokens, to be used in turns."""
+PATIENCE = 300.0  # seconds
 
 
 class HandlerError(Exception):
@@ -104,6 +106,12 @@ def wrongs(window: list[BaseMessage], max_tokens: int) -> Iterator[str]:
 
 
 # --- what a process does: some turns, or until it is told to end --------------------------------
+
+
+def patiently(work: Callable[..., None], *args: object) -> None:
+    """Work in a process that waits for others for as long as a busy machine may need: no wait is a fault."""
+    engines.WAIT = PATIENCE
+    work(*args)
 
 
 def until_told(job: Job) -> Iterator[int]:
