@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.sql.servers import Server
 
 ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
-CANCELLED = 0.3
+CANCELLED = 0.3  # in how many rounds of an asynchronous process a task is cancelled
 LIMIT = 1800  # seconds
 
 

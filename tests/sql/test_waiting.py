@@ -77,7 +77,7 @@ def test_who_loses_the_connection_in_a_long_wait_is_tried_again_until_one_wait_i
 
     @sa.event.listens_for(engine, "before_cursor_execute", once=True)
     def lose(*_: object) -> None:
-        raise sa.exc.OperationalError("", {}, OSError(), connection_invalidated=True)
+        raise sa.exc.OperationalError(None, {}, OSError(), connection_invalidated=True)
 
     with nullcontext() if is_stored else pytest.raises(sa.exc.OperationalError):
         history.add_messages(turn(0))
