@@ -125,7 +125,7 @@ def drop(engine: sa.Engine, prefix: str) -> None:
     ours = tables(prefix, None)
     old = sa.Table(f"{prefix}_old", sa.MetaData())
     with engine.begin() as connection:
-        for table in (ours.messages, ours.sessions, ours.versions, old):
+        for table in (ours.messages, ours.sessions, ours.terms, ours.versions, old):
             table.drop(connection)
     engine.dispose()
 

@@ -58,8 +58,11 @@ def version_of(place: Place) -> list[int]:
 def content_of(place: Place) -> list[sa.Row[Any]]:
     """Return everything that is in the tables, whatever their columns are called."""
     tables = place.tables
-    names = [table.name for table in (tables.sessions, tables.messages, tables.versions)]
-    return [row for name in names for row in place.rows(sa.select(sa.text(f"* FROM {name}")))]
+    names = [table.name for table in (tables.sessions, tables.messages, tables.terms, tables.versions)]
+    engine = place.engine()
+    there = sa.inspect(engine).get_table_names()
+    engine.dispose()
+    return [row for name in names if name in there for row in place.rows(sa.select(sa.text(f"* FROM {name}")))]
 
 
 # --- older tables -------------------------------------------------------------------------------
