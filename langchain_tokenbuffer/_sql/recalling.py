@@ -53,8 +53,8 @@ def begin(session: Session, connection: sa.Connection) -> None:
 def read_portion(session: Session, connection: sa.Connection) -> Portion | None:
     """Read the next messages whose terms may be missing; `None` if there are none, or others do it by another rule."""
     s, m = session.tables.sessions.c, session.tables.messages.c
-    about = sa.select(s.id, s.cut, s.indexed_by, s.unindexed).where(s.key == session.key)
-    row = connection.execute(about).one_or_none()
+    about: sa.Select[Any] = sa.select(s.id, s.cut, s.indexed_by, s.unindexed)
+    row = connection.execute(about.where(s.key == session.key)).one_or_none()
     if row is None or row.indexed_by != INDEX_RULE or row.unindexed is None:
         return None
     start = row.unindexed
@@ -83,7 +83,8 @@ def store_portion(session: Session, connection: sa.Connection, portion: Portion,
     m, terms = session.tables.messages.c, session.terms(connection, row.id)
     these = sa.select(m.seq).where(m.session_id == row.id, m.seq >= portion.start, m.seq < portion.stop)
     left = set(connection.scalars(these.where(has_left(session.tables, row.cut))))
-    terms.delete_between(portion.start, portion.stop)
+    if not terms.delete_between(portion.start, portion.stop):
+        return  # the same portion comes again
     terms.store([posting for posting in postings if posting.message in left])
     is_all = portion.stop >= max(row.cut, _behind_last_left(session, connection, row))
     terms.leave_from(None if is_all else portion.stop)

@@ -307,7 +307,7 @@ class Session:
     def _empty(self, connection: sa.Connection, row: sa.Row[Any]) -> bool:
         connection.execute(sa.delete(self.tables.messages).where(self._m.session_id == row.id))
         acknowledged = None if row.acknowledged is None else row.next_seq - 1
-        is_done = row.indexed_by is None or self.terms(connection, row.id).delete_some()
+        is_done = row.indexed_by is None or self.terms(connection, row.id).delete_between(0, row.next_seq)
         begun = {"cut": row.next_seq, "state": None, "window_epoch": row.window_epoch + 1, "acknowledged": acknowledged}
         unindexed = None if is_done else 0
         self.update(connection, row.id, **begun, unindexed=unindexed, **self._empty_window())

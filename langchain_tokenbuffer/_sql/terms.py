@@ -32,7 +32,7 @@ INDEX_RULE = f"{RECALL_RULE} {STEMMER}"
 """By what this process makes terms: others are not to be compared with them."""
 PORTION = 250  # messages whose terms are stored in one transaction, at most
 _LETTERS = 250_000  # of stored messages, the same
-_DELETED = 10_000  # rows that a transaction deletes beside those of messages
+_DELETED = 10_000  # rows of terms that are deleted at once, about
 
 
 class SessionTerms(NamedTuple):
@@ -85,27 +85,24 @@ class SessionTerms(NamedTuple):
     def delete(self, seqs: Collection[int]) -> None:
         """Delete the terms of messages."""
         for first, last in _runs(seqs):
-            self.delete_between(first, last + 1)
+            while not self.delete_between(first, last + 1):
+                pass
 
-    def delete_between(self, start: int, stop: int) -> None:
-        """Delete the terms of the messages from one sequence number up to another."""
-        place = self.tables.terms.c.place
-        self._delete(place >= _number(start), place < _number(stop))
+    def delete_between(self, start: int, stop: int) -> bool:
+        """Delete the terms of the messages from one sequence number up to another; tell whether these were all.
 
-    def delete_some(self) -> bool:
-        """Delete the terms of the oldest messages; tell whether these were all there are."""
+        Many go in portions, the oldest first: each call deletes one.
+        """
         t = self.tables.terms.c
-        mine = sa.select(t.place).where(t.session_id == self.session)
-        next_one = self.connection.scalar(mine.order_by(t.place).offset(_DELETED).limit(1))
-        self._delete(*([] if next_one is None else [t.place < next_one]))
-        return next_one is None
-
-    def _delete(self, *these: sa.ColumnElement[bool]) -> None:
-        t = self.tables.terms.c
-        mine = t.session_id == self.session, *these
+        mine = t.session_id == self.session, t.place >= _number(start)
+        places = sa.select(t.place).where(*mine, t.place < _number(stop)).order_by(t.place).limit(1)
         # MariaDB locks, for what deletes nothing, the room for what others store.
-        if self.connection.scalar(sa.select(t.place).where(*mine).limit(1)) is not None:
-            self.connection.execute(sa.delete(self.tables.terms).where(*mine))
+        if self.connection.scalar(places) is None:
+            return True
+        next_one = self.connection.scalar(places.offset(_DELETED))
+        end = _number(stop) if next_one is None else next_one + 1
+        self.connection.execute(sa.delete(self.tables.terms).where(*mine, t.place < end))
+        return next_one is None
 
     # --- as the window moves ---
 
