@@ -18,8 +18,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_counting",),
     ("counters",),
     ("_window",),
+    ("_recall",),
     ("order", "buffer"),
-    ("memory", "chat_history", "middleware", "sql", "replay"),
+    ("memory", "chat_history", "middleware", "recall", "sql", "replay"),
     ("__main__",),
 )
 """From what is imported to what imports it. A module sees its own folder and the layers above it
@@ -46,6 +47,7 @@ HOSTS: dict[str, set[str]] = {
     "matplotlib": {"_replay.picture"},
     "pydantic": {"memory"},
     "rich": {"_replay.table"},
+    "snowballstemmer": {"_recall.terms"},
     "sqlalchemy": {"sql", "_sql"},
     "tenacity": {"_sql"},
     "tiktoken": {"vocabularies", "_counting"},
