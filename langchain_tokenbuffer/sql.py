@@ -10,15 +10,16 @@ from typing_extensions import override
 
 from langchain_tokenbuffer._handlers import async_handler, sync_handler
 from langchain_tokenbuffer._messages.convert import as_messages
+from langchain_tokenbuffer._recall.questions import question_terms
 from langchain_tokenbuffer._run_view import RunView
-from langchain_tokenbuffer._sql import evictions, importing
+from langchain_tokenbuffer._sql import evictions, importing, recalling
 from langchain_tokenbuffer._sql import schema as sql_schema
 from langchain_tokenbuffer._sql.database import Database
 from langchain_tokenbuffer._sql.handle import SessionHandle
 from langchain_tokenbuffer._sql.session import Session
 from langchain_tokenbuffer._sql.settings import Settings
 from langchain_tokenbuffer._sql.window import PAGE
-from langchain_tokenbuffer._window.settings import checked_session_id, suggests_options
+from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_session_id, suggests_options
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 metadata = sql_schema.metadata
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from langchain_core.documents import Document
     from langchain_core.messages import BaseMessage, MessageLikeRepresentation
 
     from langchain_tokenbuffer._handlers import OnEvict
@@ -260,6 +262,48 @@ class SQLTokenBufferHistory(SessionHandle, BaseChatMessageHistory):
             await self._awrite(evictions.acknowledge, batch)
             count += len(messages)
         return count
+
+    # --- recall ---
+
+    def recall(self, question: str | BaseMessage, max_tokens: int) -> list[Document]:
+        """Return passages of what left the window that match a question, the oldest first.
+
+        Laws: what is found is a function of the session's messages, the settings and the question; other sessions have
+        no part in it. Together the passages cost at most `max_tokens` as they stand in a quotation. However long the
+        session is, the same few postings are read, and the messages that are shown.
+
+        Edges: the first call stores the terms of what left before, in portions that may be interrupted and go on; from
+        then on an append stores those of what it makes leave. A question of fewer than two terms takes those of the
+        one before it in the window, too. A message that cannot be read is passed over, and logged.
+
+        Args:
+            question: A text, or a message.
+            max_tokens: The most the passages may cost, in tokens.
+
+        Returns:
+            Documents with the text of a passage as `page_content` and as `metadata` its message's `type` and sequence
+            number (`message`), the number of the `passage` in it, and the `score`.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If `max_tokens` is less than 1.
+        """
+        most = checked_max_tokens(max_tokens)
+        terms = recalling.terms_of_question(question)
+        if terms is None:
+            terms = question_terms(self.messages, question)
+        found = recalling.recall(self._database, self._session, terms, most)
+        return [match.document() for match in found]
+
+    async def arecall(self, question: str | BaseMessage, max_tokens: int) -> list[Document]:
+        """`recall`, without blocking the event loop."""
+        most = checked_max_tokens(max_tokens)
+        terms = await self._database.in_thread(recalling.terms_of_question, question)
+        if terms is None:
+            terms = question_terms(await self.aget_messages(), question)
+        await self._digest()
+        found = await recalling.arecall(self._database, self._session, terms, most)
+        return [match.document() for match in found]
 
     # --- retention ---
 

@@ -21,11 +21,10 @@ from langchain_tokenbuffer._sql.schema import PASSAGES
 from tests.sql.test_law import anything, budgets, in_memory, many, portions, some, window_or_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from langchain_tokenbuffer._sql.schema import Tables
     from langchain_tokenbuffer.sql import SQLTokenBufferHistory
-    from tests.sql.conftest import Place
 
 
 # --- which terms are stored ---------------------------------------------------------------------
