@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer.memory import ConversationTokenBufferMemory
     from langchain_tokenbuffer.middleware import TokenBufferMiddleware
     from langchain_tokenbuffer.order import Violation, repair, validate
+    from langchain_tokenbuffer.recall import recall_tool
     from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "TokenCounter",
     "Violation",
     "Window",
+    "recall_tool",
     "repair",
     "validate",
 ]
@@ -49,6 +51,7 @@ _HOMES = {
     "TokenCounter": "counters",
     "Violation": "order",
     "Window": "_window.budget",
+    "recall_tool": "recall",
     "repair": "order",
     "validate": "order",
 }

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_tokenbuffer._messages.data import is_data
+from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer._messages.texts import texts_of
 from langchain_tokenbuffer._recall.quotation import without_quotation
 from langchain_tokenbuffer._recall.terms import terms_of
@@ -39,9 +40,11 @@ def passages_of(message: BaseMessage) -> list[str]:
 
     A piece ends where a sentence does, else a line, else a word, as far as it can. These are the texts that may be
     shortened, in any dialect: results and documents are among them, not so names, arguments, thinking and files. What a
-    question quotes is left out: it was said elsewhere.
+    question quotes is left out: it was said elsewhere. So is what system messages say: they tell the model what to do.
     """
     found: list[str] = []
+    if kind_of(message) == "system":
+        return found
     for text in texts_of(without_quotation(message)).values():
         for piece in _pieces(text if isinstance(text, str) and not is_data(text) else ""):
             if len(found) == MOST:

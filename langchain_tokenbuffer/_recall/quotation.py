@@ -52,7 +52,16 @@ def quotation(quotes: Iterable[Quote]) -> str:
 
 def is_quoted(message: BaseMessage) -> bool:
     """Tell whether a message carries a quotation already."""
-    return message.additional_kwargs.get(_MARK) is True and _quoting(message) is not None
+    return quotation_in(message) is not None
+
+
+def quotation_in(message: BaseMessage) -> str | None:
+    """Return the quotation that a message carries, if it does."""
+    if message.additional_kwargs.get(_MARK) is not True or (at := _quoting(message)) is None:
+        return None
+    content: Any = message.content
+    text: str = content[: at - len(_GAP)] if isinstance(content, str) else content[at]["text"]
+    return text
 
 
 def with_quotation(message: BaseMessage, text: str) -> BaseMessage:
@@ -69,7 +78,8 @@ def with_quotation(message: BaseMessage, text: str) -> BaseMessage:
 
 def without_quotation(message: BaseMessage) -> BaseMessage:
     """Return a message as it was before `with_quotation`; itself, if it carries no quotation."""
-    if message.additional_kwargs.get(_MARK) is not True or (at := _quoting(message)) is None:
+    at = _quoting(message) if is_quoted(message) else None
+    if at is None:
         return message
     content = message.content[at:] if isinstance(message.content, str) else _without(message.content, at)
     extra = {key: value for key, value in message.additional_kwargs.items() if key != _MARK}

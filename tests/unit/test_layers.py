@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 here: so no surface imports another, and none is imported by the core. `docs/design.md` draws the
 same (`test_docs.py`)."""
 
-FOLDER_OF = {"_agents": "middleware", "_replay": "replay", "_sql": "sql"}
+FOLDER_OF = {"_agents": "middleware", "_memory": "memory", "_replay": "replay", "_sql": "sql"}
 """What belongs to one surface, which counts as a part of it."""
 
 ONLY_FOR: dict[str, set[str]] = {
@@ -43,9 +43,9 @@ HOSTS: dict[str, set[str]] = {
     "splintr": {"_counting.extras"},
     "langchain": {"middleware", "_agents"},
     "langchain_classic": {"memory"},
-    "langgraph": {"middleware", "_agents", "_replay.files"},
+    "langgraph": {"middleware", "_agents", "recall", "_replay.files"},
     "matplotlib": {"_replay.picture"},
-    "pydantic": {"memory"},
+    "pydantic": {"memory", "recall"},
     "rich": {"_replay.table"},
     "snowballstemmer": {"_recall.terms"},
     "sqlalchemy": {"sql", "_sql"},

@@ -22,6 +22,7 @@ SURFACE = [
     "TokenCounter",
     "Violation",
     "Window",
+    "recall_tool",
     "repair",
     "validate",
 ]
