@@ -274,7 +274,8 @@ class SQLTokenBufferHistory(SessionHandle, BaseChatMessageHistory):
 
         Edges: the first call stores the terms of what left before, in portions that may be interrupted and go on; from
         then on an append stores those of what it makes leave. A question of fewer than two terms takes those of the
-        one before it in the window, too. A message that cannot be read is passed over, and logged.
+        one before it in the window, too. A message that cannot be read is passed over, and logged. Where `messages`
+        would raise for its budget nothing is found.
 
         Args:
             question: A text, or a message.
@@ -289,19 +290,22 @@ class SQLTokenBufferHistory(SessionHandle, BaseChatMessageHistory):
             ValueError: If `max_tokens` is less than 1.
         """
         most = checked_max_tokens(max_tokens)
-        terms = recalling.terms_of_question(question)
-        if terms is None:
-            terms = question_terms(self.messages, question)
+        try:
+            terms = recalling.terms_of_question(question) or question_terms(self.messages, question)
+        except recalling.NO_WINDOW:
+            return []
         found = recalling.recall(self._database, self._session, terms, most)
         return [match.document() for match in found]
 
     async def arecall(self, question: str | BaseMessage, max_tokens: int) -> list[Document]:
         """`recall`, without blocking the event loop."""
         most = checked_max_tokens(max_tokens)
-        terms = await self._database.in_thread(recalling.terms_of_question, question)
-        if terms is None:
-            terms = question_terms(await self.aget_messages(), question)
         await self._digest()
+        try:
+            terms = await self._database.in_thread(recalling.terms_of_question, question)
+            terms = terms or question_terms(await self.aget_messages(), question)
+        except recalling.NO_WINDOW:
+            return []
         found = await recalling.arecall(self._database, self._session, terms, most)
         return [match.document() for match in found]
 

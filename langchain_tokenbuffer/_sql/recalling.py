@@ -6,6 +6,7 @@ are stored. So it may be interrupted anywhere, and several processes may do it a
 
 from __future__ import annotations
 
+import json
 import logging
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,6 +24,7 @@ from langchain_tokenbuffer._sql.recomputing import awrite, bound, write
 from langchain_tokenbuffer._sql.rows import StoredRow, decode_rows
 from langchain_tokenbuffer._sql.schema import Mark
 from langchain_tokenbuffer._sql.terms import INDEX_RULE, PORTION, has_left, read_postings, shorten
+from langchain_tokenbuffer.errors import NothingLeftError, TokenBudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_WINDOW = (TokenBudgetError, NothingLeftError)
+"""What is raised where what must stay does not fit: then nothing is found."""
 _TRIES = 3
 _READ = 32  # messages that are read at once
 _SHARED = (
@@ -44,7 +48,7 @@ _SHARED = (
 
 
 def terms_of_question(question: object) -> list[str] | None:
-    """Return the terms of a question; `None` if they are so few that those of the one before it are needed, too."""
+    """Return the terms of a question; `None` if they are so few that the question before it has to be looked at."""
     if not isinstance(question, (str, BaseMessage)):
         msg = f"question must be a string or a message, got {type(question).__name__}"
         raise TypeError(msg)
@@ -101,11 +105,12 @@ def store_portion(session: Session, connection: sa.Connection, portion: Portion,
     m, terms = session.tables.messages.c, session.terms(connection, row.id)
     these = sa.select(m.seq).where(m.session_id == row.id, m.seq >= portion.start, m.seq < portion.stop)
     left = set(connection.scalars(these.where(has_left(session.tables, row.cut))))
-    if not terms.delete_between(portion.start, portion.stop):
+    # Behind what has left nothing has terms: it may have come back into the window.
+    is_last = portion.stop >= max(row.cut, _behind_last_left(session, connection, row))
+    if not terms.delete_between(portion.start, row.next_seq if is_last else portion.stop):
         return  # the same portion comes again
     terms.store([posting for posting in postings if posting.message in left])
-    is_all = portion.stop >= max(row.cut, _behind_last_left(session, connection, row))
-    terms.leave_from(None if is_all else portion.stop)
+    terms.leave_from(None if is_last else portion.stop)
 
 
 def complete(database: Database, session: Session) -> None:
@@ -132,15 +137,21 @@ class Ranking(NamedTuple):
 
 
 def rank(session: Session, connection: sa.Connection, terms: Sequence[str]) -> Ranking | None:
-    """Rank what left the window by the terms of a question; `None` if terms of messages are missing."""
+    """Rank what left the window by the terms of a question; `None` if terms of messages are missing.
+
+    Nothing matches where the window cannot be had: what must stay does not fit.
+    """
     s = session.tables.sessions.c
-    about: sa.Select[Any] = sa.select(s.id, s.next_seq, s.settings_digest, s.indexed_by, s.unindexed)
+    about: sa.Select[Any] = sa.select(s.id, s.next_seq, s.settings_digest, s.display, s.indexed_by, s.unindexed)
     about = about.add_columns(*_reading_by_index(connection))
     row = connection.execute(about.where(s.key == session.key)).one_or_none()
     if row is None:
         return Ranking(0, [])
     if session.is_outdated(row.settings_digest) or row.indexed_by != INDEX_RULE or row.unindexed is not None:
         return None
+    display = json.loads(row.display)
+    if display["shortage"] is not None or display.get("nothing_left"):
+        return Ranking(0, [])
     asked = ranking(terms, row.next_seq)
     return Ranking(row.id, _answered(asked, session.terms(connection, row.id)))
 
