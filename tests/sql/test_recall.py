@@ -539,7 +539,7 @@ class Statements:
         """Return how the database does what was read of the terms."""
         plans: list[str] = []
         with self._engine.connect() as connection:
-            connection.execute(sa.select(*recalling._reading_by_index(connection), sa.literal(0)))
+            connection.exec_driver_sql(*self.seen[0])  # it may say how the others are done
             for statement, parameters in list(self.seen):
                 if "_terms" in statement and statement.startswith("SELECT"):
                     plans += map(str, connection.exec_driver_sql(f"{explain} {statement}", parameters))
