@@ -107,13 +107,12 @@ class SessionTerms(NamedTuple):
     # --- as the window moves ---
 
     def follow(self, row: sa.Row[Any], left: Iterable[int], back: Iterable[int], new: Mapping[int, str]) -> None:
-        """See that the law holds when messages have left or come back; `new` are those that are not stored yet.
+        """See that the law holds where messages have left or come back; `new` are those that are not stored yet.
 
         What is too much for one transaction, or for another rule to do, is left to the next that recalls.
         """
-        upto = row.unindexed
-        left, back = ([seq for seq in seqs if upto is None or seq < upto] for seqs in (left, back))
-        if row.indexed_by is None or not (left or back):
+        left, back = _before(row.unindexed, left), _before(row.unindexed, back)
+        if not (left or back):
             return
         rows = self._rows(left, new) if row.indexed_by == INDEX_RULE and len(left) <= PORTION >= len(back) else None
         if rows is None or len(shorten(rows)) < len(rows):
@@ -157,6 +156,10 @@ def read_postings(rows: Iterable[StoredRow], session_id: str) -> Iterator[Postin
         except Exception as error:  # noqa: BLE001  # a turn must not be lost for what can be found of an old one
             kind = type(error).__name__  # a traceback would quote the message
             logger.error("Message %d of session %r cannot be recalled: %s", seq, session_id, kind)  # noqa: TRY400
+
+
+def _before(stop: int | None, seqs: Iterable[int]) -> list[int]:
+    return [seq for seq in seqs if stop is None or seq < stop]
 
 
 def _number(message: int, passage: int = 0) -> int:

@@ -91,15 +91,13 @@ class WindowUpdate:
         is_anew = begun is None
         driver, marked, left, saved = begun or self._begun_anew(first)
         numbered = dict(enumerate(new, first))
-        texts = {seq: each.message for seq, each in numbered.items()}
-        left += self._push(driver, ((seq, each.numbers) for seq, each in numbered.items()), texts)
+        left += self._push_new(driver, numbered)
         driver.skip_to(self.row.next_seq)
         left_tail = {seq for seq in left if seq >= driver.cut}
         marks = _changed_marks(marked, set(driver.kept_before_cut), left_tail, driver.cut)
         self.rows.change([{"at": seq, "mark": mark} for seq, mark in marks.items() if seq < first])
-        if self.row.indexed_by is not None:
-            moved = _Moved(left, []) if not is_anew else self._moved(driver, marked, left_tail)
-            self._index(moved, {seq: each.payload for seq, each in numbered.items()})
+        moved = self._moved(driver, marked, left_tail) if is_anew else _Moved(left, [])
+        self._index(moved, numbered)
         self._store(driver, saved, is_anew=is_anew)
         return {seq: mark for seq, mark in marks.items() if seq >= first and mark is not None}
 
@@ -116,11 +114,13 @@ class WindowUpdate:
                 (moved.back if is_in else moved.left).append(seq)
         return moved
 
-    def _index(self, moved: _Moved, new: Mapping[int, str]) -> None:
-        """See that what left can be recalled."""
+    def _index(self, moved: _Moved, new: Mapping[int, NewMessage]) -> None:
+        """See that what left can be recalled, where recall is used."""
+        if self.row.indexed_by is None:
+            return
         rows = self.rows
         terms = SessionTerms(rows.connection, rows.tables, rows.session, rows.session_id)
-        terms.follow(self.row, moved.left, moved.back, new)
+        terms.follow(self.row, moved.left, moved.back, {seq: each.payload for seq, each in new.items()})
 
     def save_state(self) -> None:
         """See that no message that left is needed any more to go on."""
@@ -192,6 +192,11 @@ class WindowUpdate:
     def _update(self, values: Mapping[str, Any]) -> None:
         sessions = self.rows.tables.sessions
         self.rows.connection.execute(sa.update(sessions).where(sessions.c.id == self.row.id).values(**values))
+
+    def _push_new(self, driver: WindowDriver, new: Mapping[int, NewMessage]) -> list[int]:
+        """Push messages that are at hand; return the sequence numbers of those that left."""
+        texts = {seq: each.message for seq, each in new.items()}
+        return self._push(driver, ((seq, each.numbers) for seq, each in new.items()), texts)
 
     def _push(
         self,

@@ -1,13 +1,13 @@
 """What recall costs the SQL history: ranking a long session against a short one, appending with it against without.
 
-On SQLite, and on PostgreSQL and MariaDB where they answer (`TOKENBUFFER_TEST_POSTGRES_URL`, `..._MARIADB_URL`). The short
-session has 20,000 messages, the long one 100,000, or a million with `TOKENBUFFER_BENCH_FULL=1`
+On SQLite, and on PostgreSQL and MariaDB where they answer (`TOKENBUFFER_TEST_POSTGRES_URL`, `..._MARIADB_URL`). The
+short session has 20,000 messages, the long one 100,000, or a million with `TOKENBUFFER_BENCH_FULL=1`
 (`TOKENBUFFER_BENCH_MESSAGES` is any other length).
 
 The short session is written by the history itself, and its terms by its first recall: turns of 12 words each, of 5,000
 words of which the n-th is drawn with a weight of 1 / (n + 2). The long one is that session's rows copied behind each
-other by the database, each copy with a number of its own before its texts: a term is as dense in it, and has as many more
-postings.
+other by the database, each copy with a number of its own before its texts: a term is as dense in it, and has as many
+more postings.
 """
 
 from __future__ import annotations
