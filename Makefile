@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo docs local_model test test_full test_oldest test_wheel test_local_model coverage mutants fuzz lint type \
-	format bench clean
+.PHONY: help demo docs local_model test test_full stress test_oldest test_wheel test_local_model coverage mutants fuzz lint \
+	type format bench clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -76,6 +76,9 @@ test: $(VENV)/.ready ## Run the tests (PYTHON=python3.13 VENV=.venv-3.13: on ano
 
 test_full: $(VENV)/.ready ## Run the tests with all examples, transcripts and processes (slower)
 	TOKENBUFFER_TEST_FULL=1 $(RUN)/python -m pytest
+
+stress: $(VENV)/.ready ## Write 2,400 turns into each database while processes, backends and servers are ended (30 minutes)
+	TOKENBUFFER_TEST_FULL=1 $(RUN)/python -m pytest -s tests/sql/test_stress.py -k storm
 
 test_oldest: $(OLDEST)/.ready $(OLDEST)-agents/.ready ## Run the tests on the oldest dependencies (slower)
 	$(OLDEST)/bin/python -m pytest $(LEAKS) $(addprefix --ignore=,$(NEED_AGENTS))

@@ -12,35 +12,54 @@ never trimming, `on_frontier`); the last two are null without a sweep. A call ha
 were), `tokens`, `history_tokens`, `reason`, `cut`, `held` (indices kept before the cut), `dropped`, `left`, `clamped`,
 `reusable_tokens`, `cached_tokens`, `cost` and `error`. Totals have `calls`, `tokens`, `largest_call`, `cached_tokens`,
 `share_seen`, `cost`, `moved`, `clamped` and `over`. Costs are in the prices' unit: tokens at the input price, or money.
+
+`model` names all models, with commas. `notes` is a list of sentences on the files. A conversation also has the `model`
+that counted it, `model_from` (`command`, `file` or `default`: who named it) and `mended` (what is out of order in it:
+codes of `validate`, and how often).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._counting.providers import PROVIDERS, provider_of
 from langchain_tokenbuffer._replay.advice import SPEND, TRIM_TOS, advise
-from langchain_tokenbuffer._replay.files import read
-from langchain_tokenbuffer._replay.model_names import context_of, counter_of
+from langchain_tokenbuffer._replay.counters import Counters
+from langchain_tokenbuffer._replay.histories import ALL, HistoryOptions
+from langchain_tokenbuffer._replay.model_names import DEFAULT
+from langchain_tokenbuffer._replay.notes import mended_notes
+from langchain_tokenbuffer._replay.progress import track
+from langchain_tokenbuffer._replay.recognition import printable
 from langchain_tokenbuffer._replay.report import Report, as_json
 from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices, Setting, calls_of, untrimmed
+from langchain_tokenbuffer._replay.sources import SourceError, read_all
 from langchain_tokenbuffer._replay.transcripts import EXPECTED, UnreadableError
 from langchain_tokenbuffer.errors import TokenBufferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
     from langchain_tokenbuffer._replay.transcripts import Transcript
 
+    _Output: TypeAlias = Callable[[Report], None]
+
 _CACHE_PRICES = {row.name: row.cache_prices for row in PROVIDERS if row.cache_prices is not None}
 _TRIM_TO = 0.6
+_SOURCES = (
+    "transcripts: files, folders, a database's path or URL, such as sqlite:///chat.db or postgresql+psycopg://…; "
+    "- reads standard input"
+)
 _NEEDS_EXTRA = (
     'the table and PNG pictures need an extra: pip install "langchain-tokenbuffer[replay]" '
     "(--json and --plot FILE.html do without)"
@@ -54,40 +73,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        outputs = _outputs(options)
+        prints, draws = _outputs(options)
+        report = _report(options)
     except ImportError as error:
         return _fail(f"{_NEEDS_EXTRA} ({error})")
-    try:
-        report = _report(options)
-        for output in outputs:
-            output(report)
-    except (OSError, TokenBufferError, ValueError) as error:
-        return _fail(f"{options.file}: {error}")
+    except (TokenBufferError, ValueError) as error:
+        return _fail(str(error))
+    _print(prints, report)
+    if draws is not None:
+        try:
+            draws(report)
+        except OSError as error:
+            return _fail(_unwritable(options.plot, error))
+        print(f"langchain-tokenbuffer: wrote {options.plot}", file=sys.stderr)  # noqa: T201
     return 1 if report.totals.over else 0
 
 
-def _outputs(options: argparse.Namespace) -> list[Callable[[Report], None]]:
-    """Return what to do with a report: before there is one, so that an extra is missed early."""
-    outputs: list[Callable[[Report], None]] = [_print_json]
+def _outputs(options: argparse.Namespace) -> tuple[_Output, _Output | None]:
+    """Return what prints a report and what draws it: before there is one, so that what is missing is missed early."""
+    prints: _Output = _print_json
     if not options.json:
         from langchain_tokenbuffer._replay.table import show  # noqa: PLC0415  # the extra's
 
-        outputs = [partial(show, everything=options.all)]
-    if options.plot is not None:
-        if options.plot.suffix == ".html":
-            from langchain_tokenbuffer._replay.page import write  # noqa: PLC0415  # if asked for
-        else:
-            from langchain_tokenbuffer._replay.picture import write  # noqa: PLC0415  # the extra's
-        outputs.append(partial(write, path=options.plot))
-    return outputs
+        prints = partial(show, everything=options.all)
+    if options.plot is None:
+        return prints, None
+    if options.plot.suffix == ".html":
+        from langchain_tokenbuffer._replay.page import write  # noqa: PLC0415  # if asked for
+    else:
+        from langchain_tokenbuffer._replay.picture import write  # noqa: PLC0415  # the extra's
+    try:
+        options.plot.parent.joinpath("").stat()
+    except OSError as error:
+        raise TokenBufferError(_unwritable(options.plot, error)) from error
+    return prints, partial(write, path=options.plot)
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    return f"the picture {str(path)!r} cannot be written: {error.strerror or error}"
 
 
 def _print_json(report: Report) -> None:
     print(json.dumps(as_json(report), ensure_ascii=False))  # noqa: T201  # a command
 
 
+def _print(prints: _Output, report: Report) -> None:
+    """Print a report; where nobody reads on, as behind `| head`, that is quietly the end of it."""
+    with suppress(SystemExit):  # which rich raises then, having turned the output off
+        try:
+            prints(report)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python flushes, and complains
+
+
 def _fail(why: str) -> int:
-    print(f"langchain-tokenbuffer: {why}", file=sys.stderr)  # noqa: T201
+    print(f"langchain-tokenbuffer: {printable(why)}", file=sys.stderr)  # noqa: T201
     return 2
 
 
@@ -101,9 +142,10 @@ def _parser() -> argparse.ArgumentParser:
         help="a transcript through a budget: what is sent, what leaves, what it costs",
         description="Replay a transcript through a token budget, call by call, offline. Without --max-tokens many "
         "budgets are tried and one is recommended.",
-        epilog=f"FILE holds {EXPECTED}; also the SQLite file of LangGraph's checkpoints. Exit codes: 0 fine; 1 some "
-        "call could not be kept within the budget; 2 wrong usage, or a file that cannot be read. The keys of --json "
-        "are described in `pydoc langchain_tokenbuffer.replay`.",
+        epilog=f"FILE holds {EXPECTED}. LangGraph's checkpoints are read from their SQLite file. Of several files, and "
+        "in folders, what holds no conversation is passed over. Exit codes: 0 fine; 1 some call could not be kept "
+        "within the budget; 2 wrong usage, or a file that cannot be read or written. The keys of --json are described "
+        "in `pydoc langchain_tokenbuffer.replay`.",
     )
     _add_options(replay)
     return parser
@@ -111,10 +153,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_options(command: argparse.ArgumentParser) -> None:
     add: Callable[..., object] = command.add_argument
-    model = "a model, an encoding such as o200k_base, or a tokenizer.json (default: gpt-4o)"
+    model = f"a model, an encoding such as o200k_base, or a tokenizer.json (default: as the file says, or {DEFAULT})"
     spend = "recommend what costs at most this share of never trimming (default: %(default)s)"
-    add("file", metavar="FILE", help="the transcript; - reads standard input")
-    add("--model", default="gpt-4o", metavar="NAME", help=model)
+    add("file", metavar="FILE", nargs="+", help=_SOURCES)
+    add("--model", metavar="NAME", help=model)
     add("--max-tokens", **_TOKENS, help="the budget of a request; without it, try many and recommend one")
     add("--trim-to", **_SHARE, help=f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)")
     add("--sweep", action="store_true", help="try many budgets also beside --max-tokens")
@@ -124,10 +166,14 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     add("--plot", **_PICTURE, help="draw the window to OUT.png or OUT.html")
     add("--all", action="store_true", help="show calls before which nothing happened, too")
     add("--json", action="store_true", help="print one JSON object instead of tables")
+    add = command.add_argument_group("this package's own history in a database").add_argument
+    add("--session", metavar="ID", help="only this session (default: all)")
+    add("--prefix", default=ALL.prefix, help="what the names of its tables begin with (default: %(default)s)")
+    add("--schema", help="the database schema they are in")
     add = command.add_argument_group("prices of input tokens, as ratios or per million tokens").add_argument
     presets = (
         "cached and written tokens as shares of the input price: openai 0.1 and 1, anthropic 0.1 and 1.25 "
-        "(default: anthropic for Claude models, else openai)"
+        "(default: anthropic where most conversations are of Claude models, else openai)"
     )
     add("--prices", choices=sorted(_CACHE_PRICES), help=presets)
     add("--price-input", **_PRICE, help="money per million tokens")
@@ -156,9 +202,10 @@ _PRICE = _value(float, "P", "be a number of at least 0", lambda found: 0 <= foun
 _PICTURE = _value(Path, "OUT", "end in .png or .html", lambda found: found.suffix in (".png", ".html"))
 
 
-def _prices(options: argparse.Namespace) -> Prices:
+def _prices(options: argparse.Namespace, transcripts: Sequence[Transcript]) -> Prices:
     full = 1.0 if options.price_input is None else options.price_input
-    provider = options.prices or provider_of(options.model).name
+    providers = Counter(provider_of(each.model).name for each in transcripts)
+    provider = options.prices or providers.most_common(1)[0][0]
     cached, write = _CACHE_PRICES.get(provider, _CACHE_PRICES["openai"])
     return Prices(
         input=full,
@@ -170,28 +217,33 @@ def _prices(options: argparse.Namespace) -> Prices:
 
 
 def _report(options: argparse.Namespace) -> Report:
-    counted, counted_by = _counted(options)
-    prices, context = _prices(options), options.context or context_of(options.model)
+    found = read_all(options.file, HistoryOptions(options.session, options.prefix, options.schema))
+    counters = Counters(options.model)
+    counted = _counted(_chosen(found.transcripts, options.conversation), counters, found.name)
+    transcripts = [*map(attrgetter("transcript"), counted)]
+    prices, context = _prices(options, transcripts), options.context or counters.context
     never, advice, setting = untrimmed(counted, prices), None, None
     if options.max_tokens is not None:
         setting = Setting(options.max_tokens, options.trim_to or _TRIM_TO)
     if options.sweep or setting is None:
         trim_tos = (options.trim_to,) if options.trim_to else TRIM_TOS
-        advice = advise(counted, prices, context=context, trim_tos=trim_tos, spend=options.spend)
+        advice = advise(counted, prices, context=context, trim_tos=trim_tos, spend=options.spend, track=track)
         setting = setting or advice.setting
     simulated = setting or Setting(2 * never.peak + 1, 1.0)  # which nothing passes
-    calls = [(each, list(calls_of(each, simulated, prices))) for each in counted]
-    return Report(options.file, options.model, counted_by, context, prices, setting, calls, never, advice)
+    calls = [(each, list(calls_of(each, simulated, prices))) for each in track(counted, "Replaying")]
+    notes = (*found.notes, *mended_notes(transcripts))
+    counted_by = counters.describe(transcripts)
+    return Report(found.name, counters.names, counted_by, context, prices, setting, calls, never, advice, notes)
 
 
-def _counted(options: argparse.Namespace) -> tuple[list[CountedTranscript], str]:
-    """Return the file's conversations that call a model, and what counted them."""
-    transcripts = _chosen(read(options.file), options.conversation)
-    counter = counter_of(options.model)
-    counted = [each for each in (CountedTranscript(one, counter) for one in transcripts) if each.call_indices]
-    if not counted:
-        raise UnreadableError(found="messages that call no model")
-    return counted, counter.describe()
+def _counted(transcripts: Sequence[Transcript], counters: Counters, name: str) -> list[CountedTranscript]:
+    """Return the conversations that call a model, in numbers, each as its own model counts."""
+    counted = [counters.counted(each) for each in track(transcripts, "Counting")]
+    calling = [each for each in counted if each.call_indices]
+    if not calling:
+        msg = f"{name}: {UnreadableError(found='messages that call no model')}"
+        raise SourceError(msg)
+    return calling
 
 
 def _chosen(found: list[Transcript], wanted: str | None) -> list[Transcript]:

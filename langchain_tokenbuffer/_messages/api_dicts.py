@@ -30,7 +30,8 @@ READ = "LangChain, OpenAI (chat and Responses), Anthropic, Gemini, Bedrock, Mist
 
 def is_item(value: Mapping[Any, Any]) -> bool:
     """Tell whether this is an item of OpenAI's Responses that has no role."""
-    return "role" not in value and "content" not in value and value.get("type") in BLOCK_TYPES
+    row = None if "role" in value else BLOCK_TYPES.get(str(value.get("type")))
+    return row is not None and ("content" not in value or row.role == "thinking")  # reasoning may show its texts
 
 
 class ApiReader:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from langchain_tokenbuffer._replay.simulation import Setting, trimmed, untrimmed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices, Totals
 
@@ -58,10 +58,12 @@ def advise(
     context: int | None = None,
     trim_tos: Sequence[float] = TRIM_TOS,
     spend: float = SPEND,
+    track: Callable[[Sequence[Setting], str], Iterable[Setting]] = lambda settings, _: settings,
 ) -> Advice:
     """Try settings on conversations and say which to take: one that costs at most `spend` of never trimming, if any."""
     never, results = untrimmed(transcripts, prices), []
-    for setting in starmap(Setting, product(_budgets(transcripts, prices, context), trim_tos)):
+    settings = [*starmap(Setting, product(_budgets(transcripts, prices, context), trim_tos))]
+    for setting in track(settings, "Trying budgets"):
         totals = trimmed(transcripts, setting, prices)
         results.append(SweepResult(setting, totals, totals.cost_share(never)))
     filled = never.peak / context if context else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ class Report:
     simulated: Sequence[tuple[CountedTranscript, Sequence[Call]]]  # the conversations and their calls
     never: Totals  # what never trimming comes to
     advice: Advice | None  # the sweep, if there was one
+    notes: Sequence[str] = ()  # what else to know of the files, a sentence each
 
     @cached_property
     def totals(self) -> Totals:
@@ -55,6 +57,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "file": report.file,
         "model": report.model,
         "counted": report.counted_by,
+        "notes": list(report.notes),
         "context": report.context,
         "prices": asdict(report.prices),
         "setting": report.setting and report.setting._asdict(),
@@ -69,6 +72,9 @@ def as_json(report: Report) -> dict[str, Any]:
 def _conversation(report: Report, counted: CountedTranscript, calls: Sequence[Call]) -> dict[str, Any]:
     return {
         "name": counted.transcript.name,
+        "model": counted.transcript.model,
+        "model_from": counted.transcript.model_from,
+        "mended": Counter(each.code for each in counted.transcript.mended),
         "messages": len(counted.messages),
         "tools": len(counted.transcript.tools),
         "fixed_tokens": counted.fixed,

@@ -32,7 +32,7 @@ _MAX_LISTED = 12  # conversations that are listed without `--all`
 def show(report: Report, *, everything: bool) -> None:
     """Print the report; `everything`: also the calls before which nothing happened."""
     console = Console(highlight=False, markup=False, emoji=False)  # names are the user's
-    console.print(_header(report), soft_wrap=True)
+    console.print(_header(report), *report.notes, sep="\n", soft_wrap=True)
     if report.advice is not None:
         if report.advice.results:
             console.print(_sweep(report.advice))

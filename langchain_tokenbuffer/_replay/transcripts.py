@@ -1,27 +1,39 @@
 """Transcripts from JSON values, in the shapes people have them.
 
-OpenAI's and Anthropic's requests and logs of them, LangChain's dumps, LangSmith's runs, LangGraph's states and
-checkpoints.
+Requests to the APIs and logs of them, LangChain's dumps, LangSmith's runs, LangGraph's states and checkpoints.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, chain, repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from langchain_tokenbuffer._replay.messages import is_message, messages_of
+from langchain_tokenbuffer._replay.messages import MessageReader, is_message
+from langchain_tokenbuffer._replay.model_names import best_named, models_of
+from langchain_tokenbuffer._replay.recognition import export_name, shown
+from langchain_tokenbuffer._replay.requests import Request, models_in, replies_in, request_in
 from langchain_tokenbuffer.errors import TokenBufferError
+from langchain_tokenbuffer.order import repair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._messages.violations import Violation
+
 EXPECTED = (
-    'a list of messages, {"messages": [...], "tools": [...]}, JSONL of messages or of conversations, messages dumped '
-    "by LangChain, a LangSmith run export, or the state or checkpoint of a LangGraph thread"
+    'a list of messages, {"messages": [...], "tools": [...]}, a request of OpenAI (chat or Responses), Anthropic or '
+    "Gemini, JSONL of messages or of conversations, messages dumped by LangChain, a LangSmith run export, the state or "
+    "checkpoint of a LangGraph thread, or a history of this package in a database"
 )
+
+
+ModelSource: TypeAlias = Literal["command", "file", "default"]
+NAMELESS = "conversation"
+"""The name of the only conversation of a file that gives it none."""
 
 
 class UnreadableError(TokenBufferError):
@@ -29,6 +41,7 @@ class UnreadableError(TokenBufferError):
 
     def __init__(self, found: str) -> None:
         super().__init__(f"found {found}; expected {EXPECTED}")
+        self.found = found
 
 
 @dataclass(frozen=True)
@@ -38,9 +51,20 @@ class Transcript:
     name: str  # its id in the file, else its place in it
     messages: list[BaseMessage]  # all of it
     tools: tuple[dict[str, Any], ...] = ()  # the schemas, as the file has them
+    model: str | None = None  # its name, as the file has it, until the command gives another
+    model_from: ModelSource = "default"  # who named it
+    is_session: bool = False  # of a history: never an earlier state of another conversation
+
+    @cached_property
+    def mended(self) -> tuple[Violation, ...]:
+        """What of it is out of order, and what the replay does about it; blank texts stay as they are."""
+        return tuple(each for each in repair(self.messages)[1] if each.code in _ORDER)
 
 
-def transcripts_of(value: object, name: str = "conversation") -> list[Transcript]:
+_ORDER: Final = ("orphan_result", "missing_result", "first_not_human")
+
+
+def transcripts_of(value: object, name: str = NAMELESS) -> list[Transcript]:
     """Return every conversation in a JSON value, in order.
 
     One that is the beginning of another is the same one earlier, as in a log of requests or a thread's history of
@@ -49,14 +73,14 @@ def transcripts_of(value: object, name: str = "conversation") -> list[Transcript
     found = list(_conversations(value, name))
     if not any(each.messages for each in found):
         raise UnreadableError("no messages" if found else _described(value))
-    return _longest(found)
+    return longest(found)
 
 
 def _conversations(value: Any, name: str) -> Iterator[Transcript]:
     if isinstance(value, dict):
         yield from _in_dict(value, name)
     elif _is_list_of(value, is_message):
-        yield Transcript(name, _built(value))
+        yield transcript_of(name, _built(value))
     elif _is_list_of(value, _is_run):
         yield from _in_runs(value, name)
     elif isinstance(value, list):
@@ -69,58 +93,46 @@ def _conversations(value: Any, name: str) -> Iterator[Transcript]:
 
 def _in_dict(value: dict[str, Any], name: str) -> Iterator[Transcript]:
     name = str(id_) if isinstance(id_ := value.get("id"), str | int) else name
+    answer = value.get("reply") or value.get("response")
     if _is_run(value):
         yield from _in_runs([value], name)
     elif isinstance(value.get("runs"), list):
         yield from _in_runs(value["runs"], name)
-    elif (asked := _asked(value.get("request"))) is not None:
-        yield from _exchanges(asked, value.get("reply") or value.get("response"), name)
-    elif isinstance(value.get("messages"), list):
-        yield from _exchanges(value, None, name)
+    elif (asked := request_in(value.get("request"))) is not None:
+        yield from _exchanges(asked, answer, name, models_in(value))
     elif is_message(value):
-        yield Transcript(name, _built([value]))
-    else:
-        # A state, a checkpoint, a tuple around one; a prompt value that LangChain dumped.
-        for key in ("values", "channel_values", "checkpoint", "kwargs"):
-            if isinstance(value.get(key), dict):
-                yield from _in_dict(value[key], name)
-                return
+        yield transcript_of(name, _built([value]))
+    elif (asked := request_in(value)) is not None:
+        yield from _exchanges(asked, answer, name)
+    elif (inner := next((value[key] for key in _WRAPS if isinstance(value.get(key), dict)), None)) is not None:
+        yield from _in_dict(inner, name)
 
 
-def _exchanges(asked: dict[str, Any], answer: Any, name: str) -> Iterator[Transcript]:
+_WRAPS = ("values", "channel_values", "checkpoint", "kwargs", "body")
+"""A state, a checkpoint, a tuple around one; a prompt value that LangChain dumped; a line of OpenAI's batches."""
+
+
+def _exchanges(asked: Request, answer: Any, name: str, models: Sequence[str] = ()) -> Iterator[Transcript]:
     """Yield what was asked with what was answered: several where requests went out in a batch."""
-    given, system = asked["messages"], asked.get("system")  # Anthropic's stands beside the messages
-    batches = given if _is_list_of(given, lambda each: isinstance(each, list)) else [given]
-    head = [{"role": "system", "content": system}] if system else []
-    tools = tuple(next((asked[key] for key in ("tools", "functions") if _is_list_of(asked.get(key), _is_dict)), ()))
-    replies = chain(_replies(answer), repeat([]))
-    for number, (batch, reply) in enumerate(zip(batches, replies, strict=False), 1):
-        messages, new = _built([*head, *batch]), _built(reply)
+    named = best_named([*asked.models, *models_in(answer), *models])
+    replies = chain(replies_in(answer), repeat([]))
+    for number, (batch, reply) in enumerate(zip(asked.batches, replies, strict=False), 1):
+        reader = MessageReader()
+        _read(reader, batch)
+        messages, new = reader.messages, _built(reply)
         # A graph answers with its whole state, a model with what is new.
         if not {*map(_identity, messages[-1:])} & {*map(_identity, new)}:
-            new = [*messages, *new]
-        yield Transcript(name if len(batches) == 1 else f"{name} {number}", new, tools)
+            _read(reader, reply)
+        elif len(new) > len(messages):
+            messages = new
+        yield transcript_of(name if len(asked.batches) == 1 else f"{name} {number}", messages, asked.tools, named)
 
 
-def _replies(answer: Any) -> list[list[Any]]:
-    """Return the messages of an answer, for each request of its batch."""
-    if _is_list_of(answer, is_message):
-        return [answer]
-    if not isinstance(answer, dict):
-        return []
-    if is_message(answer):
-        return [[answer]]
-    if isinstance(answer.get("generations"), list):
-        return [_chosen(choices) for choices in answer["generations"]]
-    if isinstance(answer.get("choices"), list):
-        return [_chosen(answer["choices"])]
-    return _replies(answer.get("messages", answer.get("output")))
-
-
-def _chosen(choices: Any) -> list[Any]:
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get("message") if isinstance(first, dict) else None
-    return [message] if is_message(message) else []
+def transcript_of(
+    name: str, messages: list[BaseMessage], tools: tuple[dict[str, Any], ...] = (), models: Sequence[str] = ()
+) -> Transcript:
+    """Return a conversation; where nothing beside its messages names the model, its newest reply may."""
+    return Transcript(name, messages, tools, next(iter(models or models_of(messages)), None))
 
 
 def _is_run(value: object) -> bool:
@@ -135,39 +147,41 @@ def _in_runs(runs: Sequence[Any], name: str) -> Iterator[Transcript]:
     A model call has what its graph does not show: the system message and the tools.
     """
     flat = [run for root in runs for run in _with_children(root)]
-    asking = [(run, asked) for run in flat if (asked := _asked(run.get("inputs"))) is not None]
+    asking = [(run, asked) for run in flat if (asked := request_in(_inputs(run))) is not None]
     models = [each for each in asking if each[0].get("run_type") == "llm"]
     for number, (run, asked) in enumerate(models or asking, 1):
-        params = (run.get("extra") or {}).get("invocation_params") or {}
-        yield from _exchanges({**params, **asked}, run.get("outputs"), f"{name} {number}")
+        extra = run.get("extra")
+        metadata = extra.get("metadata") if isinstance(extra, dict) else None
+        yield from _exchanges(asked, run.get("outputs"), f"{name} {number}", models_in(metadata))
+
+
+def _inputs(run: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a run was given, with the options of its model."""
+    inputs, extra = run.get("inputs"), run.get("extra")
+    params = extra.get("invocation_params") if isinstance(extra, dict) else None
+    if not isinstance(inputs, dict):
+        return None
+    return {**params, **inputs} if isinstance(params, dict) else inputs
 
 
 def _with_children(run: Any) -> Iterator[dict[str, Any]]:
     if isinstance(run, dict):
         yield run
-        for child in run.get("child_runs") or ():
+        children = run.get("child_runs")
+        for child in children if isinstance(children, list) else ():
             yield from _with_children(child)
 
 
-def _asked(inputs: Any) -> dict[str, Any] | None:
-    """Return a run's inputs with their messages under that name; `None` if there are none."""
-    if not isinstance(inputs, dict):
-        return None
-    for given in (inputs.get("messages"), inputs.get("input")):
-        messages = given.get("messages") if isinstance(given, dict) else given
-        if isinstance(messages, list):
-            return {**inputs, "messages": messages}
-    return None
-
-
-def _longest(found: Sequence[Transcript]) -> list[Transcript]:
+def longest(found: Sequence[Transcript]) -> list[Transcript]:
     """Leave out what is empty, and what is the beginning of another."""
     beginnings: set[int] = set()
     stay: list[int] = []
     for place in sorted(range(len(found)), key=lambda place: -len(found[place].messages)):
         identities = map(_identity, found[place].messages)
         hashes = [*accumulate(identities, lambda before, each: hash((before, each)), initial=0)]
-        if hashes[-1] not in beginnings:
+        if found[place].is_session:
+            stay.append(place)
+        elif hashes[-1] not in beginnings:
             beginnings.update(hashes)
             stay.append(place)
     return [found[place] for place in sorted(stay) if found[place].messages]
@@ -180,20 +194,20 @@ def _identity(message: BaseMessage) -> tuple[str, str, str]:
 
 
 def _built(raw: Sequence[Any]) -> list[BaseMessage]:
-    messages: list[BaseMessage] = []
+    reader = MessageReader()
+    _read(reader, raw)
+    return reader.messages
+
+
+def _read(reader: MessageReader, raw: Sequence[Any]) -> None:
     for number, each in enumerate(raw, 1):
         if not is_message(each):
             raise UnreadableError(found=f"{_described(each)} where message {number} should be")
         try:
-            messages += messages_of(each)
+            reader.read(each)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            why = str(error).splitlines()[0]
+            why = next(iter(str(error).splitlines()), type(error).__name__)
             raise UnreadableError(found=f"a message {number} that cannot be built ({why})") from error
-    return messages
-
-
-def _is_dict(value: object) -> bool:
-    return isinstance(value, dict)
 
 
 def _is_list_of(value: object, test: Any) -> bool:
@@ -204,8 +218,10 @@ def _described(value: object) -> str:
     """Name what was found by its shape: never quote message content."""
     if _is_list_of(value if isinstance(value, list) else [value], _is_run):
         return "runs that carry no messages"
+    tool = export_name(value)
     if isinstance(value, dict):
-        return f"an object with the keys {', '.join(map(str, [*value][:6])) or '(none)'}"
+        keys = f"an object with the keys {', '.join(map(shown, [*value][:6])) or '(none)'}"
+        return f"{tool} ({keys})" if tool else keys
     if isinstance(value, list):
-        return f"a list of {len(value)} that are no messages" if value else "an empty list"
-    return "a text" if isinstance(value, str) else f"{value!r}"
+        return tool or (f"a list of {len(value)} that are no messages" if value else "an empty list")
+    return "a text" if isinstance(value, str) else shown(value)

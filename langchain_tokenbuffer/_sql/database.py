@@ -242,8 +242,14 @@ class _Tries:
         }
 
     def _is_over(self, state: tenacity.RetryCallState) -> bool:
-        """Tell whether there were enough tries, or the first ones have waited long: then the next would as well."""
-        return state.attempt_number >= _TRIES or (state.seconds_since_start or 0) >= self.wait / 2
+        """Tell whether there were enough tries, or the first ones have waited long: then the next would as well.
+
+        Not where it waited for another to create what is there now.
+        """
+        if state.attempt_number >= _TRIES:
+            return True
+        is_there = state.outcome is not None and isinstance(state.outcome.exception(), ConcurrentCreateError)
+        return not is_there and (state.seconds_since_start or 0) >= self.wait / 2
 
     def __enter__(self) -> Self:
         active.add(self)
@@ -293,7 +299,10 @@ def is_transient(error: BaseException) -> bool:
     """Tell whether trying again may help."""
     if isinstance(error, exc.DBAPIError):
         return error.connection_invalidated or _has_transient_code(error)
-    return isinstance(error, (ConcurrentCreateError, exc.TimeoutError))
+    if isinstance(error, (ConcurrentCreateError, exc.TimeoutError, ConnectionError)):
+        return True
+    # What asyncpg raises where it connects, SQLAlchemy does not wrap.
+    return str(getattr(error, "sqlstate", None)).startswith(_TRANSIENT_CODES)
 
 
 def _has_transient_code(error: exc.DBAPIError) -> bool:

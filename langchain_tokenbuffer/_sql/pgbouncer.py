@@ -37,6 +37,11 @@ _BACKEND: Mapping[str, Callable[[Any], int]] = {
 """By driver, the backend's number as a connection was told."""
 _LOST = ("26000", "42P05")  # SQLSTATE: a prepared statement that is not there, or that another has prepared
 
+_TOO_OLD = (
+    f"Behind pgbouncer asyncpg needs a newer SQLAlchemy than {sa.__version__}: pip install --upgrade sqlalchemy, or "
+    "connect with postgresql+psycopg. If the pooler keeps prepared statements, pass ?pgbouncer=false in the URL."
+)
+
 _is_pooled: weakref.WeakKeyDictionary[sa.Dialect, bool] = weakref.WeakKeyDictionary()
 
 
@@ -73,10 +78,21 @@ def _on_do_connect(dialect: sa.Dialect, _record: object, arguments: Any, options
     unprepared = _UNPREPARED[dialect.driver]
     if unprepared.keys() & options.keys():
         return  # whose engine it is has decided
+    is_able = dialect.driver != "asyncpg" or _names_statements()
     if dialect not in _is_pooled:
-        note(dialect, is_pooled=_finds_pooler(dialect, arguments, {**options, **unprepared}))
+        first = unprepared if is_able else {}
+        note(dialect, is_pooled=_finds_pooler(dialect, arguments, {**options, **first}))
     if _is_pooled[dialect]:
+        if not is_able:
+            raise RuntimeError(_TOO_OLD)
         options.update(unprepared)
+
+
+def _names_statements() -> bool:
+    """Tell whether SQLAlchemy lets one name the statements that it prepares with asyncpg; at first it did not."""
+    from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection  # noqa: PLC0415
+
+    return hasattr(AsyncAdapt_asyncpg_connection, "_prepared_statement_name_func")
 
 
 def _finds_pooler(dialect: sa.Dialect, arguments: Any, options: Mapping[str, Any]) -> bool:
@@ -88,5 +104,9 @@ def _finds_pooler(dialect: sa.Dialect, arguments: Any, options: Mapping[str, Any
         cursor.close()
         connection.rollback()
         return bool(backend != _BACKEND[dialect.driver](dialect.get_driver_connection(connection)))
+    except Exception as error:
+        if getattr(error, "sqlstate", None) in _LOST:
+            return True  # another's statement had its name
+        raise
     finally:
         connection.close()

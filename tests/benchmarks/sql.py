@@ -1,71 +1,47 @@
-"""What the SQL history costs: a long session against a short one, and community's.
+"""What the SQL history costs: a long session against a short one, many against few, and community's.
 
-On SQLite, and on PostgreSQL where one answers (`TOKENBUFFER_TEST_POSTGRES_URL`). What is compared
-alternates within one run and is shown as a ratio of medians; milliseconds are for orientation.
-The long session has 100,000 messages; with `TOKENBUFFER_BENCH_FULL=1` a million, which takes some
-minutes to write. `TOKENBUFFER_BENCH_MESSAGES` is any other length.
+On SQLite, and on PostgreSQL and MariaDB where they answer (`TOKENBUFFER_TEST_POSTGRES_URL` and
+`TOKENBUFFER_TEST_MARIADB_URL`). What is compared alternates within one run and is shown as a ratio of medians;
+milliseconds are for orientation. The long session has 100,000 messages; with `TOKENBUFFER_BENCH_FULL=1` a million, and
+there are 200,000 sessions. `TOKENBUFFER_BENCH_MESSAGES` is any other length.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-import statistics
 import sys
 import tempfile
-import time
-import uuid
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_tokenbuffer import TokenBuffer
-from langchain_tokenbuffer._sql.schema import tables
-from langchain_tokenbuffer.sql import SQLTokenBufferHistory
+from tests.benchmarks.sql_scale import (
+    FULL,
+    MAX_TOKENS,
+    ROUNDS,
+    TURN,
+    many_sessions,
+    measured,
+    name_of,
+    new_data,
+    settings_change,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from langchain_community.chat_message_histories import SQLChatMessageHistory
 
 POSTGRES = os.environ.get("TOKENBUFFER_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
-FULL = os.environ.get("TOKENBUFFER_BENCH_FULL") == "1"
+MARIADB = os.environ.get("TOKENBUFFER_TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
 LONG = int(os.environ.get("TOKENBUFFER_BENCH_MESSAGES", "1000000" if FULL else "100000"))
 SHORT = 100
 COMMUNITY = 10_000
-BATCH = 10_000
-ROUNDS = 300
-MAX_TOKENS = 1000
-TURN: list[BaseMessage] = [
-    HumanMessage("Could you tell me where the nearest bakery is, and when it opens?"),
-    AIMessage("It is two streets from here, on the left, and it opens at seven o'clock."),
-]
-
-
-class Measured(NamedTuple):
-    """Medians of two things that alternated, in seconds."""
-
-    first: float
-    second: float
-
-    def row(self, what: str) -> str:
-        """Return a row of the table."""
-        first, second = 1000 * self.first, 1000 * self.second
-        return f"| {what} | {first:.2f} ms | {second:.2f} ms | {self.first / self.second:.2f} |"
-
-
-def measured(first: Callable[[], object], second: Callable[[], object], rounds: int) -> Measured:
-    """Run two things in turns and return the median of each."""
-    times: tuple[list[float], list[float]] = [], []
-    for _ in range(rounds):
-        for call, spent in zip((first, second), times, strict=True):
-            began = time.perf_counter()
-            call()
-            spent.append(time.perf_counter() - began)
-    return Measured(statistics.median(times[0]), statistics.median(times[1]))
 
 
 def same_window(length: int, near: int) -> int:
@@ -84,20 +60,12 @@ def same_window(length: int, near: int) -> int:
 
 def rows(url: str) -> Iterator[str]:
     """Measure on one database."""
-    prefix = f"bench_{uuid.uuid4().hex[:8]}"
-    name = sa.make_url(url).get_backend_name()
-
-    def history(session_id: str) -> SQLTokenBufferHistory:
-        return SQLTokenBufferHistory(session_id, url, max_tokens=MAX_TOKENS, token_counter="o200k_base", prefix=prefix)
-
-    def fill(session_id: str, count: int) -> None:
-        for start in range(0, count, BATCH):
-            history(session_id).add_messages(TURN * (min(BATCH, count - start) // 2))
-
+    data = new_data(url)
+    name, history = name_of(url), data.history
     short = same_window(LONG, SHORT)
-    fill("short", short)
-    fill("long", LONG)
-    fill("community", COMMUNITY)
+    history("short").add_messages(TURN * (short // 2))
+    data.lengthen("long", LONG)
+    history("community").add_messages(TURN * (COMMUNITY // 2))
     sizes = {len(history(session_id).messages) for session_id in ("short", "long")}
     if len(sizes) > 1:
         sys.exit(f"The windows compared are not of one size: {sizes}")
@@ -113,33 +81,27 @@ def rows(url: str) -> Iterator[str]:
     engine = sa.create_engine(url)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs = SQLChatMessageHistory("community", connection=engine, table_name=f"{prefix}_old")
+        theirs = SQLChatMessageHistory("community", connection=engine, table_name=f"{data.prefix}_old")
         theirs.add_messages(TURN * (COMMUNITY // 2))
         against = measured(lambda: theirs.messages, lambda: history("community").messages, 9)
     yield against.row(f"{name}: read, community's `SQLChatMessageHistory`, {COMMUNITY:,} messages")
-    drop(engine, prefix)
-
-
-def drop(engine: sa.Engine, prefix: str) -> None:
-    """Leave the database as it was."""
-    ours = tables(prefix, None)
-    old = sa.Table(f"{prefix}_old", sa.MetaData())
     with engine.begin() as connection:
-        for table in (ours.messages, ours.sessions, ours.terms, ours.versions, old):
-            table.drop(connection)
+        sa.Table(f"{data.prefix}_old", sa.MetaData()).drop(connection)
     engine.dispose()
+    data.drop()
 
 
 def urls(folder: str) -> Sequence[str]:
     """Return the databases there are."""
     found = [f"sqlite:///{folder}/chats.db"]
-    engine = sa.create_engine(POSTGRES, connect_args={"connect_timeout": 2})
-    try:
-        with engine.connect():
-            found.append(POSTGRES)
-    except sa.exc.DBAPIError:
-        print("(no PostgreSQL answers)")
-    engine.dispose()
+    for url in (POSTGRES, MARIADB):
+        engine = sa.create_engine(url, connect_args={"connect_timeout": 2})
+        try:
+            with engine.connect():
+                found.append(url)
+        except sa.exc.DBAPIError:
+            print(f"(no {name_of(url)} answers)")
+        engine.dispose()
     return found
 
 
@@ -150,7 +112,7 @@ def main() -> None:
     print("| --- | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         for url in urls(folder):
-            for row in rows(url):
+            for row in itertools.chain(rows(url), many_sessions(url), settings_change(url)):
                 print(row, flush=True)
     print()
 

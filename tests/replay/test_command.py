@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -254,10 +256,48 @@ def test_a_tokenizer_that_is_not_there_is_an_error(talk_file: str, capsys: Captu
     assert "no file that can be read" in error_line(capsys, talk_file, "--model", "nowhere.json")
 
 
-def test_a_picture_that_cannot_be_written_is_an_error(talk_file: str, capsys: Captured) -> None:
-    where = str(Path(talk_file).parent / "nowhere" / "out.html")
-    assert replay(talk_file, "--max-tokens", "999", "--plot", where) == 2
-    assert "nowhere" in capsys.readouterr().err
+def test_a_folder_that_is_not_there_is_missed_before_anything_is_read(talk_file: str, capsys: Captured) -> None:
+    where = Path(talk_file).parent / "nowhere" / "out.html"
+    line = error_line(capsys, talk_file, "--plot", str(where))
+    assert line == f"langchain-tokenbuffer: the picture {str(where)!r} cannot be written: No such file or directory"
+
+
+@pytest.mark.parametrize("suffix", [".html", ".png"])
+def test_a_picture_that_cannot_be_written_is_not_blamed_on_the_transcript(
+    talk_file: str, capsys: Captured, suffix: str
+) -> None:
+    where = Path(talk_file).parent / f"out{suffix}"
+    where.mkdir()
+    assert replay(talk_file, "--max-tokens", "999", "--plot", str(where)) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"langchain-tokenbuffer: the picture {str(where)!r} cannot be written: Is a directory\n"
+    assert "In all 40 calls" in captured.out
+
+
+@pytest.mark.parametrize("suffix", [".html", ".png"])
+def test_a_picture_that_was_written_is_told(talk_file: str, capsys: Captured, suffix: str) -> None:
+    where = Path(talk_file).with_suffix(suffix)
+    assert replay(talk_file, "--max-tokens", "999", "--json", "--plot", str(where)) == 0
+    assert capsys.readouterr().err == f"langchain-tokenbuffer: wrote {where}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--all"], ["--json"], ["--all", "--plot", "out.html"]])
+def test_where_nobody_reads_on_the_command_ends_quietly(talk_file: str, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "langchain_tokenbuffer", "replay", talk_file, "--max-tokens", "200", *arguments]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(talk_file).parent,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as done:
+        assert done.stdout is not None
+        assert done.stderr is not None
+        done.stdout.close()  # before anything is printed
+        said = done.stderr.read()
+    assert done.returncode == 0
+    assert said == ("langchain-tokenbuffer: wrote out.html\n" if "--plot" in arguments else "")
 
 
 def test_the_version_is_the_packages(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,6 +316,139 @@ def test_help_says_what_is_read_and_which_exit_codes_there_are(capsys: Captured)
     assert "Exit codes: 0 fine; 1 some call could not be kept" in printed
 
 
+# --- what else it says ----------------------------------------------------------------------------
+
+
+def with_model(path: Path, *models: str | None) -> str:
+    records = [{"id": f"{n}", "messages": [*TALK, TALK[1 + n]]} for n in range(len(models))]
+    requests = [record | ({"model": model} if model else {}) for record, model in zip(records, models, strict=True)]
+    path.write_text("".join(json.dumps(each) + "\n" for each in requests))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "counted"),
+    [
+        (None, [], "gpt-4o: o200k_base, in OpenAI's chat format (exact); the default, since the file names no model."),
+        ("gpt-4", [], "gpt-4: cl100k_base, in OpenAI's chat format (exact); as the file says."),
+        ("gpt-4", ["--model", "gpt-4o"], "gpt-4o: o200k_base, in OpenAI's chat format (exact); as --model says."),
+    ],
+)
+def test_the_model_and_who_named_it_are_told(
+    tmp_path: Path, capsys: Captured, model: str | None, arguments: list[str], counted: str
+) -> None:
+    replay(with_model(tmp_path / "talk.jsonl", model), "--max-tokens", "1000", *arguments)
+    assert f"\nCounted as {counted}\n" in capsys.readouterr().out
+
+
+def test_several_models_are_told_by_their_conversations(tmp_path: Path, capsys: Captured) -> None:
+    names = ["gpt-4", "gpt-4o", "gpt-4o", "grok-4", "gpt-5", "o3", "qwen3"]
+    replay(with_model(tmp_path / "talk.jsonl", *names), "--max-tokens", "1000")
+    printed = capsys.readouterr().out
+    assert "Counted as 6 models, each its own conversations:\n  2 as gpt-4o: o200k_base, in" in printed
+    assert "\n  2 as 2 others." in printed
+
+
+def test_the_json_says_which_model_counted_each_conversation(tmp_path: Path, capsys: Captured) -> None:
+    found = asked_for_json(capsys, with_model(tmp_path / "talk.jsonl", "gpt-4", None), "--max-tokens", "1000")
+    assert found["model"] == "gpt-4, gpt-4o"
+    models = [(each["model"], each["model_from"]) for each in found["conversations"]]
+    assert models == [("gpt-4", "file"), ("gpt-4o", "default")]
+
+
+def test_claude_in_a_file_costs_as_claude_does(tmp_path: Path, capsys: Captured) -> None:
+    path = with_model(tmp_path / "talk.jsonl", "claude-sonnet-4-5")
+    assert asked_for_json(capsys, path, "--max-tokens", "1000")["prices"]["write"] == 1.25
+
+
+def test_the_smallest_context_of_several_models_is_the_one(tmp_path: Path, capsys: Captured) -> None:
+    known = [context for model in ("gpt-4", "gpt-4o") if (context := context_of(model))]
+    found = asked_for_json(capsys, with_model(tmp_path / "talk.jsonl", "gpt-4o", "gpt-4"), "--max-tokens", "1000")
+    assert found["context"] == min(known, default=None)
+
+
+DISORDER = [
+    {"role": "assistant", "content": "Hello!"},
+    {"role": "user", "content": "Look."},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {"id": id_, "type": "function", "function": {"name": "look", "arguments": "{}"}} for id_ in ("1", "2")
+        ],
+    },
+    {"role": "tool", "tool_call_id": "1", "content": "Here."},
+    {"role": "tool", "tool_call_id": "8", "content": "There."},
+    {"role": "tool", "tool_call_id": "9", "content": "There."},
+    {"role": "user", "content": "And?"},
+]
+
+
+def test_what_is_out_of_order_is_replayed_mended_and_told(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "talk.json"
+    path.write_text(json.dumps(DISORDER))
+    assert replay(str(path), "--max-tokens", "1000") == 0
+    assert (
+        "Out of order, and replayed mended: a message before the first human one left out, 2 results without a call "
+        "left out, a stand-in for a missing result.\n"
+    ) in capsys.readouterr().out
+    (conversation,) = asked_for_json(capsys, str(path), "--max-tokens", "1000")["conversations"]
+    assert conversation["mended"] == {"first_not_human": 1, "orphan_result": 2, "missing_result": 1}
+
+
+def test_what_is_mended_is_what_a_buffer_mends(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "talk.json"
+    path.write_text(json.dumps(DISORDER))
+    (transcript,) = read(str(path))
+    window = TokenBuffer(1000, token_counter=counter_of("gpt-4o")).window(transcript.messages)
+    assert {*window.mended} == {each for each in transcript.mended if each.code != "first_not_human"}
+
+
+def test_in_how_many_conversations_something_is_out_of_order_is_told(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_text("".join(json.dumps({"messages": each}) + "\n" for each in (TALK, DISORDER, DISORDER[1:])))
+    replay(str(path), "--max-tokens", "1000")
+    assert "Out of order in 2 of 3 conversations, and replayed mended: " in capsys.readouterr().out
+
+
+def test_notes_are_in_the_json(tmp_path: Path, talk_file: str, capsys: Captured) -> None:
+    (tmp_path / "notes.txt").touch()
+    found = asked_for_json(capsys, str(tmp_path), "--max-tokens", "1000")
+    assert found["notes"] == ["Passed over 1 of 2 files: notes.txt (a name that ends in .txt)."]
+
+
+class Terminal(io.StringIO):
+    """What somebody watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("after", "shows"), [(-1.0, True), (1e9, False)])
+def test_a_bar_is_shown_where_somebody_watches_and_it_takes_long(
+    talk_file: str, monkeypatch: pytest.MonkeyPatch, after: float, *, shows: bool
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr("langchain_tokenbuffer._replay.progress.AFTER", after)
+    assert replay(talk_file, "--json") == 0
+    assert ("Replaying" in terminal.getvalue()) == shows
+
+
+def test_nobody_watches_a_pipe(talk_file: str, capsys: Captured) -> None:
+    assert replay(talk_file, "--json") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_needs_no_extra(talk_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    for name in ("rich.console", "rich.progress"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert replay(talk_file, "--json") == 0
+    assert terminal.getvalue() == ""
+
+
 # --- JSON -----------------------------------------------------------------------------------------
 
 KEYS = {
@@ -284,6 +457,7 @@ KEYS = {
         "file",
         "model",
         "counted",
+        "notes",
         "context",
         "prices",
         "setting",
@@ -293,7 +467,7 @@ KEYS = {
         "advice",
         "sweep",
     },
-    "conversation": {"name", "messages", "tools", "fixed_tokens", "calls", "totals"},
+    "conversation": {"name", "model", "model_from", "mended", "messages", "tools", "fixed_tokens", "calls", "totals"},
     "call": {
         "number",
         "messages",

@@ -33,8 +33,10 @@ from langchain_core.tracers.langchain import LangChainTracer
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from langchain_tokenbuffer import TokenBufferError, TokenCounter
+from langchain_tokenbuffer import TokenBufferError, TokenCounter, validate
+from langchain_tokenbuffer._messages.kinds import facts_of
 from langchain_tokenbuffer._replay.files import read
+from langchain_tokenbuffer._replay.sources import read_all
 from langchain_tokenbuffer._replay.transcripts import Transcript, UnreadableError, transcripts_of
 from tests.agents.scripted import ENCODING, Scripted, look
 from tests.builders import ai_calling, comparable
@@ -167,13 +169,9 @@ def test_a_call_with_broken_arguments_is_an_invalid_call(arguments: object) -> N
     assert [(each["name"], each["id"]) for each in message.invalid_tool_calls] == [("look", "1")]
 
 
-def test_anthropics_results_and_calls_become_messages_and_calls() -> None:
+def test_anthropics_results_answer_its_calls() -> None:
     use = {"type": "tool_use", "id": "t1", "name": "look", "input": {"at": 1}}
-    results = [
-        {"type": "tool_result", "tool_use_id": "t1", "content": "here"},
-        {"type": "tool_result", "tool_use_id": "t2"},
-        {"type": "text", "text": "Well?"},
-    ]
+    results = [{"type": "tool_result", "tool_use_id": "t1", "content": "here"}, {"type": "text", "text": "Well?"}]
     request = {
         "system": "Be brief.",
         "messages": [
@@ -183,11 +181,10 @@ def test_anthropics_results_and_calls_become_messages_and_calls() -> None:
         ],
     }
     messages = only({"request": request}).messages
-    assert [each.type for each in messages] == ["system", "human", "ai", "tool", "tool", "human"]
-    assert isinstance(messages[2], AIMessage)
-    assert [(each["name"], each["args"], each["id"]) for each in messages[2].tool_calls] == [("look", {"at": 1}, "t1")]
-    assert isinstance(messages[3], ToolMessage)
-    assert (messages[3].tool_call_id, messages[3].content) == ("t1", "here")
+    facts = list(map(facts_of, messages))
+    assert [each.kind for each in facts] == ["system", "human", "ai", "human"]
+    assert facts[2].calls == facts[3].results == ("t1",)
+    assert validate(messages) == []
 
 
 def test_no_class_is_loaded_that_is_no_message() -> None:
@@ -353,7 +350,7 @@ DEEP = "[" * 100_000
         (b'[{"inputs": {"question": "a"}, "outputs": {}}]', "runs that carry no messages"),
         (b'{"inputs": "a", "outputs": "b"}', "runs that carry no messages"),
         (b'{"runs": [7]}', "an object with the keys runs"),
-        (b"SQLite format 3\0", "a SQLite file that is no LangGraph checkpoint"),
+        (b"SQLite format 3\0", "a SQLite file that cannot be read"),
     ],
 )
 def test_a_file_that_is_no_transcript_is_an_error_with_what_is_expected(
@@ -445,7 +442,7 @@ def test_a_sqlite_file_of_something_else_is_an_error(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE notes (text)")
     connection.close()
-    with pytest.raises(UnreadableError, match="no such table: checkpoints"):
+    with pytest.raises(UnreadableError, match="the tables notes, none of them checkpoints or tokenbuffer_messages"):
         read(str(path))
 
 
@@ -495,6 +492,28 @@ def test_a_checkpoint_file_without_langgraph_says_what_to_install(
 )
 def test_the_shared_files_are_read(shared_data: Path, name: str, conversations: int) -> None:
     assert conversations == len(read(str(shared_data / f"{name}.jsonl")))
+
+
+def test_requests_to_three_dozen_kinds_of_endpoint_are_read(shared_data: Path) -> None:
+    lines = (shared_data / "billed_more.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    found = [transcripts_of(record) for record in records]
+    assert {len(each) for each in found} == {1}
+    assert all(each.model for (each,) in found)
+
+
+def test_a_file_of_another_shape_is_refused_with_its_keys(shared_data: Path) -> None:
+    with pytest.raises(UnreadableError, match="an object with the keys scenario, user_messages, questions at place 1"):
+        read(str(shared_data / "bfcl_memory.jsonl"))
+
+
+def test_the_folder_of_shared_files_is_read_at_once(shared_data: Path) -> None:
+    found = read_all([str(shared_data)])
+    assert len(found.transcripts) > 1000
+    assert {each.name.partition(":")[0] for each in found.transcripts} == {
+        path.name for path in shared_data.glob("*.jsonl") if path.stem != "bfcl_memory"
+    }
+    assert found.notes[0].startswith("Passed over ")
 
 
 def test_billed_requests_are_read_with_their_tools(shared_data: Path) -> None:

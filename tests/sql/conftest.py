@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import uuid
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tests.builders import count_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from multiprocessing.context import ForkServerContext
 
 POSTGRES = os.environ.get("TOKENBUFFER_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 MARIADB = os.environ.get("TOKENBUFFER_TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
@@ -72,6 +74,10 @@ class Place:
                 connection.execute(statement)
         finally:
             engine.dispose()
+
+    def drop(self, name: str) -> None:
+        """Drop another's table."""
+        self.change(sa.text(f"DROP TABLE {name}"))
 
     def sequence(self, session_id: str) -> list[int]:
         """Return the sequence numbers that are stored of a session, in order."""
@@ -151,6 +157,29 @@ def empty_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Plac
 def lite(tmp_path: Path) -> Iterator[Place]:
     """A new SQLite file, for what does not depend on the database."""
     yield from make_place("sqlite", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """Return where Redis answers, or skip the test."""
+    module = pytest.importorskip("redis")
+    with module.Redis.from_url(REDIS, socket_connect_timeout=2) as client:
+        try:
+            client.ping()
+        except module.RedisError:
+            pytest.skip(f"no Redis answers at {sa.make_url(REDIS)!r}")
+    return REDIS
+
+
+@pytest.fixture(scope="session")
+def context() -> Iterator[ForkServerContext]:
+    """Processes that have imported everything: none is forked from one with open connections."""
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload(["tests.sql.workers", "tests.sql.stores"])
+    with pytest.MonkeyPatch.context() as patch:
+        root, before = Path(__file__).resolve().parents[2], os.environ.get("PYTHONPATH")
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(root), *([before] if before else [])]))
+        yield found
 
 
 @pytest.fixture

@@ -110,6 +110,30 @@ def test_every_caller_reaches_what_the_engine_leads_to(engine: AsyncEngine, plac
     assert place.history("s").all_messages() == []
 
 
+class StartingError(Exception):
+    """What asyncpg raises while the server starts."""
+
+    sqlstate = "57P03"
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError, StartingError])
+async def test_a_server_that_starts_just_now_is_waited_for(
+    engine: AsyncEngine, place: Place, error: type[Exception]
+) -> None:
+    errors = [error(), error()]
+
+    @sa.event.listens_for(engine.sync_engine, "do_connect")
+    def fail(*_: object) -> None:
+        if errors:
+            raise errors.pop()
+
+    history = place.history("s", connection=engine)
+    await asay(history, "hello")
+    found = await history.aget_messages()
+    await engine.dispose()
+    assert (texts(found), errors) == (["hello"], [])
+
+
 @pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")
 def test_an_engine_works_in_one_loop_after_the_other_and_leaves_nothing_open(engine: AsyncEngine, place: Place) -> None:
     history = place.history("s", connection=engine)

@@ -52,6 +52,13 @@ def test_a_file_for_each_user_does_not_run_out_of_files(tmp_path: Path) -> None:
     assert open_files(tmp_path) == 3 * FILES_OF_A_CONNECTION
 
 
+def test_of_many_files_as_many_are_open_as_the_history_says(tmp_path: Path) -> None:
+    """At most 32 engines at once, each with one connection where one thread asks."""
+    for n in range(36):
+        history(tmp_path / f"{n}.db").add_messages(HELLO)
+    assert open_files(tmp_path) <= 32 * FILES_OF_A_CONNECTION
+
+
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("scheme", ["", "sqlite+aiosqlite:///"])
 async def test_a_file_for_each_user_does_not_run_out_of_files_async(tmp_path: Path, scheme: str) -> None:

@@ -46,15 +46,10 @@ def view(history: BaseChatMessageHistory) -> TokenBufferChatMessageHistory:
 
 
 @pytest.fixture
-def redis() -> Any:
-    """Return the module of Redis' client, if there is one and a server answers it."""
-    module = pytest.importorskip("redis")
-    with module.Redis.from_url(REDIS, socket_connect_timeout=2) as client:
-        try:
-            client.ping()
-        except module.RedisError:
-            pytest.skip(f"no Redis answers at {sa.make_url(REDIS)!r}")
-    return module
+def redis(redis_url: str) -> Any:
+    """Return the module of Redis' client, if a server answers it."""
+    assert redis_url
+    return pytest.importorskip("redis")
 
 
 @pytest.fixture

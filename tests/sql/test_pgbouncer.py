@@ -119,6 +119,19 @@ def test_a_pooler_is_told_from_a_server(pooled: Place, driver: str) -> None:
     assert found == [True, False]
 
 
+async def test_a_sqlalchemy_that_cannot_name_statements_is_refused_behind_a_pooler_only(
+    pooled: Place, session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pgbouncer, "_names_statements", lambda: False)
+    direct = create_async_engine(sa.make_url(POSTGRES).set(drivername="postgresql+asyncpg"))
+    assert await aworks(pooled, direct, session_id)
+    await direct.dispose()
+    behind = create_async_engine(sa.make_url(pooled.url).set(drivername="postgresql+asyncpg"))
+    with pytest.raises(RuntimeError, match="needs a newer SQLAlchemy"):
+        await pooled.history(session_id, connection=behind).aget_messages()
+    await behind.dispose()
+
+
 def test_what_the_user_has_decided_on_prepared_statements_stays(pooled: Place) -> None:
     engine = pooled.engine(connect_args={"prepare_threshold": 7})
     history = pooled.history(uuid.uuid4().hex, connection=engine)

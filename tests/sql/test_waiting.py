@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from langchain_tokenbuffer._sql import engines
+from langchain_tokenbuffer._sql import database, engines
 from tests.builders import turn
 
 if TYPE_CHECKING:
@@ -82,6 +82,19 @@ def test_a_timeout_in_the_url_is_followed(lite: Place) -> None:
     lite.history("s", connection=connection).add_messages(turn(0))
     with locked(lite), pytest.raises(sa.exc.OperationalError, match="locked"):
         lite.history("s", connection=connection).add_messages(turn(1))
+
+
+def test_who_waited_long_for_another_to_create_the_same_sees_it(lite: Place) -> None:
+    connection = f"{lite.url}?timeout=0"  # every wait is a long one
+    history, tries = lite.history("s", connection=connection), list[int]()
+
+    def create(_: sa.Connection) -> int:
+        tries.append(len(tries))
+        if len(tries) == 1:
+            raise database.ConcurrentCreateError
+        return len(tries)
+
+    assert history._database.read(create) == 2
 
 
 def test_who_waits_behind_a_writer_gives_up_when_that_has_waited_too_long(

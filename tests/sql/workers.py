@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import time
 import traceback
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine, exc, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from langchain_tokenbuffer.order import validate
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
+from tests.oracle import breaches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 MAX_TOKENS = 200
+SETTINGS = (MAX_TOKENS, 150)
+"""Two budgets, in tokens, to be used in turns."""
+CANCELLED = 0.3
+"""In how many rounds of an asynchronous process a task is cancelled."""
+
+
+class HandlerError(Exception):
+    """What a consumer's handler raises."""
 
 
 def count(messages: Sequence[BaseMessage]) -> int:
@@ -37,14 +47,18 @@ class Job:
     prefix: str
     folder: str
     name: str
-    max_tokens: int = MAX_TOKENS
+    settings: tuple[int, ...] = (MAX_TOKENS,)
     isolation: str | None = None
 
-    def history(self, session_id: str, connection: object = None) -> SQLTokenBufferHistory:
+    def max_tokens(self, n: int) -> int:
+        """Return the budget whose turn it is."""
+        return self.settings[n % len(self.settings)]
+
+    def history(self, session_id: str, connection: object = None, n: int = 0) -> SQLTokenBufferHistory:
         return SQLTokenBufferHistory(
             session_id,
             connection or self.url,  # type: ignore[arg-type]
-            max_tokens=self.max_tokens,
+            max_tokens=self.max_tokens(n),
             token_counter=count,
             prefix=self.prefix,
         )
@@ -55,6 +69,21 @@ class Job:
         handle = os.open(Path(self.folder) / f"{self.name}.{kind}", flags, 0o600)
         os.write(handle, f"{text}\n".encode())
         os.close(handle)
+
+    @contextmanager
+    def saying_errors(self, what: str) -> Iterator[None]:
+        """Say what goes wrong: that a database failed, and after how many seconds, or what no user should see."""
+        began = time.monotonic()
+        try:
+            yield
+        except (exc.DBAPIError, exc.TimeoutError, TimeoutError, OSError) as error:
+            waited = time.monotonic() - began
+            self.say("failed", f"{what} {waited:.1f} {type(error).__name__}: {error}".replace("\n", " "))
+        except (HandlerError, asyncio.CancelledError):
+            raise
+        except BaseException:
+            self.say("bad", traceback.format_exc())
+            raise
 
 
 def marked_turn(mark: str) -> list[BaseMessage]:
@@ -67,52 +96,85 @@ def marked_turn(mark: str) -> list[BaseMessage]:
     return [question, AIMessage(f"{mark} call", tool_calls=[call]), result, reply]
 
 
-def check(job: Job, window: list[BaseMessage]) -> None:
-    """Say what is wrong with a window."""
-    if count(window) > job.max_tokens:
-        job.say("bad", f"{count(window)} tokens")
-    for violation in validate(window):
-        job.say("bad", str(violation))
+def wrongs(window: list[BaseMessage], max_tokens: int) -> Iterator[str]:
+    """Yield what is wrong with a window by itself."""
+    if count(window) > max_tokens:
+        yield f"{count(window)} tokens of {max_tokens}"
+    if found := breaches(window):
+        yield f"not valid: {found}"
 
 
-def write(job: Job, sessions: list[str], turns: int) -> None:
+# --- what a process does: some turns, or until it is told to end --------------------------------
+
+
+def until_told(job: Job) -> Iterator[int]:
+    """Count up until there is a file that says to stop."""
+    stop = Path(job.folder) / "stop"
+    return itertools.takewhile(lambda _: not stop.exists(), itertools.count())
+
+
+def begin(job: Job, sessions: list[str], n: int) -> tuple[str, str]:
+    """Return the session of a turn that begins now, and its mark."""
+    mark = f"{job.name}-{n}"
+    job.say("begun", f"{mark} {time.monotonic()}")
+    return sessions[n * n % len(sessions)], mark  # some get more than others
+
+
+def write(job: Job, sessions: list[str], numbers: Iterable[int] | None = None) -> None:
     """Append turns one after the other and read a window behind each."""
-    try:
-        for n in range(turns):
-            session = sessions[n % len(sessions)]
-            mark = f"{job.name}-{n}"
-            job.history(session).add_messages(marked_turn(mark))
-            job.say("done", f"{session} {mark}")
-            check(job, job.history(session).messages)
-    except BaseException:
-        job.say("bad", traceback.format_exc())
-        raise
+    for n in until_told(job) if numbers is None else numbers:
+        session, mark = begin(job, sessions, n)
+        with job.saying_errors(mark):
+            history = job.history(session, n=n)
+            history.add_messages(marked_turn(mark))
+            job.say("done", f"{session} {mark} {time.monotonic()}")
+            for wrong in wrongs(job.history(session, n=n).messages, job.max_tokens(n)):
+                job.say("bad", wrong)
 
 
-def awrite(job: Job, sessions: list[str], turns: int, driver: str | None) -> None:
-    """`write` with several turns at once on an event loop, through an AsyncEngine if need be."""
+def awrite(job: Job, sessions: list[str], driver: str | None = None) -> None:
+    """`write` with several turns at once on an event loop, some cancelled; a driver is that of an AsyncEngine."""
+    dice = random.Random(job.name)
 
-    async def one(n: int, connection: object) -> None:
-        session = sessions[n % len(sessions)]
-        mark = f"{job.name}-{n}"
-        await job.history(session, connection).aadd_messages(marked_turn(mark))
-        job.say("done", f"{session} {mark}")
-        check(job, await job.history(session, connection).aget_messages())
+    async def append(n: int, connection: object) -> None:
+        session, mark = begin(job, sessions, n)
+        with job.saying_errors(mark):
+            await job.history(session, connection, n).aadd_messages(marked_turn(mark))
+            job.say("done", f"{session} {mark} {time.monotonic()}")
+            for wrong in wrongs(await job.history(session, connection, n).aget_messages(), job.max_tokens(n)):
+                job.say("bad", wrong)
 
     async def main() -> None:
         connection = None
         if driver is not None:
             connection = create_async_engine(make_url(job.url).set(drivername=driver))
-        for start in range(0, turns, 4):
-            await asyncio.gather(*(one(n, connection) for n in range(start, min(start + 4, turns))))
+        for n in until_told(job):
+            tasks = [asyncio.create_task(append(4 * n + k, connection)) for k in range(4)]
+            if dice.random() < CANCELLED:
+                await asyncio.sleep(dice.random() * 0.05)
+                if tasks[0].cancel():
+                    job.say("cancelled", str(4 * n))
+            await asyncio.gather(*tasks, return_exceptions=True)
         if connection is not None:
             await connection.dispose()
 
-    try:
-        asyncio.run(main())
-    except BaseException:
-        job.say("bad", traceback.format_exc())
-        raise
+    asyncio.run(main())
+
+
+def consume(job: Job, sessions: list[str], numbers: Iterable[int] | None = None) -> None:
+    """Hand over what left, with a handler that fails now and then."""
+    dice = random.Random(f"{job.name} {time.monotonic()}")
+
+    def handler(messages: list[BaseMessage]) -> None:
+        if dice.random() < 0.3:
+            raise HandlerError
+        for message in messages:
+            job.say("handed", message.text)
+
+    for n in until_told(job) if numbers is None else numbers:
+        with suppress(HandlerError), job.saying_errors("consumer"):
+            job.history(sessions[n % len(sessions)], n=n // len(sessions)).evicted(handler, batch_size=7)
+        time.sleep(0.02)
 
 
 def create(job: Job, at: float) -> None:
@@ -128,24 +190,3 @@ def create(job: Job, at: float) -> None:
     except BaseException:
         job.say("bad", traceback.format_exc())
         raise
-
-
-def consume(job: Job, session: str, times: int) -> None:
-    """Hand over what left, with a handler that fails now and then."""
-    dice = random.Random(job.name)
-
-    def handler(messages: list[BaseMessage]) -> None:
-        if dice.random() < 0.3:
-            raise ConnectionError
-        for message in messages:
-            job.say("handed", message.text)
-
-    for _ in range(times):
-        try:
-            job.history(session).evicted(handler, batch_size=7)
-        except ConnectionError:
-            pass
-        except BaseException:
-            job.say("bad", traceback.format_exc())
-            raise
-        time.sleep(0.02)
