@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer.recall import recall_tool
     from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ConversationTokenBufferMemory",
@@ -87,4 +87,4 @@ def _stand_in(name: str, extra: str, error: ImportError) -> type:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
