@@ -148,9 +148,28 @@ class CountedTranscript:
         return sum(self.messages[index].tokens for index in indices)
 
 
+class _Shortened:
+    """What is shortened in the windows of one conversation, read anew only when it changes."""
+
+    def __init__(self, counted: CountedTranscript) -> None:
+        self._counted = counted
+        self._tokens: Mapping[int, int] = {}
+        self.clamped: Mapping[int, int] = {}  # index to tokens, without what is cleared
+        self.saved: Mapping[int, int] = {}  # tokens by which what is shown is smaller than what is charged for it
+
+    def update(self, window: CallWindow) -> None:
+        """Take what the window of a call shortens."""
+        if window.clamped is self._tokens:  # it is replaced, never changed
+            return
+        self._tokens = window.clamped
+        self.clamped = {index: tokens for index, tokens in window.clamped.items() if index not in window.cleared}
+        saved = ((i, tokens - self._counted.shown_tokens(i, tokens)) for i, tokens in window.clamped.items())
+        self.saved = {index: tokens for index, tokens in saved if tokens}
+
+
 def calls_of(counted: CountedTranscript, setting: Setting, prices: Prices) -> Iterator[Call]:
     """Follow a transcript under a budget and yield every model call of it."""
-    driver = WindowDriver(counted.budget(setting))
+    driver, shortened = WindowDriver(counted.budget(setting)), _Shortened(counted)
     is_cached = False  # the last call, which therefore was sent
     for number, length in enumerate(counted.call_indices, 1):
         for message in counted.messages[driver.count : length]:
@@ -162,29 +181,38 @@ def calls_of(counted: CountedTranscript, setting: Setting, prices: Prices) -> It
         if shortage is not None:
             yield call._replace(tokens=shortage.tokens, reason="over", error=str(shortage), missing=needs)
         else:
-            # What clamped messages show may be less than what is charged for them.
-            saved = {i: charged - counted.shown_tokens(i, charged) for i, charged in window.clamped.items()}
-            tokens = window.tokens - sum(saved.values())
-            reusable = window.reusable_tokens(saved) if is_cached else 0
-            call = call._replace(tokens=tokens, reusable=reusable, cost=prices.cost(tokens, reusable))
-            if window.clamped:
-                call = _shortened(call, window)
-            yield call._replace(missing=_missing(counted, needs, driver, call)) if needs else call
+            shortened.update(window)
+            tokens = window.tokens - sum(shortened.saved.values())
+            reusable = window.reusable_tokens(shortened.saved) if is_cached else 0
+            yield call._replace(
+                tokens=tokens,
+                reason=_reason(window, shortened.clamped, has_left=bool(left)),
+                clamped=shortened.clamped,
+                cleared=window.cleared,
+                reusable=reusable,
+                cost=prices.cost(tokens, reusable),
+                missing=_missing(counted, needs, driver, call, window.clamped) if needs else (),
+            )
         is_cached = shortage is None
 
 
-def _shortened(call: Call, window: CallWindow) -> Call:
-    """Return a call with what of its window is shortened."""
-    clamped = {index: tokens for index, tokens in window.clamped.items() if index not in window.cleared}
-    reason = call.reason
-    if reason == "clamped" and max(clamped, default=-1) < window.first_changed:
-        reason = "moved" if call.left else "cleared"
-    return call._replace(reason=reason, clamped=clamped, cleared=window.cleared)
+def _reason(
+    window: CallWindow, clamped: Mapping[int, int], *, has_left: bool
+) -> Literal["fits", "held", "moved", "cleared", "clamped"]:
+    """Return why a window is what it is: clearing is not clamping, and less than that something left."""
+    if window.reason == "clamped" and max(clamped, default=-1) < window.first_changed:
+        return "moved" if has_left else "cleared"
+    return window.reason
 
 
-def _missing(counted: CountedTranscript, needs: Sequence[Need], driver: WindowDriver, call: Call) -> tuple[Need, ...]:
+def _missing(
+    counted: CountedTranscript,
+    needs: Sequence[Need],
+    driver: WindowDriver,
+    call: Call,
+    shortened: Mapping[int, int],
+) -> tuple[Need, ...]:
     """Return what a reply uses that its window, as it is shown, does not have."""
-    shortened = driver.clamped()
     pieces: dict[int, list[Piece]] = {}
     for slot in driver.slots() if counted.has_pieces else ():
         if isinstance(slot, Piece):
@@ -194,7 +222,8 @@ def _missing(counted: CountedTranscript, needs: Sequence[Need], driver: WindowDr
         slots = pieces.get(index, [index])
         return "\n".join(counted.shown_text(slot, shortened.get(index, 0)) for slot in slots)
 
-    shown = ShownWindow(call, driver.strays, shortened.keys() | pieces.keys(), text_at)
+    changed = shortened.keys() | pieces.keys() if pieces else shortened
+    shown = ShownWindow(call, driver.strays, changed, text_at)
     return tuple(need for need in needs if not shown.has(need))
 
 

@@ -118,7 +118,8 @@ def _print_sweep(advice: Advice, screen: _Screen) -> None:
         shown = [each for each in advice.results if each.setting.trim_to == advice.trim_to and each.way in advice.ways]
         rows = [_budget_row(list(each), advice) for _, each in groupby(shown, lambda each: each.setting.max_tokens)]
     screen.tabulate(_sweep_title(advice, screen), rows)
-    screen.say(_SWEEP_LEGEND, "dim")
+    idle = sorted({each.way for each in advice.results} - {*advice.ways})
+    screen.say(" ".join([_SWEEP_LEGEND, *(f"{way} changes nothing here." for way in idle)]), "dim")
 
 
 def _sweep_title(advice: Advice, screen: _Screen) -> str:
@@ -255,9 +256,11 @@ def _title(report: Report) -> str:
 
 def _widths(rows: Sequence[_Row], room: int) -> dict[str, int]:
     """Return the columns for which a line has room, and how wide each may be."""
-    columns = dict.fromkeys(name for row in rows for name in row.cells)
-    wanted = {name: max(cell_len(name), *(cell_len(row.cells.get(name, "")) for row in rows)) for name in columns}
-    widths = {name: min(width, _SHORTEST) if name in _NAMES else width for name, width in wanted.items()}
+    widths: dict[str, int] = {}
+    for row in rows:
+        for name, cell in row.cells.items():
+            widths[name] = max(widths.get(name, cell_len(name)), cell_len(cell))
+    widths |= {name: min(widths[name], _SHORTEST) for name in _NAMES if name in widths}
     for name in _OPTIONAL:
         if sum(widths.values()) + 2 * len(widths) > room:
             widths.pop(name, None)
