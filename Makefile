@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo local_model test test_full test_oldest test_wheel test_local_model coverage mutants fuzz lint type \
+.PHONY: help demo docs local_model test test_full test_oldest test_wheel test_local_model coverage mutants fuzz lint type \
 	format bench clean
 
 PYTHON ?= python3
@@ -56,8 +56,17 @@ $(VENV)/.bench: $(VENV)/.ready
 	$(RUN)/$(PIP) --group bench
 	touch $@
 
+# What builds the documentation.
+$(VENV)/.docs: $(VENV)/.ready
+	$(RUN)/$(PIP) --group docs
+	touch $@
+
 demo: $(VENV)/.ready ## Run the main job: a chat kept within 60 tokens (LIVE=1 talks to the real model)
 	$(RUN)/python examples/conversation_chain.py
+
+docs: $(VENV)/.docs ## Build these pages into site/, strictly and offline, and look at them in Chromium where there is one
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet
+	$(RUN)/python -m pytest tests/site
 
 local_model: $(VENV)/.ready $(LOCAL)/.ready ## Talk to a real model on this machine (downloads 127 MB once)
 	$(RUN)/python examples/local_model.py
@@ -106,4 +115,4 @@ bench: $(VENV)/.bench ## Test the benchmark and measure, as ratios within one ru
 	$(RUN)/python -m tests.benchmarks
 
 clean: ## Remove what was built
-	rm -rf $(VENV) $(VENV)-* dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(VENV)-* dist site mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -89,7 +89,8 @@ class TrimEvent:
             where it is at least the provider's minimum cacheable length.
         reason: `"fits"`: everything is seen; `"held"`: the cut stayed where it was; `"moved"`; `"clamped"`: something
             had to be shortened now; `"overflow"`: the provider had refused a larger request.
-        window: The window, as indices into the request's messages.
+        window: The window, as indices into the request's messages; without those that left the agent's state and came
+            again, where a graph around it keeps them.
         made_of: What `tokens_after` is made of, in tokens: `"system"` (the system message), `"tools"` (with response
             format and tool choice), `"messages"` and `"reserve"` (`reserve_tokens`); and `"added"`, which is taken from
             the reserve first, where a middleware behind was seen to add something.
@@ -284,7 +285,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
         """Return the request with the window for its messages; `overflowed` is what refusals of it taught."""
         notes = ReplyNotes.by(request.state["messages"])
         facts = self._reader.facts(request, notes, self._settings)
-        conversation = facts.read_messages(notes.in_place(request.messages))
+        conversation = facts.read_messages(notes.not_left(request.messages))
         state = ThreadState.load(request.state, notes, facts, conversation, self._unsaved, overflowed=overflowed)
         plan = plan_call(facts, state, conversation, self._drivers.follow)
         call = render(plan, request, self._handed_over)

@@ -48,8 +48,6 @@ class ReplyNotes:
         added: What middlewares behind were seen to add, which is an `AddedBehind` as JSON.
         left: The ids of messages that were handed over and left the state of some agent.
         is_told: Whether it was said that they come again.
-        is_out_of_place: Whether messages that left stand behind the reply that says so: whoever calls an agent that
-            keeps its state gave them once more, and LangGraph put them last.
     """
 
     def __init__(self, messages: Sequence[BaseMessage]) -> None:
@@ -57,15 +55,18 @@ class ReplyNotes:
         self.shown: list[Any] | None = None
         self.added: list[Any] = []
         self.left: set[str | None] = set()
-        self.is_told = self.is_out_of_place = False
+        self._listed_in_run: list[tuple[str | None, list[str]]] = []  # each with the id of the reply that lists them
+        self.is_told = False
         if not [each for each in messages if type(each) not in _NO_REPLIES and _KEY in each.response_metadata]:
             return  # hot: most threads have no notes
         for message in messages:
-            self.is_out_of_place |= message.id in self.left
-            if notes := message.response_metadata.get(_KEY):
+            if isinstance(message, HumanMessage):
+                self._listed_in_run.clear()
+            elif notes := message.response_metadata.get(_KEY):
                 self.left |= {*notes.get("left", ())}
+                self._listed_in_run.append((message.id, notes.get("left", [])))
                 self.is_told |= bool(notes.get("told"))
-        for message in self.in_place(messages):  # the newest reply has the last word
+        for message in self.not_left(messages):  # the newest reply has the last word
             notes = message.response_metadata.get(_KEY, {})
             self.limits |= notes.get("limits", {})
             self.shown = notes.get("shown", self.shown)
@@ -80,18 +81,20 @@ class ReplyNotes:
         """Return those of the messages that had left."""
         return [each for each in messages if each.id in self.left] if self.left else []
 
-    def in_place(self, messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-        """Return the messages without those that are out of place."""
-        return [each for each in messages if each.id not in self.left] if self.is_out_of_place else messages
+    def not_left(self, messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+        """Return the messages without those that had left."""
+        return [each for each in messages if each.id not in self.left] if self.left else messages
 
     def on_reply(self, response: ModelResponse[Any], left: Sequence[BaseMessage], **notes: Any) -> ModelResponse[Any]:
         """Return the response with these notes on its reply, where the private state ends with its run.
 
         `left` are the messages that leave the agent's state. Those that are listed already stay so: who gives them
-        again gives the reply again, too.
+        again gives the reply again, too. Only a reply of this very run that leaves is seen by nobody, so another one
+        takes its list over.
         """
         new = [each.id for each in left if each.id not in self.left]
-        notes |= {"left": new, "told": self.is_told or len(new) < len(left)}
+        taken_over = [each for reply, listed in self._listed_in_run if reply in new for each in listed]
+        notes |= {"left": [*taken_over, *new], "told": self.is_told or len(new) < len(left)}
         notes = {name: value for name, value in notes.items() if value}
         if not notes or is_state_kept():
             return response

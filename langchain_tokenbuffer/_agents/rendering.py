@@ -258,8 +258,8 @@ def _evictable(plan: CallPlan, request: Request) -> list[BaseMessage]:
     if not stored or _is_written_anew(request, stored):
         return []
     notes = plan.state.notes
-    evicted = _units_left(plan, plan.facts.read_messages(notes.in_place(stored))) if plan.dropped else []
-    return [*notes.came_again(stored), *evicted] if notes.is_out_of_place else evicted
+    evicted = _units_left(plan, plan.facts.read_messages(notes.not_left(stored))) if plan.dropped else []
+    return [*notes.came_again(stored), *evicted]
 
 
 def _units_left(plan: CallPlan, stored: AgentConversation) -> list[BaseMessage]:

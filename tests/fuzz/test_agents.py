@@ -140,8 +140,6 @@ def _faults_of_call(world: World, asked: list[BaseMessage], sent: list[BaseMessa
 
 def _faults_between_calls(course: Course, calls: list[tuple[list[BaseMessage], list[BaseMessage]]]) -> Iterator[str]:
     limit, reserve = course.world.options["max_tokens"], course.world.options["reserve_tokens"]
-    # What a node evicts of its own state comes again with its parent's, without what was new.
-    evicts_below = course.world.shape == "node" and course.world.options["evict_from_state"]
     windows: dict[Any, Any] = {}
     gone, last = set[str | None](), list[BaseMessage]()
     for n, (asked, sent) in enumerate(calls):
@@ -152,8 +150,6 @@ def _faults_between_calls(course: Course, calls: list[tuple[list[BaseMessage], l
         before = [each.id for each in last[1:]]
         if n in course.breaks or not set(before) & {each.id for each in asked}:
             gone.clear()
-        elif evicts_below:
-            pass
         elif gone & set(ids):
             yield f"call {n}: what had left came back"
         else:
@@ -219,9 +215,14 @@ async def test_a_random_agent_is_sent_the_same_in_every_way(seed: int, way: Way)
 
 @pytest.mark.parametrize("seed", range(AGENTS if IS_LONG else 1))
 async def test_alone_or_as_a_node_a_random_agent_is_sent_the_same(seed: int) -> None:
-    options: dict[str, Any] = {"saver": "memory", "is_straight": True, "evict_from_state": False, "on_evict": None}
+    options: dict[str, Any] = {"saver": "memory", "is_straight": True}
     one, other = await run(seed, "sync", "plain", **options), await run(seed, "sync", "node", **options)
     assert [*map(as_said, other.world.model.sent)] == [*map(as_said, one.world.model.sent)]
+
+
+@pytest.mark.parametrize("seed", [29, 76])
+async def test_what_left_the_state_of_a_node_stays_out_of_its_windows(seed: int) -> None:
+    assert faults_of(await run(seed, "sync", "node", "memory")) == []
 
 
 @pytest.mark.parametrize("seed", range(AGENTS if IS_LONG else 1))

@@ -26,16 +26,17 @@ MODULES = {
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (
-        *(ROOT / name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md", "tests/mutants.md")),
+        *(ROOT / name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md", "CHANGELOG.md", "tests/mutants.md")),
         ROOT / "examples" / "README.md",
         *sorted((ROOT / "docs").glob("*.md")),
     )
 }
-README, DESIGN, GLOSSARY = (PAGES[name] for name in ("README.md", "docs/design.md", "docs/glossary.md"))
+DESIGN, GLOSSARY = (PAGES[name] for name in ("docs/design.md", "docs/glossary.md"))
+READMES = ("README.md", "README.ko.md")
 OURS = [name for name in PAGES if name.startswith(("docs/", "tests/")) or name == "CONTRIBUTING.md"]
 BLOCKS = [
     (name, *block)
-    for name in ("README.md", *OURS)
+    for name in (*READMES, *OURS)
     for block in re.findall(r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?", PAGES[name], re.DOTALL)
 ]
 EXAMPLES = sorted(
@@ -96,17 +97,36 @@ def test_every_python_block_shows_its_output() -> None:
     assert all(output for _, _, output in BLOCKS)
 
 
-def test_the_korean_readme_shows_the_same_blocks() -> None:
-    korean = (ROOT / "README.ko.md").read_text(encoding="utf-8")
-    blocks = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
-    assert blocks.findall(korean) == blocks.findall(README)
+@pytest.mark.parametrize("name", READMES)
+def test_a_readme_has_at_most_150_lines(name: str) -> None:
+    assert len(PAGES[name].splitlines()) <= 150
+
+
+@pytest.mark.parametrize("surface", ["memory", "chat-history", "sql", "lcel", "agents"])
+@pytest.mark.parametrize("name", READMES)
+def test_a_readme_says_what_the_budget_of_a_surface_covers(name: str, surface: str) -> None:
+    rows = [row for row in table_in(PAGES[name]) if f"](docs/{surface}.md)" in row[1]]
+    assert len(rows) == 1
+    assert rows[0][2].strip()
+
+
+def passages_of(page: str, lines: int) -> set[tuple[str, ...]]:
+    """Return what stands in so many lines of a page, one behind the other; blank ones do not count."""
+    filled = [line.strip() for line in page.splitlines() if line.strip()]
+    return {tuple(filled[i : i + lines]) for i in range(len(filled) - lines + 1)}
+
+
+def test_no_passage_of_more_than_five_lines_stands_in_two_pages() -> None:
+    pages = [(name, passage) for name, page in PAGES.items() for passage in passages_of(page, 6)]
+    homes = {passage: name for name, passage in pages}
+    assert [(name, homes[passage], passage) for name, passage in pages if homes[passage] != name] == []
 
 
 @pytest.mark.parametrize(
     ("name", "targets"),
     [
         (name, targets)
-        for name in ("README.md", *OURS)
+        for name in (*READMES, *OURS)
         for targets in re.findall(r"(?:^|`)make ([a-z_ ]+)", PAGES[name], re.MULTILINE)
     ],
 )

@@ -1,7 +1,8 @@
 """Runs the benchmark, prints its tables and writes down what it found.
 
 `results.json` has a section for the recorded conversations and one for the generated ones; a run
-replaces the section it measured. The README's tables and the pictures are drawn from it.
+replaces the section it measured. The tables of `docs/trimming.md`, the README's lines and the pictures are drawn from
+it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from langchain_tokenbuffer import vocabularies
 from tests.benchmarks.trimming.conversations import sources
 from tests.benchmarks.trimming.picture import draw
 from tests.benchmarks.trimming.running import calls, measured, missing
-from tests.benchmarks.trimming.tables import pasted, tables
+from tests.benchmarks.trimming.tables import pasted, tables, with_figures
 from tests.benchmarks.trimming.targets import verdicts
 
 BENCHMARKS = Path(__file__).resolve().parents[1]
@@ -27,6 +28,7 @@ PICTURES = {
     "generated": BENCHMARKS / "frontier-generated.png",
 }
 README = BENCHMARKS.parents[1] / "README.md"
+PAGE = BENCHMARKS.parents[1] / "docs" / "trimming.md"
 CHOICE = "TOKENBUFFER_BENCH_CONVERSATIONS"
 """Which conversations to play: `recorded` (where they are, the default), `generated` or `all`."""
 
@@ -72,4 +74,5 @@ def _write(found: dict[str, dict[str, Any]]) -> None:
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for name, section in found.items():
         draw(section, PICTURES[name])
-    README.write_text(pasted(README.read_text(encoding="utf-8"), results), encoding="utf-8")
+    for path, drawn in ((PAGE, pasted), (README, with_figures)):
+        path.write_text(drawn(path.read_text(encoding="utf-8"), results), encoding="utf-8")

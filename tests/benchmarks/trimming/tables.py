@@ -1,4 +1,4 @@
-"""What the README shows of `results.json`: a pure function of it."""
+"""What the page on trimming and the README show of `results.json`: pure functions of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from tests.benchmarks.trimming.policies import MIDDLEWARE
 
 Section = dict[str, Any]
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
+FIGURES_BEGIN, FIGURES_END = "<!-- figures -->", "<!-- /figures -->"
+FIGURES = ("Airline agents", "English chat")
+"""The sets whose cost the README shows."""
 TITLES = {"recorded": "Real transcripts", "generated": "Generated conversations"}
 
 
 def tables(results: dict[str, Section]) -> str:
-    """Return the README's tables; the generated conversations' fold. Other sections are other benchmarks'."""
+    """Return the page's tables; the generated conversations' fold. Other sections are other benchmarks'."""
     shown = {name: section for name, section in results.items() if name in TITLES}
     return "\n\n".join(
         _folded(_section(TITLES[name], section))
@@ -134,8 +137,55 @@ def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def pasted(readme: str, results: dict[str, Section]) -> str:
-    """Return the README with the tables between its markers."""
-    before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{tables(results)}\n\n{END}{after}"
+def figures(results: dict[str, Section]) -> str:
+    """Return the README's few lines: ours, never trimming, and LangChain's own ways, on recorded conversations."""
+    section = results["recorded"]
+    sets = [each for each in section["sets"] if each["name"] in FIGURES]
+    rows = {each["name"]: each for each in played(section)}
+    return "\n".join(
+        [
+            _line("on recorded conversations", *(_set_head(each) for each in sets), "faults"),
+            _line("---", *["--:"] * (len(sets) + 1)),
+            *(_line(name, *_few(rows[name], sets)) for name in SHOWN),
+        ]
+    )
+
+
+SHOWN = (
+    MIDDLEWARE,
+    "never trimming",
+    "`trim_messages`, as recommended",
+    "classic `ConversationTokenBufferMemory`",
+    "`SummarizationMiddleware`, its own calls free",
+    "`ContextEditingMiddleware`",
+)
+"""The policies in the README's lines."""
+
+
+def _set_head(each: dict[str, Any]) -> str:
+    return f"{each['name']}, {each['max_tokens']:,} tokens: cost, seen"
+
+
+def _few(policy: dict[str, Any], sets: list[dict[str, Any]]) -> list[str]:
+    rows = policy["sets"]
+    costs = [rows.get(each["name"]) for each in sets]
+    faults = sum(sum(row["faults"].values()) for row in rows.values())
+    calls = sum(row["calls"] for row in rows.values())
+    shown = [f"{100 * row['openai']:.0f}, {100 * row['kept']:.0f} %" if row else "-" for row in costs]
+    return [*shown, f"{faults:,} in {calls:,} calls"]
+
+
+def pasted(page: str, results: dict[str, Section]) -> str:
+    """Return the page on trimming with the tables between its markers."""
+    return _between(page, BEGIN, END, tables(results))
+
+
+def with_figures(readme: str, results: dict[str, Section]) -> str:
+    """Return the README with its lines between its markers."""
+    return _between(readme, FIGURES_BEGIN, FIGURES_END, figures(results))
+
+
+def _between(page: str, begin: str, end: str, text: str) -> str:
+    before, rest = page.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"

@@ -13,9 +13,9 @@ from tests.benchmarks.trimming import conversations, generated, targets
 from tests.benchmarks.trimming.conversations import COUNTER, Conversation, DataSet
 from tests.benchmarks.trimming.measuring import FAULTS, Figures, Played, judge, needed, play
 from tests.benchmarks.trimming.peers import version_of
-from tests.benchmarks.trimming.reporting import README, RESULTS
+from tests.benchmarks.trimming.reporting import PAGE, README, RESULTS
 from tests.benchmarks.trimming.running import POLICIES
-from tests.benchmarks.trimming.tables import BEGIN, END, TITLES, pasted, tables
+from tests.benchmarks.trimming.tables import TITLES, pasted, tables, with_figures
 from tests.benchmarks.trimming.tokenizing import Exact
 
 if TYPE_CHECKING:
@@ -201,14 +201,15 @@ def sections(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from (section for name, section in results.items() if name in TITLES)
 
 
+def test_the_page_shows_what_was_measured(results: dict[str, Any]) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert pasted(page, results) == page
+    assert tables(results) in page
+
+
 def test_the_readme_shows_what_was_measured(results: dict[str, Any]) -> None:
-    shown = README.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
-    assert shown.strip() == tables(results)
-
-
-def test_pasting_what_is_there_already_changes_nothing(results: dict[str, Any]) -> None:
     readme = README.read_text(encoding="utf-8")
-    assert pasted(readme, results) == readme
+    assert with_figures(readme, results) == readme
 
 
 def test_no_committed_window_of_the_package_was_at_fault(results: dict[str, Any]) -> None:
