@@ -56,7 +56,7 @@ class _Screen:
     def tabulate(self, title: str, rows: Sequence[_Row]) -> None:
         """Print a table with the columns for which a line has room: no figure is cut, names are."""
         widths = _widths(rows, self._console.width)
-        table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, show_edge=False)
         for name in widths:
             table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
         for row in rows:

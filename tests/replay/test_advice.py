@@ -156,7 +156,7 @@ def test_of_what_costs_at_most_so_much_the_fewest_replies_miss_something() -> No
 
 
 def test_the_advice_says_what_it_costs_that_no_reply_misses_anything() -> None:
-    found = advise([counted_orders(300, asks_back=30, words=8)], Prices(), spend=0.5, context=9000)
+    found = advise([counted_orders(300, asks_back=90, words=8)], Prices(), spend=0.5, context=9000)
     (taken,) = [each for each in found.results if each.setting == found.setting]
     assert taken.totals.misses
     budget, trim_to, cost = re.findall(r"With max_tokens=(\d+), trim_to=(\S+) none does, for (\d+) %", found.sentence)[
