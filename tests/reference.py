@@ -256,20 +256,23 @@ class Reference:
                 self.max_tokens - self.fixed - head - self.cost(self.rest(k))
             )
 
-        if self.clear_results and self.clear(head):
-            return
         beyond = range(self.cut + 1, len(self.units))
         steps = [k for k in beyond if not self.units[k].begins_turn and self.units[k].question is self.turn]
-        ladder = [
-            [k for k in beyond if self.units[k].begins_turn and low(k)],
-            [k for k in steps if low(k)],
-            [k for k in beyond if self.units[k] is self.turn and fits(k)],
-            [k for k in steps if fits(k)],
-        ]
-        for rung in ladder:
-            if rung:
-                self.cut = rung[0]
-                return
+
+        def first() -> int | None:
+            ladder = [
+                [k for k in beyond if self.units[k].begins_turn and low(k)],
+                [k for k in steps if low(k)],
+                [k for k in beyond if self.units[k] is self.turn and fits(k)],
+                [k for k in steps if fits(k)],
+            ]
+            return next((rung[0] for rung in ladder if rung), None)
+
+        if self.clear_results and self.clear(head, first()):
+            return
+        if (cut := first()) is not None:
+            self.cut = cut
+            return
         if self.units:
             self.cut = len(self.units) - 1
         if self.fixed + self.cost(self.window()) <= self.max_tokens:
@@ -285,7 +288,7 @@ class Reference:
                     return
         self.raised = True
 
-    def clear(self, head: int) -> bool:
+    def clear(self, head: int, cut: int | None) -> bool:
         room = self.max_tokens - self.fixed - head
         window = self.window()
         replies = [i for entry in window for i in entry[:1] if isinstance(i, int) and self.ms[i].kind == "ai"]
@@ -299,7 +302,7 @@ class Reference:
         spared = len(self.units)
         while spared and self.cost([e for step in results[spared - 1 :] for e in step]) <= room / 2:
             spared -= 1
-        for unit, step in zip(self.units[:spared], results, strict=False):
+        for unit, step in zip(self.units[: spared if cut is None else min(spared, cut)], results, strict=False):
             for entry in step:
                 i = int(str(entry[0]))
                 if self.fixed + self.cost(self.window()) <= self.max_tokens - room + self.trim_to * room:

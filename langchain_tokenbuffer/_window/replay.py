@@ -1,8 +1,7 @@
 """The cut: a conversation replayed message by message, and the window it has come to.
 
-Pure: numbers in, numbers out. Nothing here knows a text, a model, a clock or a store, so the same few hundred lines
-serve every surface and can be tested by laws alone. Testing the budget only before model calls, or only after replies,
-would make the window depend on who looked when.
+Pure: numbers in, numbers out. Nothing here knows a text, a model, a clock or a store, so every surface is served by it.
+Testing the budget only before model calls, or only after replies, would make the window depend on who looked when.
 """
 
 from __future__ import annotations
@@ -401,8 +400,7 @@ class Replay:
         room = self.budget.max_tokens - self.budget.fixed - self._head_tokens
         if self.budget.clear_results and self._clear(room, source):
             return
-        position = best_cut(self._pinned, self._tail, self._question, room, self.budget.trim_to)
-        if position is not None:
+        if (position := self._best_cut(room)) is not None:
             self._cut_at(position, left)
             return
         if self._tail:
@@ -410,11 +408,14 @@ class Replay:
         if not (self._fits() or self._clamp(source) or self._drop_newest(left, source)):
             self.shortage = self._explain(source)
 
+    def _best_cut(self, room: int) -> int | None:
+        return best_cut(self._pinned, self._tail, self._question, room, self.budget.trim_to)
+
     def _clear(self, room: int, source: MessageSource) -> bool:
-        """Clear results of old steps; tell whether that alone comes below the low-water mark."""
+        """Clear results before the place where the cut would go; tell whether that comes below the low-water mark."""
         low = self.budget.max_tokens - room + self.budget.trim_to * room
-        cleared = set(self.cleared)
-        for unit, part in clearable(list(self._units()), room):
+        cleared, position = set(self.cleared), self._best_cut(room)
+        for unit, part in clearable(self._pinned, self._tail, position, room):
             if self.tokens <= low:
                 break
             if (fewest := part.min_tokens(source)) < part.tokens:

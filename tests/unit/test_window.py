@@ -451,6 +451,11 @@ def test_a_result_that_no_model_has_read_is_not_cleared() -> None:
     assert cleared("H5 A5:3 T90? T90? T90?", 200).cleared == ()
 
 
+def test_only_results_that_would_leave_are_cleared() -> None:
+    seen = cleared("H5 A5:1 T90? A5:1 T90? A5 H5 A5:1 T90? A5 H5 A5:1 T90? A5 H5 A55", 400, 0.9)
+    assert (seen.cleared, seen.dropped) == ((2,), ())
+
+
 def test_where_clearing_is_not_enough_the_cut_moves() -> None:
     seen = cleared("H5 A5:1 T60? A5:1 T60? A5:1 T60? A99", 200)
     assert (seen.kept[0], seen.kept[-1], len(seen.dropped) > 0) == (0, 7, True)
