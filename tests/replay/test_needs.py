@@ -219,11 +219,11 @@ def test_what_a_call_misses_is_what_the_buffers_window_does_not_say(
 
 def test_what_a_cleared_result_said_is_missing_and_what_is_left_of_a_clamped_one_is_not() -> None:
     messages: list[BaseMessage] = [HumanMessage("look")]
-    for number in range(8):
+    for number in range(9):
         messages.append(ai_calling(("look", {"at": number}, f"call {number}")))
         messages.append(ToolMessage(f"id-{number:03} " + "word " * 100, tool_call_id=f"call {number}"))
-    messages.append(ai_calling(("take", {"ids": ["id-000", "id-007"]}, "take")))
-    buffer = TokenBuffer(600, token_counter=count_words, clear_results=True)
+    messages.append(ai_calling(("take", {"ids": ["id-000", "id-008"]}, "take")))
+    buffer = TokenBuffer(900, token_counter=count_words, clear_results=True)
     assert 2 in buffer.window(messages[:-1]).cleared
     *_, (facts, missing) = replayed(messages, buffer, TokenCounter(count_words))
     assert (facts, missing) == (2, ["id-000"])

@@ -142,8 +142,9 @@ def test_a_way_that_changes_nothing_is_said_not_shown(capsys: pytest.CaptureFixt
 
 
 def test_a_cleared_call_says_how_many_results_are(capsys: pytest.CaptureFixture[str]) -> None:
-    call = next(call for call in MANY.simulated[0][1] if call.reason == "cleared")
-    lines = printed(MANY, capsys, everything=True)
+    report = reported(orders(120), setting=Setting(1500, 1.0, clear_results=True))
+    call = next(call for call in report.simulated[0][1] if call.reason == "cleared")
+    lines = printed(report, capsys, everything=True)
     (row,) = [line for line in lines if re.match(rf" *{call.number:,} +\d", line) and "/" in line]
     assert f"cleared {len(call.cleared)}" in row
 
@@ -160,7 +161,7 @@ def test_errors_name_their_conversation(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize("count", [1, 2, 299, 300, 301, 599, 9001])
 def test_groups_are_all_calls_in_order_and_at_most_so_many(count: int) -> None:
-    groups = groups_of([*range(count)])  # type: ignore[list-item]
+    groups = groups_of([*range(count)])
     assert [call for group in groups for call in group] == [*range(count)]
     assert len(groups) == min(count, MAX_GROUPS)
     assert max(map(len, groups)) - min(map(len, groups)) <= 1
@@ -215,7 +216,9 @@ def test_a_page_of_thousands_of_calls_is_small(tmp_path: Path) -> None:
 def test_a_page_asks_for_nothing_and_holds_no_text_of_a_message(tmp_path: Path) -> None:
     text, _ = page_of(FEW, tmp_path)
     assert set(re.findall(r"https?://[^\s\"'`]+", text)) <= {"http://www.w3.org/2000/svg"}
-    assert not re.search(r"url\(|@import|<(link|img|iframe|script src)|fetch\(|XMLHttpRequest|WebSocket|src=|href=", text)
+    assert not re.search(
+        r"url\(|@import|<(link|img|iframe|script src)|fetch\(|XMLHttpRequest|WebSocket|src=|href=", text
+    )
     assert "default-src 'none'" in text
     assert "W-10" not in text
 
