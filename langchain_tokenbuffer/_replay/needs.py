@@ -171,7 +171,8 @@ def find(facts: Iterable[str], texts: Sequence[str]) -> Mapping[str, Sequence[in
     found: dict[str, Sequence[int]] = {}
     for fact, those in keys.items():
         likely = min((texts_with[key] for key in those), key=len, default=range(len(texts)))
-        found[fact] = likely if those == [fact] else [place for place in likely if occurs(fact, texts[place])]
+        is_word = those == [fact] and fact.isascii()
+        found[fact] = likely if is_word else [place for place in likely if occurs(fact, texts[place])]
     return found
 
 
