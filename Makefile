@@ -1,22 +1,38 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo docs local_model test test_full stress test_oldest test_wheel test_local_model coverage mutants fuzz lint \
-	type format bench clean
+	lint_workflows type format bench extras clean
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 OLDEST := $(VENV)-oldest
 LOCAL := $(VENV)-local
+DEMO := $(VENV)-demo
+space := $(subst ,, )
 PIP := pip install --quiet --disable-pip-version-check
 
 help: ## Show this list
 	@grep -E '^[a-z_]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-# One virtualenv for all; made anew when the dependencies change.
+# What the tests need; the targets below add what they need beside it. Made anew when the dependencies change.
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/$(PIP) --upgrade "pip>=25.1"
-	$(RUN)/$(PIP) --editable ".[all]" --group dev
+	$(RUN)/$(PIP) --editable ".[all]" --group test-all
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.ready
+	$(RUN)/$(PIP) --group lint
+	touch $@
+
+$(VENV)/.workflows: $(VENV)/.ready
+	$(RUN)/$(PIP) --group workflows
+	touch $@
+
+# The package as its users have it, and nothing else.
+$(DEMO)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/$(PIP) --editable ".[offline]"
 	touch $@
 
 $(VENV)/.wheel: $(VENV)/.ready
@@ -56,13 +72,13 @@ $(VENV)/.bench: $(VENV)/.ready
 	$(RUN)/$(PIP) --group bench
 	touch $@
 
-# What builds the documentation.
+# What builds the documentation; ruff breaks its long signatures.
 $(VENV)/.docs: $(VENV)/.ready
-	$(RUN)/$(PIP) --group docs
+	$(RUN)/$(PIP) --group docs --group lint
 	touch $@
 
-demo: $(VENV)/.ready ## Run the main job: a chat kept within 60 tokens (LIVE=1 talks to the real model)
-	$(RUN)/python examples/conversation_chain.py
+demo: $(DEMO)/.ready ## Run the main job: a chat kept within 60 tokens (LIVE=1 talks to the real model)
+	$(DEMO)/bin/python examples/conversation_chain.py
 
 docs: $(VENV)/.docs ## Build these pages into site/, strictly and offline, and look at them in Chromium where there is one
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet
@@ -84,8 +100,9 @@ test_oldest: $(OLDEST)/.ready $(OLDEST)-agents/.ready ## Run the tests on the ol
 	$(OLDEST)/bin/python -m pytest $(LEAKS) $(addprefix --ignore=,$(NEED_AGENTS))
 	$(OLDEST)-agents/bin/python -m pytest $(LEAKS) $(NEED_AGENTS) tests/unit/test_docs.py tests/unit/test_surface.py
 
-test_wheel: $(VENV)/.wheel ## Build the package and test it in virtualenvs of its own (slower)
-	$(RUN)/python -m pytest -m wheel tests/packaging
+test_wheel: $(VENV)/.wheel ## Build the package and test it in virtualenvs of its own (PYTHONS="python3.12 python3.13"; slower)
+	PATH="$(abspath $(RUN)):$$PATH" $(if $(PYTHONS),TOKENBUFFER_WHEEL_PYTHONS="$(subst $(space),:,$(strip $(PYTHONS)))") \
+		$(RUN)/python -m pytest -m wheel tests/packaging
 
 test_local_model: $(VENV)/.ready $(LOCAL)/.strict ## Run the tests against real models on this machine (downloads 370 MB once)
 	$(RUN)/python -m pytest tests/local_model
@@ -101,21 +118,27 @@ mutants: $(VENV)/.mutation ## Break the window's code in every small way and see
 	TOKENBUFFER_TEST_FULL=1 $(RUN)/mutmut run --max-children 1
 	$(RUN)/mutmut results
 
-lint: $(VENV)/.ready ## Check style
+lint: $(VENV)/.lint ## Check style
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 
-type: $(VENV)/.ready ## Check types, and that wrong uses are found
+lint_workflows: $(VENV)/.workflows ## Check .github/workflows
+	$(RUN)/actionlint
+
+type: $(VENV)/.lint ## Check types, and that wrong uses are found
 	$(RUN)/mypy
 	$(RUN)/python -m pytest tests/typing
 
-format: $(VENV)/.ready ## Format, and mend what can be mended
+format: $(VENV)/.lint ## Format, and mend what can be mended
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
 bench: $(VENV)/.bench ## Test the benchmark and measure, as ratios within one run (TOKENBUFFER_BENCH_FULL=1: a million SQL messages)
 	$(RUN)/python -m pytest tests/benchmarks
 	$(RUN)/python -m tests.benchmarks
+
+extras: ## Measure what each extra installs, for docs/install.md (slower)
+	$(PYTHON) -m tests.packaging.extras
 
 clean: ## Remove what was built
 	rm -rf $(VENV) $(VENV)-* dist site mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

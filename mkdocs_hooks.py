@@ -26,11 +26,15 @@ ELSEWHERE = (
     "README.md",
     "README.ko.md",
     "CHANGELOG.md",
+    "CODE_OF_CONDUCT.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "examples/README.md",
     "tests/mutants.md",
 )
 """Pages that are at home outside `docs/`."""
+SHORT = 40
+"""Letters that a first sentence has at least."""
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 
@@ -76,11 +80,16 @@ def relinked(path: str, text: str) -> str:
 
 
 def summary_of(text: str) -> str:
-    """Return the first sentence of a page as plain text: of its first paragraph that is no heading, link or picture."""
+    """Return the first sentence of a page as plain text.
+
+    Args:
+        text: The page. What begins with a mark (a heading, a picture, a table, a block) or is too short for a sentence
+            is passed over.
+    """
     for paragraph in re.split(r"\n\s*\n", text):
-        if re.match(r"[A-Z`*]", paragraph):
-            plain = re.sub(r"\[([^\]]*)\]\([^)]*\)|[`*]", r"\1", " ".join(paragraph.split()))
-            return re.split(r"(?<=[.:])\s", plain)[0].rstrip(":.") + "."
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)|[`*]", r"\1", " ".join(paragraph.split()))
+        if re.match(r"(?!```)[\w`*]", paragraph) and len(plain) > SHORT:
+            return re.split(r"(?<=\.)\s", plain)[0].rstrip(":.") + "."
     return ""
 
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer.memory import ConversationTokenBufferMemory
     from langchain_tokenbuffer.middleware import TokenBufferMiddleware
     from langchain_tokenbuffer.order import Violation, repair, validate
+    from langchain_tokenbuffer.recall import recall_tool
     from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ConversationTokenBufferMemory",
@@ -34,6 +35,7 @@ __all__ = [
     "TokenCounter",
     "Violation",
     "Window",
+    "recall_tool",
     "repair",
     "validate",
 ]
@@ -49,6 +51,7 @@ _HOMES = {
     "TokenCounter": "counters",
     "Violation": "order",
     "Window": "_window.budget",
+    "recall_tool": "recall",
     "repair": "order",
     "validate": "order",
 }
@@ -84,4 +87,4 @@ def _stand_in(name: str, extra: str, error: ImportError) -> type:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -14,6 +14,10 @@ from langchain_core.runnables.config import run_in_executor
 
 from langchain_tokenbuffer._counting.resolve import bound_options
 from langchain_tokenbuffer._messages.convert import MessagesLike, as_messages
+from langchain_tokenbuffer._recall.questions import newest_question
+from langchain_tokenbuffer._recall.quotation import is_quoted
+from langchain_tokenbuffer._recall.recalling import Match, RecallingHistory
+from langchain_tokenbuffer._recall.turns import Recalled, Turn, TurnRecall
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.budget import Budget, Oversize, Window, slack_of
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
@@ -23,19 +27,22 @@ from langchain_tokenbuffer._window.settings import (
     checked_max_tokens,
     checked_oversize,
     checked_pin,
+    checked_recall,
     checked_reserve,
     checked_trim_to,
     suggests_options,
 )
 from langchain_tokenbuffer.counters import CountedBy, TokenCounter, Tool
+from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
     from langchain_core.runnables import RunnableConfig
 
+    from langchain_tokenbuffer._messages.slots import Slot
     from langchain_tokenbuffer._window.driver import WindowDriver
-    from langchain_tokenbuffer.errors import TokenBudgetError
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +55,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
     system messages); the newest message is last and the system messages and the current question are in it; it is of
     the same objects, in order; trimming twice is trimming once; while the budget holds the next window extends the last
     one; and it depends on nothing but the messages and the settings, so every instance and process computes the same.
+    With `recall_tokens` the current question is a copy, for its turn alone, that quotes what left and matches it.
 
     Edges: what is out of order is mended as `repair` does, and listed in `Window.mended`: results stand behind their
     call, and abandoned calls have a result that says so until theirs comes. What is clamped or cleared is a shortened
@@ -72,6 +80,9 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         tools: What the request also carries, whatever `bind_tools` takes; by default the tools that are bound to the
             model handed in. With tools or a reserve the fixed part is rounded up to a multiple of 1/64 of `max_tokens`;
             the rounding refuses nothing that fits.
+        recall_tokens: How much of `max_tokens` is for what left the window and matches the newest question, in tokens.
+            When a question comes, passages of earlier messages are ranked by the words they share with it; what fits is
+            quoted in front of it, in a copy that is never stored. The cut is decided at `max_tokens` - `recall_tokens`.
 
     Raises:
         TypeError: If an argument has the wrong type; it names the argument.
@@ -95,6 +106,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         clear_results: bool = False,
         reserve_tokens: int = 0,
         tools: Sequence[Tool] = (),
+        recall_tokens: int = 0,
     ) -> None:
         """Check the settings; count and load nothing yet."""
         self.max_tokens = checked_max_tokens(max_tokens)
@@ -103,9 +115,11 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         self.clear_results = checked_bool(clear_results, "clear_results")
         self.pin = checked_pin(pin)
         self.reserve_tokens = checked_reserve(reserve_tokens, self.max_tokens)
+        self.recall_tokens = checked_recall(recall_tokens, self.max_tokens, self.reserve_tokens)
         self.token_counter = TokenCounter(token_counter)
         self.tools = [*tools] or [*bound_options(self.token_counter.token_counter).get("tools", ())]
         self._drivers = DriverCache()
+        self._recall = TurnRecall(self.recall_tokens)
 
     def trim(self, messages: MessagesLike) -> list[BaseMessage]:
         """Return the window: what the model should see.
@@ -122,10 +136,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             TokenBufferError: If all there is are tool results whose calls are not there.
             TypeError: If `messages` is a dict such as a graph's state; it names what to pass.
         """
-        conversation = ConversationTokens(as_messages(messages), self.meter)
-        with self._follow(conversation) as (driver, _):
-            slots, shortened = driver.slots(), driver.clamped()
-        return conversation.show(slots, shortened)
+        return self._trim(as_messages(messages))
 
     async def atrim(self, messages: MessagesLike) -> list[BaseMessage]:
         """`trim`, off the event loop: the first use loads a vocabulary."""
@@ -138,16 +149,17 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             TokenBudgetError: As `trim` does.
             TypeError: As `trim` does.
         """
-        conversation = ConversationTokens(as_messages(messages), self.meter)
+        turn = Turn.of(as_messages(messages), self.recall_tokens, self.token_counter)
+        conversation = ConversationTokens(turn.messages, self.meter)
         with self._follow(conversation) as (driver, whole_tokens):
             window, slots, shortened = driver.window(), driver.slots(), driver.clamped()
-        if whole_tokens is None:
-            if not shortened:
-                return window
-            # What is shortened is charged its target; shown, it may cost a little less.
-            beside = self._fixed - self.token_counter.constant
-            whole_tokens = beside + conversation.whole_tokens(slots, shortened)
-        return replace(window, tokens=whole_tokens, clamped=dict(window.clamped))
+        if whole_tokens is None and not shortened and turn.question is None:
+            return window
+        shown = conversation.show(slots, shortened)
+        recalled = self._quote(turn, slots, shown)
+        # What is shortened is charged its target; shown, it may cost a little less.
+        tokens = self._fixed - self.token_counter.constant + self.token_counter(shown)
+        return replace(window, tokens=tokens, clamped=dict(window.clamped), recalled=recalled.messages)
 
     async def awindow(self, messages: MessagesLike) -> Window:
         """`window`, off the event loop: the first use loads a vocabulary."""
@@ -160,7 +172,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         **kwargs: Any,
     ) -> list[BaseMessage]:
         """`trim`, as a step of a chain."""
-        return self._call_with_config(self.trim, input, config, **kwargs)
+        return self._call_with_config(self._step, input, config, **kwargs)
 
     async def ainvoke(
         self,
@@ -169,7 +181,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         **kwargs: Any,
     ) -> list[BaseMessage]:
         """`atrim`, as a step of a chain."""
-        return await self._acall_with_config(self.atrim, input, config, **kwargs)
+        return await self._acall_with_config(self._astep, input, config, **kwargs)
 
     @property
     def InputType(self) -> Any:  # noqa: N802  # Runnable's name
@@ -188,10 +200,10 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
 
     def budget(self) -> Budget:
         """Return the budget its windows are decided under."""
-        fixed = self._fixed
-        slack = slack_of(self.max_tokens, fixed) if fixed > self.token_counter.constant else 0
+        fixed, max_tokens = self._fixed, self.max_tokens - self.recall_tokens
+        slack = slack_of(max_tokens, fixed) if fixed > self.token_counter.constant else 0
         return Budget(
-            self.max_tokens,
+            max_tokens,
             self.trim_to,
             fixed + slack,
             slack=slack,
@@ -214,11 +226,80 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         for error in errors:
             logger.warning("Left out of the window: %s", error)
 
+    def _trim(self, messages: list[BaseMessage], given: Sequence[Match] = ()) -> list[BaseMessage]:
+        """Return the window; what a history gave may be quoted, too."""
+        turn = Turn.of(messages, self.recall_tokens, self.token_counter)
+        conversation = ConversationTokens(turn.messages, self.meter)
+        with self._follow(conversation) as (driver, _):
+            slots, shortened = driver.slots(), driver.clamped()
+        shown = conversation.show(slots, shortened)
+        self._quote(turn, slots, shown, given)
+        return shown
+
+    def _quote(
+        self, turn: Turn, slots: Sequence[Slot], shown: list[BaseMessage], given: Sequence[Match] = ()
+    ) -> Recalled:
+        """Put a copy of the question into a window, if something is recalled; return what is quoted."""
+        if turn.question is None or (place := turn.place_in(slots)) is None:
+            return Recalled()
+        recalled = self._recall.recalled(turn, self.meter, Billing(self.budget()), given)
+        if not recalled.text:
+            return recalled
+        question = shown[place]
+        shown[place] = turn.quoting(question, recalled.text)
+        # A question that is shortened since, or a counter that is not additive, may make more of the same text.
+        if question is not turn.messages[turn.question] or not self.token_counter.additive:
+            beside = self._fixed - self.token_counter.constant
+            if beside + self.token_counter(shown) > self.max_tokens:
+                shown[place] = question
+                return Recalled()
+        return recalled
+
+    def _step(
+        self,
+        messages: MessagesLike,
+        run_manager: CallbackManagerForChainRun,  # noqa: ARG002  # what has a config has this, too
+        config: RunnableConfig,
+    ) -> list[BaseMessage]:
+        read = as_messages(messages)
+        history, question = self._asked_history(read, config)
+        if history is None:
+            return self.trim(read)
+        return self._trim(read, [*map(Match.of, history.recall(question, self.recall_tokens))])
+
+    async def _astep(
+        self,
+        messages: MessagesLike,
+        run_manager: AsyncCallbackManagerForChainRun,  # noqa: ARG002
+        config: RunnableConfig,
+    ) -> list[BaseMessage]:
+        read = as_messages(messages)
+        history, question = self._asked_history(read, config)
+        if history is None:
+            return await self.atrim(read)
+        given = [*map(Match.of, await history.arecall(question, self.recall_tokens))]
+        return await run_in_executor(None, self._trim, read, given)
+
+    def _asked_history(
+        self, messages: Sequence[BaseMessage], config: RunnableConfig
+    ) -> tuple[RecallingHistory | None, BaseMessage | str]:
+        """Return the history of the run, if it is to be asked for what left it, and the question."""
+        history = config.get("configurable", {}).get("message_history")
+        place = newest_question(messages) if self.recall_tokens and isinstance(history, RecallingHistory) else None
+        if place is None or is_quoted(messages[place]):
+            return None, ""
+        return history, messages[place]
+
     @contextmanager
     def _follow(self, conversation: ConversationTokens) -> Iterator[tuple[WindowDriver, int | None]]:
-        with self._drivers.follow(conversation, Billing(self.budget())) as (driver, whole_tokens):
-            self.log_dropped(driver.take_drop_errors())
-            yield driver, whole_tokens
+        try:
+            with self._drivers.follow(conversation, Billing(self.budget())) as (driver, whole_tokens):
+                self.log_dropped(driver.take_drop_errors())
+                yield driver, whole_tokens
+        except TokenBudgetError as error:
+            if self.recall_tokens:
+                error.add_note(f"Of max_tokens={self.max_tokens}, recall_tokens={self.recall_tokens} are kept free.")
+            raise
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the settings, not what was counted by them."""
@@ -226,7 +307,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
 
     def __repr__(self) -> str:
         """Show the settings."""
+        recalled = f", recall_tokens={self.recall_tokens}" if self.recall_tokens else ""
         return (
             f"TokenBuffer({self.max_tokens}, token_counter={self.token_counter!r}, "
-            f"trim_to={self.trim_to}, oversize={self.oversize!r})"
+            f"trim_to={self.trim_to}, oversize={self.oversize!r}{recalled})"
         )

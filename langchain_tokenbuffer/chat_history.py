@@ -7,16 +7,21 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from typing import TYPE_CHECKING
 
 from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.runnables.config import run_in_executor
 from typing_extensions import override
 
 from langchain_tokenbuffer._gates import Gates
+from langchain_tokenbuffer._recall.recalling import LeftMessages
 from langchain_tokenbuffer._run_view import RunView
-from langchain_tokenbuffer._window.settings import suggests_options
+from langchain_tokenbuffer._window.billing import Billing
+from langchain_tokenbuffer._window.conversation import ConversationTokens
+from langchain_tokenbuffer._window.settings import checked_max_tokens, suggests_options
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
 
+    from langchain_core.documents import Document
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._window.budget import Oversize
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _sessions = Gates()
+_left = LeftMessages()  # of all sessions of the process: a view lives for one run
 _WAIT = 30.0  # seconds that is waited for another who reads or writes the same session; then it is done all the same
 _NAMES = ("session_id", "_session_id", "file_path")
 """Where LangChain's histories have what their session is known by. Two objects with the same are one session."""
@@ -122,6 +128,35 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         async with self._aalone():
             messages = await self.history.aget_messages()
         return self._view.fix(await self.buffer.atrim(messages))
+
+    def recall(self, question: str | BaseMessage, max_tokens: int) -> list[Document]:
+        """Return passages of messages that left the window, as far as they match a question.
+
+        A `TokenBuffer` in a chain with `recall_tokens` asks for them, and quotes them.
+
+        Args:
+            question: What is asked, in words that the messages may have, too.
+            max_tokens: What the passages may cost when they are quoted, in tokens.
+
+        Returns:
+            The best that fit, oldest first: the passage in `page_content`; in `metadata` the kind of its message
+            (`type`), the place of that in the history (`message`), its own place in it (`passage`), and its `score`.
+        """
+        checked_max_tokens(max_tokens)
+        with self._alone():
+            messages = self.history.messages
+        return self._recalled(messages, question, max_tokens)
+
+    async def arecall(self, question: str | BaseMessage, max_tokens: int) -> list[Document]:
+        """`recall`, with the history's own async reading."""
+        checked_max_tokens(max_tokens)
+        async with self._aalone():
+            messages = await self.history.aget_messages()
+        return await run_in_executor(None, self._recalled, messages, question, max_tokens)
+
+    def _recalled(self, messages: list[BaseMessage], question: str | BaseMessage, max_tokens: int) -> list[Document]:
+        conversation = ConversationTokens(messages, self.buffer.meter)
+        return _left.documents(conversation, Billing(self.buffer.budget()), question, max_tokens)
 
     @override
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:

@@ -32,7 +32,14 @@ class TokenBudgetError(TokenBufferError):
     is_retryable = False
     """Whether the same request may succeed: it never does."""
 
-    def __new__(cls, *_: object, **__: object) -> Self:
+    def __new__(
+        cls,
+        message: str,  # noqa: ARG004  # kept by `__init__`; `help()` shows the signature of this
+        *,
+        tokens: int,  # noqa: ARG004
+        max_tokens: int,  # noqa: ARG004
+        made_of: Mapping[str, int] | None = None,  # noqa: ARG004
+    ) -> Self:
         """Make it one of langchain-core's errors, where that is loaded: what retries model calls asks for those."""
         model_error = getattr(sys.modules.get(_LANGCHAIN), "ModelError", None)
         made: Self = super().__new__(_as_model_error(cls, model_error))  # type: ignore[arg-type]  # a class has a hash

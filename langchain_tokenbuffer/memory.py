@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
-from collections import Counter
-from contextlib import contextmanager, suppress
-from copy import copy
-from dataclasses import replace
-from operator import is_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, cast
+from contextlib import suppress
+from typing import Annotated, Any, Literal, Self, cast
 
 from langchain_classic.memory.chat_memory import BaseChatMemory
-from langchain_core.chat_history import BaseChatMessageHistory, InMemoryChatMessageHistory
+from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
 from langchain_core.runnables.config import run_in_executor
@@ -31,23 +25,21 @@ from typing_extensions import override
 
 from langchain_tokenbuffer._counting.resolve import unwrapped
 from langchain_tokenbuffer._handlers import OnEvict, async_handler, logged_failure, sync_handler
-from langchain_tokenbuffer._window.budget import MessageTokens, Oversize
-from langchain_tokenbuffer._window.driver import WindowDriver
-from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_oversize, checked_trim_to, neighbour_of
-from langchain_tokenbuffer.buffer import TokenBuffer
+from langchain_tokenbuffer._memory.buffers import Counted, MemoryBuffer
+from langchain_tokenbuffer._memory.stores import MemoryCache, OwnStore, StoreWindow
+from langchain_tokenbuffer._window.budget import Oversize
+from langchain_tokenbuffer._window.settings import (
+    checked_max_tokens,
+    checked_oversize,
+    checked_recall,
+    checked_trim_to,
+    neighbour_of,
+)
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from langchain_tokenbuffer._messages.slots import Piece, StandIn
-    from langchain_tokenbuffer._window.budget import Budget
-
 _ASYNC_ON_EVICT = "on_evict is a coroutine function: asave_context awaits it, save_context cannot."
 _COMES_AGAIN = "the turn is stored, and the same messages come again with the next one"
-_Counted: TypeAlias = list[tuple[BaseMessage, int, MessageTokens]]
-"""Messages, each with its key and its numbers."""
 _OUTPUT_KEYS = ("answer", "result", "response", "text")
 """Where LangChain's own chains put their reply, when `output` is not among several keys."""
 
@@ -78,15 +70,6 @@ def _dumped_llm(value: object, info: SerializationInfo) -> object:
         adapter: TypeAdapter[Any] = TypeAdapter(BaseLanguageModel)
         return adapter.dump_python(value, mode="json" if info.mode_is_json() else "python")
     return value if isinstance(value, str) else TokenCounter(cast("Any", value)).describe()
-
-
-class _OwnStore(InMemoryChatMessageHistory):
-    """The memory's own list of messages. A subclass, since the class itself warns when made."""
-
-    @override
-    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Add them at once: one by one, the turns of two threads would mix."""
-        self.messages.extend(messages)
 
 
 class ConversationTokenBufferMemory(BaseChatMemory):
@@ -121,6 +104,9 @@ class ConversationTokenBufferMemory(BaseChatMemory):
             store. What it raises is logged at ERROR: the turn is stored, nothing is deleted, and the same messages come
             again with the next save. A coroutine function is awaited by `asave_context`; `save_context` raises
             `TypeError` for one, before storing.
+        recall_tokens: How much of the limit is for what left the window and matches the chain's input, in tokens. It
+            stands in the last lines of the string, quoted. The memory's own store then keeps all messages. A list of
+            messages has none: with `return_messages=True` put a `TokenBuffer` behind the prompt.
 
     Raises:
         ValueError: If a value is out of range, an option unknown, or `on_evict` is given with a `chat_memory` that is
@@ -136,7 +122,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", validate_assignment=True)
 
-    chat_memory: BaseChatMessageHistory = Field(default_factory=_OwnStore)
+    chat_memory: BaseChatMessageHistory = Field(default_factory=OwnStore)
     human_prefix: str = "Human"
     ai_prefix: str = "AI"
     llm: Annotated[Any, BeforeValidator(_checked_llm), PlainSerializer(_dumped_llm)]
@@ -146,8 +132,9 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     start_on: Literal["human"] | None = "human"
     oversize: Annotated[Oversize, BeforeValidator(checked_oversize)] = "clamp"
     on_evict: OnEvict | None = Field(default=None, exclude=True)
+    recall_tokens: int = 0
 
-    _cache: _Cache = PrivateAttr(default_factory=lambda: _Cache())  # noqa: PLW0108  # defined below
+    _cache: MemoryCache = PrivateAttr(default_factory=lambda: MemoryCache())  # noqa: PLW0108  # defined below
 
     @model_validator(mode="before")
     @classmethod
@@ -163,6 +150,19 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         if self.start_on is None and self.oversize != "drop":
             msg = (
                 f"start_on=None lets single messages leave, which needs oversize='drop'; got oversize={self.oversize!r}"
+            )
+            raise ValueError(msg)
+        checked_recall(self.recall_tokens, self.max_token_limit, name="max_token_limit")
+        if self.recall_tokens and self.return_messages:
+            msg = (
+                "recall_tokens is for the string that a memory shows. With return_messages=True leave it out, and put "
+                "TokenBuffer(..., recall_tokens=...) behind the prompt."
+            )
+            raise ValueError(msg)
+        if self.recall_tokens and self.on_evict is not None:
+            msg = (
+                f"on_evict is called for messages that leave the memory's own store, but with recall_tokens="
+                f"{self.recall_tokens} it keeps them to recall them. Leave recall_tokens out, or on_evict."
             )
             raise ValueError(msg)
         if self.on_evict is not None and self._own_store is None:
@@ -212,11 +212,16 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         Raises:
             TokenBudgetError: With `oversize="raise"`, if what must stay does not fit.
         """
+        if self.recall_tokens:
+            return {self.memory_key: self._recalling_str(self.chat_memory.messages, inputs)}
         return {self.memory_key: self.buffer}
 
     @override
     async def aload_memory_variables(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """`load_memory_variables`, with the history's own async reading."""
+        if self.recall_tokens:
+            stored = await self.chat_memory.aget_messages()
+            return {self.memory_key: await run_in_executor(None, self._recalling_str, stored, inputs)}
         as_lines = not self.return_messages
         shown = await run_in_executor(None, self._shown, await self.chat_memory.aget_messages(), as_lines=as_lines)
         return {self.memory_key: shown if self.return_messages else self._as_str(shown)}
@@ -224,10 +229,19 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     def _as_str(self, messages: list[BaseMessage]) -> str:
         return get_buffer_string(messages, self.human_prefix, self.ai_prefix)
 
+    def _recalling_str(self, messages: list[BaseMessage], inputs: dict[str, Any]) -> str:
+        text = self._as_str(self._shown(messages, as_lines=True))
+        keys = [self.input_key] if self.input_key else [key for key in inputs if key not in (self.memory_key, "stop")]
+        question = inputs.get(keys[0]) if len(keys) == 1 else None
+        if isinstance(question, BaseMessage):
+            question = question.text
+        buffer, _ = self._buffer_and_window()
+        return buffer.with_recalled(text, messages, question) if isinstance(question, str) else text
+
     def _shown(self, messages: list[BaseMessage], *, as_lines: bool = False) -> list[BaseMessage]:
         buffer, store_window = self._buffer_and_window()
         try:
-            shown = store_window.show() if store_window else buffer.trim(messages)
+            shown = store_window.show() if store_window else buffer.trimmed(messages)
             shown = buffer.within_lines(shown, self._as_str(shown)) if as_lines and buffer.turns else shown
         except TokenBudgetError as error:
             buffer.raise_or_warn(error)
@@ -275,7 +289,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
 
     def _read_turn(
         self, inputs: dict[str, Any], outputs: dict[str, str]
-    ) -> tuple[list[BaseMessage], _Counted, _Buffer, _StoreWindow | None]:
+    ) -> tuple[list[BaseMessage], Counted, MemoryBuffer, StoreWindow | None]:
         question, reply = self._get_input_output(inputs, outputs)
         turn: list[BaseMessage] = [HumanMessage(content=question), AIMessage(content=reply)]
         buffer, store_window = self._buffer_and_window()
@@ -289,211 +303,33 @@ class ConversationTokenBufferMemory(BaseChatMemory):
         return super()._get_input_output(inputs, outputs)
 
     @property
-    def _own_store(self) -> _OwnStore | None:
-        """The store, if nobody passed it: then what leaves the window may be deleted from it."""
+    def _own_store(self) -> OwnStore | None:
+        """The store, if nobody passed it and nothing is recalled: then what leaves the window is deleted from it."""
         store = self.chat_memory
-        return store if isinstance(store, _OwnStore) and "chat_memory" not in self.model_fields_set else None
+        if self.recall_tokens or "chat_memory" in self.model_fields_set:
+            return None
+        return store if isinstance(store, OwnStore) else None
 
-    def _buffer_and_window(self) -> tuple[_Buffer, _StoreWindow | None]:
+    def _buffer_and_window(self) -> tuple[MemoryBuffer, StoreWindow | None]:
         """Return what counts, and what follows the own store, for the present settings."""
-        limits = id(self.llm), self.max_token_limit, self.trim_to, self.oversize, self.start_on
-        settings = *limits, self.human_prefix, self.ai_prefix
+        prefixes = self.human_prefix, self.ai_prefix
+        limits = self.max_token_limit, self.trim_to, self.oversize, self.start_on, self.recall_tokens
+        settings = id(self.llm), *limits, *prefixes
         store = self._own_store
         # Hot: asked for by name, pydantic looks a private attribute up in Python.
-        cache: _Cache = self.__pydantic_private__["_cache"]  # type: ignore[index]
+        cache: MemoryCache = self.__pydantic_private__["_cache"]  # type: ignore[index]
         with cache.lock:
-            if cache.buffer is None or cache.buffer.settings != settings:
-                cache.buffer, cache.store_window = _Buffer(self, settings), None
+            if cache.buffer is None or cache.settings != settings:
+                cache.settings, cache.store_window = settings, None
+                cache.buffer = MemoryBuffer(
+                    self.llm,
+                    self.max_token_limit,
+                    trim_to=self.trim_to,
+                    oversize=self.oversize,
+                    turns=self.start_on == "human",
+                    prefixes=prefixes,
+                    recalled=self.recall_tokens,
+                )
             if store is not None and (cache.store_window is None or cache.store_window.store is not store):
-                cache.store_window = _StoreWindow(cache.buffer, store, cache.lock)
+                cache.store_window = StoreWindow(cache.buffer, store, cache.lock)
             return cache.buffer, cache.store_window if store is not None else None
-
-
-class _Buffer(TokenBuffer):
-    """The buffer of a memory: leaves out what does not fit even when clamped, and warns once."""
-
-    def __init__(self, memory: ConversationTokenBufferMemory, settings: tuple[object, ...]) -> None:
-        limit, llm = memory.max_token_limit, memory.llm
-        super().__init__(limit, token_counter=llm, trim_to=memory.trim_to, oversize=memory.oversize)
-        self.settings = settings
-        self.warned = False
-        self._llm = llm  # held, since the settings have its id
-        self.turns = memory.start_on == "human"
-        self.lines = self.token_counter.as_lines(memory.human_prefix, memory.ai_prefix)
-
-    def within_lines(self, window: list[BaseMessage], text: str) -> list[BaseMessage]:
-        """Return what of a window is within the limit also as the string that a chain gets."""
-        lines = copy(self)
-        lines.token_counter = self.lines
-        return window if self.lines.text_tokens(text) <= self.max_tokens else lines.trim(window)
-
-    def read(self, messages: list[BaseMessage]) -> _Counted:
-        """Return messages in numbers. What it cannot count is not to be stored."""
-        if not self.token_counter.additive:
-            self.token_counter(messages)
-        meter = self.meter
-        keys = meter.counter.keys(messages)
-        return list(zip(messages, keys, meter.numbers(messages, keys), strict=True))
-
-    @override
-    def budget(self) -> Budget:
-        return replace(super().budget(), turns=self.turns, drop_if_unclampable=True)
-
-    @override
-    def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
-        if not errors or not self.turns:  # without turns an empty window is what was asked for
-            return
-        self.warned = True
-        if self.oversize == "drop":
-            super().log_dropped(errors)
-        else:
-            for error in errors:
-                warnings.warn(f"Left out of the window: {error}", stacklevel=2)
-
-    def raise_or_warn(self, error: TokenBudgetError) -> None:
-        """Raise if that was asked for; else warn, unless it did since the last window."""
-        if self.oversize == "raise":
-            raise error
-        if not self.warned:
-            self.log_dropped([error])
-
-
-class _Cache:
-    """What a memory has worked out so far; elsewhere and in copies it is worked out anew."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.buffer: _Buffer | None = None
-        self.store_window: _StoreWindow | None = None
-
-    def __reduce__(self) -> tuple[type[_Cache], tuple[()]]:
-        return _Cache, ()
-
-
-class _StoreWindow:
-    """The window over the memory's own store, from which messages are deleted.
-
-    Law: catching up and deleting are O(new messages), at any limit. A message keeps the index that it came with when
-    others before it are deleted. A store that was changed in another way is followed anew.
-    """
-
-    def __init__(self, buffer: _Buffer, store: _OwnStore, lock: threading.RLock) -> None:
-        self._buffer = buffer
-        self.store = store
-        self._lock = lock
-        self._being_evicted: set[int] = set()  # ids of the messages `on_evict` is busy with
-        self._start_over()
-
-    def _start_over(self) -> None:
-        self._driver = WindowDriver(self._buffer.budget())
-        # By index, in order, the store as it was seen last:
-        self._messages: dict[int, BaseMessage] = {}
-        self._keys: dict[int, int] = {}
-        self._to_evict: set[int] = set()  # of these, what left the window
-
-    def show(self) -> list[BaseMessage]:
-        """Return the window. O(store): every message is looked at, so every change is seen."""
-        with self._lock:
-            buffer, messages = self._buffer, list(self.store.messages)
-            if not buffer.token_counter.additive:
-                return buffer.trim(messages)
-            meter = buffer.meter
-            if meter.counter.keys(messages[: len(self._keys)]) != list(self._keys.values()):
-                self._start_over()
-            # Equal messages may have taken the places of those seen before.
-            self._messages = dict(zip(self._messages, messages, strict=False))
-            self._grow(buffer.read(messages[len(self._messages) :]))
-            return meter.show(self._messages, self._driver.slots(), self._driver.clamped())
-
-    def catch_up(self, turn: _Counted, *, delete: bool) -> None:
-        """Follow what was stored since, as a rule a turn; delete what leaves, if that is all."""
-        with self._lock:
-            messages, known = self.store.messages, len(self._messages)
-            newest = next(reversed(self._messages.values()), None)
-            if known > len(messages) or (known and messages[known - 1] is not newest):
-                self._start_over()
-            new = messages[len(self._messages) :]
-            is_turn = len(new) == len(turn) and new[0] is turn[0][0]  # a turn is stored at once
-            self._grow(turn if is_turn else self._buffer.read(new))
-            if delete:
-                self._delete(self._evictable())
-
-    @contextmanager
-    def evicting(self) -> Iterator[list[BaseMessage]]:
-        """Lend what left the window, and delete it from the store unless that raises.
-
-        Skips messages that another thread or task is already evicting.
-        """
-        with self._lock:
-            evicted = self._evictable()
-            self._being_evicted.update(map(id, evicted))
-        try:
-            yield evicted
-            with self._lock:
-                self._delete(evicted)
-        finally:
-            with self._lock:
-                self._being_evicted.difference_update(map(id, evicted))
-
-    def _evictable(self) -> list[BaseMessage]:
-        left = map(self._messages.__getitem__, sorted(self._to_evict))
-        return [message for message in left if id(message) not in self._being_evicted]
-
-    def _delete(self, evicted: list[BaseMessage]) -> None:
-        """Delete these very objects. O(the places up to the last of them).
-
-        By identity and not by place: a handler may have changed the store. What others append meanwhile stays, since
-        only the part up to the last of them is replaced.
-        """
-        messages, ids = self.store.messages, set(map(id, evicted))
-        for index in [each for each in self._to_evict if id(self._messages[each]) in ids]:
-            self._to_evict.remove(index)
-            del self._messages[index], self._keys[index]
-        if all(map(is_, evicted, messages)):
-            del messages[: len(evicted)]  # hot: as a rule they are the oldest
-            return
-        wanted, stays = Counter(map(id, evicted)), list[BaseMessage]()
-        for message in messages:
-            if not wanted:
-                break
-            if id(message) not in wanted:
-                stays.append(message)
-            elif wanted[id(message)] == 1:
-                del wanted[id(message)]
-            else:
-                wanted[id(message)] -= 1  # one message, stored twice
-        messages[: len(stays) + len(evicted) - wanted.total()] = stays
-
-    def _grow(self, new: _Counted) -> None:
-        driver, additive = self._driver, self._buffer.token_counter.additive
-        try:
-            for index, (message, key, numbers) in enumerate(new, driver.count):
-                self._messages[index], self._keys[index] = message, key
-                if additive:
-                    left = driver.push(numbers, self)
-                    self._to_evict.update(left)
-            if not additive:
-                driver.skip_to(driver.count + len(new))
-                self._to_evict = self._dropped()
-            self._buffer.log_dropped(driver.take_drop_errors())
-        except BaseException:
-            self._start_over()  # followed by half: a counter or a warning has raised
-            raise
-
-    # As a source, for the driver.
-
-    def min_tokens(self, index: int) -> int:
-        return self._buffer.meter.min_tokens(self._messages[index])
-
-    def mended_tokens(self, slot: StandIn | Piece) -> int | None:
-        return self._buffer.meter.mended_tokens(self._messages[slot.index], slot)
-
-    def _dropped(self) -> set[int]:
-        """Return what is not in the window, by a counter that is not additive."""
-        indices = list(self._messages)
-        try:
-            window = self._buffer.window(list(self._messages.values()))
-        except TokenBudgetError as error:
-            self._buffer.raise_or_warn(error)
-            return set(indices)
-        return {indices[position] for position in window.dropped}

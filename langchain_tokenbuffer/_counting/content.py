@@ -84,6 +84,8 @@ class _Tally:
         """Return all of it; `reasoning` is what the message reports of it, `None` if it does not."""
         if not self._has_sealed:
             return self.tokens
+        if not self._media.sealed:
+            return self.tokens + self._shown
         return self.tokens + max(self._shown, self._sealed + self._shown if reasoning is None else reasoning)
 
     def add_outer(self, block: object, listed: Collection[object]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from langchain_tokenbuffer._messages.blocks import block_type
 
 Size: TypeAlias = "tuple[int, int] | None"
-Images: TypeAlias = "Tiles | Patches | Grid | Squares | Rows | Each"
+Images: TypeAlias = "Tiles | Patches | Grid | Squares | Crops | Rows | Each"
 """A provider's formula, for an image of a size in pixels; `None` is an unknown size."""
 
 
@@ -98,6 +98,25 @@ class Squares:
 
 
 @dataclass(frozen=True)
+class Crops:
+    """Google, for Gemini 1 and 2.0: a small image is 258 tokens, another as many for each crop and for the whole.
+
+    A crop's side is two thirds of the image's shorter one, within 256 and 768 px, after scaling to 3072 px: at most 24
+    crops. 1 request, residual 0.
+    """
+
+    def tokens(self, size: Size, detail: object) -> int:
+        del detail  # Google knows none
+        if size is None:
+            return 258 * 25
+        if max(size) <= 384:  # noqa: PLR2004  # a small image
+            return 258
+        width, height = _within(*size, 3072)
+        side = min(768, max(256, int(min(width, height) / 1.5)))
+        return 258 * (1 + math.ceil(width / side) * math.ceil(height / side))
+
+
+@dataclass(frozen=True)
 class Rows:
     """Mistral (mistral-common): a token for each patch of 28 px and each row's end, after scaling to 1540 px."""
 
@@ -124,6 +143,7 @@ class Media:
 
     images: Images = Tiles(85, 170)
     page: int = 3000  # for each page of a PDF, its text included
+    sealed: bool = True  # whether thinking that only the provider can read is billed when it is sent again
 
 
 def image_tokens(block: dict[str, Any], images: Images) -> int:

@@ -14,7 +14,15 @@ from langchain_tokenbuffer._counting.content import content_tokens
 from langchain_tokenbuffer._counting.count_cache import CountCache, freeze, freeze_whole, frozen
 from langchain_tokenbuffer._counting.documents import document_tokens
 from langchain_tokenbuffer._counting.tokenizers import checked
-from langchain_tokenbuffer._counting.tools import as_format, as_json, as_parallel, as_schema, as_text, called_tool
+from langchain_tokenbuffer._counting.tools import (
+    as_format,
+    as_json,
+    as_parallel,
+    as_parallel_result,
+    as_schema,
+    as_text,
+    called_tool,
+)
 from langchain_tokenbuffer._messages.blocks import read_block
 from langchain_tokenbuffer._messages.kinds import kind_of
 
@@ -64,7 +72,11 @@ class MessageCounter:
 
 
 _NAMED = 10  # for a tool choice by name, where no format says
-_PARALLEL = 2  # what several calls sent as one cost beside their text and the one call. Fitted: 1 request.
+# What several calls sent as one cost beside their text and the one call, their results being JSON. Fitted: 10 requests
+# with two calls each, residual -2 to 2.
+_PARALLEL = -1
+# The same in a window, which does not know how results are sent: a text with quotes around it costs more.
+_PARALLEL_AT_MOST = 2
 
 
 class ChatCounter(MessageCounter):
@@ -130,7 +142,7 @@ class ChatCounter(MessageCounter):
     def _tokens_of_calls(self, calls: Sequence[Call]) -> int:
         count, name_tokens, chat_format = self._count, self._tokens_of_name, self._format
         if chat_format.parallel and len(calls) > 1:
-            opening = chat_format.call + _PARALLEL + name_tokens("multi_tool_use.parallel")
+            opening = chat_format.call + _PARALLEL_AT_MOST + name_tokens("multi_tool_use.parallel")
             return opening + count(as_parallel([(call.name, call.args) for call in calls]))
         apart = chat_format.further + (chat_format.per_message + 1) * chat_format.twice
         total = (len(calls) - 1) * apart
@@ -145,7 +157,7 @@ class ChatCounter(MessageCounter):
     def overhead(self, tools: Sequence[Any], response_format: Any, messages: Messages) -> int:
         chat_format = self._format
         merged = chat_format.merged if messages and messages[0].type == "system" else 0
-        total = chat_format.added + (self._as_written(messages) if self.exact else 0)
+        total = chat_format.added + (self._as_written(messages) + self._results_as_sent(messages) if self.exact else 0)
         total += chat_format.opening_reply * _begins_with_reply(messages)
         if tools:
             total += self._tokens_of_tools([as_schema(tool) for tool in tools]) - merged
@@ -180,6 +192,21 @@ class ChatCounter(MessageCounter):
             for message in messages
             if message.__dict__.get("tool_calls")
         )
+
+    def _results_as_sent(self, messages: Messages) -> int:
+        """What parallel calls cost less by their results being sent as JSON, where such calls are sent as one.
+
+        Never more: a window is counted by its messages, and must not be found to be over budget as a whole.
+        """
+        total, several = 0, False
+        for message in messages if self._format.parallel else ():
+            text = message.__dict__["content"]
+            if several and message.type == "tool" and isinstance(text, str):
+                total += self._count(as_parallel_result(text)) - self._count(text)
+            elif message.type != "tool":
+                several = len(message.__dict__.get("tool_calls") or ()) > 1
+                total += several * (_PARALLEL - _PARALLEL_AT_MOST)
+        return min(0, total)
 
 
 def _begins_with_reply(messages: Messages) -> bool:

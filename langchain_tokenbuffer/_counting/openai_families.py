@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from langchain_tokenbuffer._counting.families import ChatFormat, Family, Vocabulary
 from langchain_tokenbuffer._counting.images import Images, Media, Tiles
+from langchain_tokenbuffer._counting.tools import as_commented
 
 # Pages of PDFs: 18 requests, billed 7 to 1,034 a page by how much is on it and which API is asked.
 _MEDIA = Media(page=1200)
@@ -19,6 +20,7 @@ _MEDIA = Media(page=1200)
 _GPT_4_RESPONSES = ChatFormat(tools=-3, merged=0, opening=0, formatted=0, parallel=False)
 GPT_4 = Family(Vocabulary("cl100k_base"), responses=_GPT_4_RESPONSES, media=_MEDIA)
 GPT_4O = Family(Vocabulary("o200k_base"), responses=_GPT_4_RESPONSES, media=_MEDIA)
+GPT_3_5 = replace(GPT_4, chat=ChatFormat(tools_text=as_commented))
 GPT_3_5_0301 = replace(GPT_4, chat=ChatFormat(per_message=4, per_name=-1))
 
 # 20 requests with tools, 12 of them with calls, 12 exact; 2 with a response format. Parallel calls, and text beside a

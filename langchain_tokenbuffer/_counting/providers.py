@@ -57,6 +57,7 @@ OPENAI = Provider(
     families=(
         (r"gpt-oss", known.GPT_OSS),
         (r"gpt-3\.5-turbo-0301", openai.GPT_3_5_0301),
+        (r"(?<![a-z])gpt-3\.?5", openai.GPT_3_5),
         (r"gpt-4o-mini", openai.seeing(openai.GPT_4O, Tiles(2833, 5667))),
         (r"gpt-4\.1-mini", openai.seeing(openai.GPT_4O, Patches(1.62))),
         (r"gpt-4\.1-nano", openai.seeing(openai.GPT_4O, Patches(2.46))),
@@ -71,7 +72,7 @@ OPENAI = Provider(
         (r"gpt-(?:5\.|[6-9])", openai.seeing(openai.GPT_5, Patches(1.2, 2500))),
         (r"gpt-5", openai.seeing(openai.GPT_5, Tiles(70, 140))),
         (r"codex-mini|" + _O, openai.REASONING),
-        (r"(?<![a-z])gpt-(?:4|3\.?5)|(?:davinci|babbage)-002", openai.GPT_4),
+        (r"(?<![a-z])gpt-4|(?:davinci|babbage)-002", openai.GPT_4),
         # A deployment or a fine-tuned model whose name says nothing, most often OpenAI's own.
         ("", Family(Vocabulary(estimate=Estimate(1.0)))),
     ),

@@ -72,6 +72,19 @@ def as_typescript(schemas: Sequence[dict[str, Any]]) -> str:
     return f"# Tools\n\n## functions\n\nnamespace functions {{\n\n{types}}} // namespace functions"
 
 
+def as_commented(schemas: Sequence[dict[str, Any]]) -> str:
+    """Return the same as GPT-3.5 sees it: each line of a description begins a comment. 2 requests, residual 0."""
+    return as_typescript([_commented(schema) for schema in schemas])
+
+
+def _commented(schema: dict[str, Any]) -> dict[str, Any]:
+    function = schema.get("function")
+    if not isinstance(function, dict) or not isinstance(described := function.get("description"), str):
+        return schema
+    lines = (line.strip() for line in described.split("\n"))
+    return {**schema, "function": {**function, "description": "\n// ".join(lines)}}
+
+
 def _function(schema: dict[str, Any]) -> str:
     if schema.get("type") == "custom":
         return _custom(schema)
@@ -271,3 +284,14 @@ def as_parallel(calls: Sequence[tuple[str, str]]) -> str:
     """Return several calls, names and arguments, as the one call they are sent as."""
     uses = ",".join(f'{{"recipient_name":"functions.{name}","parameters":{arguments}}}' for name, arguments in calls)
     return f'{{"tool_uses":[{uses}]}}'
+
+
+def as_parallel_result(text: str) -> str:
+    """Return a result of one of several calls as it is sent: JSON as Python writes it, a text as a JSON string.
+
+    So pretty-printed JSON costs less than its text, and a text with many lines more.
+    """
+    try:
+        return json.dumps(json.loads(text))
+    except (ValueError, RecursionError):
+        return json.dumps(text)

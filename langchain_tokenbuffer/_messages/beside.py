@@ -23,8 +23,8 @@ BESIDE: dict[str, str] = {
 
 def blocks_beside(extra: Mapping[str, Any]) -> Iterator[object]:
     """Yield blocks that stand for what is beside the content. What is no such thing is left out."""
-    for name, kind in BESIDE.items():
-        value = extra.get(name)
+    for name, value in _beside(extra).items():
+        kind = BESIDE[name]
         if kind == "function_call_signature":
             signatures = value.values() if isinstance(value, dict) else ()
             yield from ({"type": kind, "signature": each} for each in signatures)
@@ -34,6 +34,14 @@ def blocks_beside(extra: Mapping[str, Any]) -> Iterator[object]:
             yield {"type": kind, **value}
         elif kind and value and isinstance(value, str):
             yield {"type": kind, kind: value}
+
+
+def _beside(extra: Mapping[str, Any]) -> dict[str, object]:
+    """Return what stands there, once: some servers name the same thinking `reasoning` and `reasoning_content`."""
+    found = {name: extra[name] for name in BESIDE if name in extra}
+    if found.get("reasoning") == found.get("reasoning_content"):
+        found.pop("reasoning", None)
+    return found
 
 
 def reported_reasoning(fields: Mapping[str, Any]) -> int | None:

@@ -98,6 +98,7 @@ class Window:
         thinned: Indices of the kept AI messages whose stale thinking blocks are left out.
         cleared: Indices of the kept tool results that are cleared: shortened to their marker.
         mended: What was out of order among the messages from the cut on and those kept before it, and what was done.
+        recalled: Indices of the dropped messages of which something is quoted in front of the newest question.
     """
 
     kept: tuple[int, ...]
@@ -108,3 +109,4 @@ class Window:
     thinned: tuple[int, ...] = ()
     mended: tuple[Violation, ...] = ()
     cleared: tuple[int, ...] = ()
+    recalled: tuple[int, ...] = ()

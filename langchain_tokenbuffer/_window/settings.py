@@ -30,6 +30,16 @@ def checked_reserve(value: object, max_tokens: object = None) -> int:
     return reserve
 
 
+def checked_recall(value: object, max_tokens: int, reserve_tokens: int = 0, name: str = "max_tokens") -> int:
+    """Check what is recalled at most, and that it leaves something of the budget."""
+    recall = _checked_int(value, "recall_tokens", least=0)
+    if recall and recall >= max_tokens - reserve_tokens:
+        beside = f" beside reserve_tokens={reserve_tokens}" if reserve_tokens else ""
+        msg = f"recall_tokens={recall} leaves nothing of {name}={max_tokens}{beside}; raise {name} or recall less"
+        raise ValueError(msg)
+    return recall
+
+
 def _checked_int(value: object, name: str, *, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         msg = f"{name} must be an int of at least {least}, got {value!r} ({type(value).__name__})"
@@ -86,6 +96,7 @@ _SAME_MEANING = (
     ("max_tokens", "max_token_limit", "token_limit", "max_token", "limit", "budget"),
     ("token_counter", "llm", "model", "counter", "tokenizer"),
     ("reserve_tokens", "reserve", "reserved_tokens"),
+    ("recall_tokens", "recall", "recalled_tokens"),
     ("trim_to", "trim_ratio", "low_water"),
     ("pin", "keep", "pinned"),
 )

@@ -1,8 +1,9 @@
 """How near a count comes to the bill, by provider and kind of request.
 
 Ours next to the model's own `get_num_tokens_from_messages` and to `count_tokens_approximately`, through the class that
-a user would construct, over the recorded requests in ../shared/data, which are not part of this repository. A model
-whose own counting asks its provider, or loads a tokenizer from a hub, is not asked.
+a user would construct, with what the request says of thinking and of the tool that must be called, over the recorded
+requests in ../shared/data, which are not part of this repository. A model whose own counting asks its provider, or
+loads a tokenizer from a hub, is not asked.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Request(NamedTuple):
     provider: str
     kind: str
     model: BaseChatModel
+    options: dict[str, Any]  # that a user binds to it, or sets on it
     messages: list[BaseMessage]
     tools: list[dict[str, Any]]
     response_format: dict[str, Any] | None
@@ -89,7 +91,38 @@ def recorded() -> Iterator[Request]:
             model = reader.model_of(row["provider"], shape, row["model"])
         except (reader.Skip, ImportError, ValueError):
             continue
-        yield Request(_provider(row, shape), kind, model, messages, tools, response_format, row["input_tokens"])
+        _seal(messages, row["request"])
+        options = _options(row["request"])
+        yield Request(
+            _provider(row, shape), kind, model, options, messages, tools, response_format, row["input_tokens"]
+        )
+
+
+def _seal(messages: list[BaseMessage], request: dict[str, Any]) -> None:
+    """Put the signatures of Gemini's calls where langchain-google-genai keeps them; 800 letters each are recorded."""
+    contents = request.get("contents")
+    parts = [
+        part
+        for content in (contents if isinstance(contents, list) else ())
+        if isinstance(content, dict) and isinstance(content.get("parts"), list)
+        for part in content["parts"]
+        if "functionCall" in part or "function_call" in part
+    ]
+    calls = [(message, call) for message in messages for call in getattr(message, "tool_calls", ())]
+    for (message, call), part in zip(calls, parts, strict=False):
+        if signature := part.get("thoughtSignature") or part.get("thought_signature"):
+            kept = message.additional_kwargs.setdefault("__gemini_function_call_thought_signatures__", {})
+            kept[call["id"]] = signature
+
+
+def _options(request: dict[str, Any]) -> dict[str, Any]:
+    """Return what a request says of thinking and of the tool that must be called, beside its messages and tools."""
+    passed_on = request.get("additionalModelRequestFields") or {}
+    said = {
+        "thinking": request.get("thinking") or passed_on.get("thinking"),
+        "tool_choice": request.get("tool_choice") or (request.get("toolConfig") or {}).get("toolChoice"),
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def _reader() -> ModuleType:
@@ -118,7 +151,8 @@ def _provider(row: dict[str, Any], shape: str) -> str:
 
 def ours(request: Request) -> int:
     """Count with the package."""
-    return TokenCounter(request.model).count(request.messages, request.tools, request.response_format)
+    counter = TokenCounter(request.model.bind(**request.options))
+    return counter.count(request.messages, request.tools, request.response_format)
 
 
 def without_extras(request: Request) -> int | None:

@@ -1,6 +1,7 @@
 """What is published, as a user gets it: the built wheel in virtualenvs of its own, and the sdist.
 
-Run by `make test_wheel`: it installs from a package index and takes minutes.
+Run by `make test_wheel`: it installs from a package index and takes minutes. `TOKENBUFFER_WHEEL_PYTHONS` names the
+Pythons of those virtualenvs, with colons between them; by default it is the one that runs the tests.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 import tomllib
-import venv
 import zipfile
 from pathlib import Path
 
@@ -24,7 +24,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FIRST_EXAMPLE = README.partition("```python\n")[2].partition("```")[0]
 FIRST_OUTPUT = README.partition("```text\n")[2].partition("```")[0]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = sorted(PROJECT["optional-dependencies"].keys() - {"all"})
+EXTRAS = sorted(PROJECT["optional-dependencies"])
+PYTHONS = os.environ.get("TOKENBUFFER_WHEEL_PYTHONS", sys.executable).split(os.pathsep)
 
 
 def ran(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
@@ -44,8 +45,8 @@ def ran(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> s
 class Installed:
     """A virtualenv that holds the wheel, what it asks for, and nothing else."""
 
-    def __init__(self, folder: Path, wheel: Path, extra: str = "") -> None:
-        venv.create(folder, with_pip=True)
+    def __init__(self, folder: Path, wheel: Path, extra: str = "", python: str = PYTHONS[0]) -> None:
+        ran(python, "-m", "venv", folder, cwd=folder)
         self._folder = folder
         self._python = folder / "bin" / "python"
         wanted = f"{wheel}[{extra}]" if extra else str(wheel)
@@ -77,9 +78,9 @@ def wheel(built: Path) -> Path:
     return found
 
 
-@pytest.fixture(scope="session")
-def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    return Installed(tmp_path_factory.mktemp("base"), wheel)
+@pytest.fixture(scope="session", params=PYTHONS, ids=lambda python: Path(python).name)
+def base(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return Installed(tmp_path_factory.mktemp("base"), wheel, python=request.param)
 
 
 @pytest.fixture(scope="session")
@@ -139,6 +140,16 @@ def test_the_sdist_holds_every_file_of_the_project(unpacked: Path) -> None:
 def test_the_tests_of_the_docs_and_the_surface_pass_in_the_unpacked_sdist(unpacked: Path) -> None:
     chosen = ("tests/unit/test_docs.py", "tests/unit/test_surface.py")
     assert "[100%]" in ran(sys.executable, "-m", "pytest", *chosen, cwd=unpacked)
+
+
+def test_twine_finds_nothing_wrong_with_what_is_published(built: Path) -> None:
+    assert ran("twine", "check", "--strict", *sorted(built.iterdir()), cwd=built).count("PASSED") == len(
+        [*built.iterdir()]
+    )
+
+
+def test_check_wheel_contents_finds_nothing_wrong(wheel: Path) -> None:
+    assert ran("check-wheel-contents", wheel, cwd=wheel.parent).endswith("OK\n")
 
 
 # --- the base install ---------------------------------------------------------------------------
@@ -234,7 +245,23 @@ def test_a_name_whose_extra_is_absent_says_exactly_what_to_install(base: Install
 
 # --- each extra alone ---------------------------------------------------------------------------
 
+VOCABULARY = """
+import sys
+from langchain_core.messages import HumanMessage
+from langchain_tokenbuffer import TokenCounter
+
+counter = TokenCounter("{model}")
+print("{package}" in counter.describe() or sys.version_info < {since}, counter([HumanMessage("How are you?")]) > 0)
+"""
+
+
+def vocabulary(model: str, package: str, since: tuple[int, int] = (3, 11)) -> str:
+    """Return a script that prints whether a model is counted with a package, on a Python that it is there for."""
+    return VOCABULARY.format(model=model, package=package, since=since)
+
+
 USES = {
+    "all": STAND_INS,
     "agents": """
 from langchain.agents import create_agent
 from langchain_core.language_models import FakeMessagesListChatModel
@@ -256,6 +283,13 @@ agent = create_agent(
 agent.invoke({"messages": [*talk, HumanMessage("And now?")]})
 print(asked)
 """,
+    "claude": vocabulary("claude-sonnet-4-5", "ctok", since=(3, 12)),
+    "mistral": vocabulary("mistral-large-latest", "mistral_common"),
+    "open": vocabulary("llama-3.3-70b", "splintr"),
+    "recall": """
+from langchain_tokenbuffer._recall.terms import STEMMER
+print(STEMMER)
+""",
     "replay": """
 import contextlib, io, json, pathlib
 from langchain_tokenbuffer.replay import main
@@ -269,6 +303,10 @@ with contextlib.redirect_stdout(printed):
 print(code == 0 and "max_tokens=60" in printed.getvalue() and pathlib.Path("talk.png").exists())
 """,
     "offline": FIRST_EXAMPLE,
+    "postgres": """
+import psycopg, sqlalchemy
+print(psycopg.pq.__impl__, sqlalchemy.create_engine("postgresql://me@localhost/chats").driver)
+""",
     "sql": """
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_tokenbuffer import SQLTokenBufferHistory
@@ -280,14 +318,26 @@ print([message.content for message in history.messages], len(history.all_message
 """,
 }
 """What each extra is for, without a network and without the other extras."""
+NEED_TIKTOKEN = ("claude", "mistral", "open")
+"""Beside their own vocabulary they load one of tiktoken's, which is downloaded at first use."""
 PRINTED = {
+    "all": "{}\n",
+    "claude": "True True\n",
+    "mistral": "True True\n",
+    "open": "True True\n",
+    "recall": "snowball\n",
     "replay": "True\n",
+    "postgres": "binary psycopg\n",
     "agents": "[3]\n",
     "offline": FIRST_OUTPUT,
     "sql": "['Question 2?', 'Answer 2.'] 6\n",
 }
 
 
+@pytest.mark.parametrize("python", PYTHONS, ids=lambda python: Path(python).name)
 @pytest.mark.parametrize("extra", EXTRAS)
-def test_an_extra_alone_brings_what_its_surface_needs(extra: str, wheel: Path, tmp_path: Path) -> None:
-    assert Installed(tmp_path, wheel, extra).run(USES[extra]) == PRINTED[extra]
+def test_an_extra_alone_brings_what_its_surface_needs(
+    extra: str, python: str, wheel: Path, vocabularies: Path, tmp_path: Path
+) -> None:
+    installed = Installed(tmp_path, wheel, extra, python)
+    assert installed.run(USES[extra], vocabularies if extra in NEED_TIKTOKEN else None) == PRINTED[extra]

@@ -20,12 +20,12 @@ import asyncio
 from blockbuster import BlockBuster
 from langchain_core.messages import HumanMessage
 from langchain_tokenbuffer import *
-from langchain_tokenbuffer.memory import _OwnStore
+from langchain_tokenbuffer._memory.stores import OwnStore
 
 memory = ConversationTokenBufferMemory(llm="o200k_base", max_token_limit=50)
 memory.chat_memory.add_message(HumanMessage("hello"))
 history = TokenBufferChatMessageHistory(
-    _OwnStore(messages=[HumanMessage("hello")]), max_tokens=50, token_counter="o200k_base"
+    OwnStore(messages=[HumanMessage("hello")]), max_tokens=50, token_counter="o200k_base"
 )
 """
 SCRIPT = """

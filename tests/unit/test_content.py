@@ -289,6 +289,19 @@ def test_a_text_beside_the_content_costs_its_tokens(extra: dict[str, Any]) -> No
     assert tokens_of(AIMessage("Yes.", additional_kwargs=extra)) == tokens_of(AIMessage(["Yes.", WORDS]))
 
 
+@pytest.mark.parametrize(("model", "is_billed"), [("gemini-2.5-flash", False), ("gemini-3-flash", True)])
+def test_a_signature_costs_where_its_provider_bills_it_again(model: str, is_billed: bool) -> None:  # noqa: FBT001
+    counter = TokenCounter(model)
+    signatures = {"__gemini_function_call_thought_signatures__": {"1": "A" * 400}}
+    signed = AIMessage("Look.", additional_kwargs=signatures)
+    assert (counter([signed]) > counter([AIMessage("Look.")])) is is_billed
+
+
+def test_a_text_that_stands_under_two_names_costs_once() -> None:
+    twice = AIMessage("", additional_kwargs={"reasoning": WORDS, "reasoning_content": WORDS})
+    assert tokens_of(twice) == tokens_of(AIMessage("", additional_kwargs={"reasoning_content": WORDS}))
+
+
 def test_spoken_replies_cost_something() -> None:
     message = AIMessage("", additional_kwargs={"audio": {"id": "audio_1", "data": b64(WAV), "transcript": WORDS}})
     assert tokens_of(message) == pytest.approx(tokens_of(AIMessage(WORDS)) + 64, abs=1)

@@ -36,7 +36,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_openai import ChatOpenAI, OpenAI
 from pydantic import SecretStr
 
-from langchain_tokenbuffer import TokenCounter, counters
+from langchain_tokenbuffer import TokenBuffer, TokenCounter, counters
 from langchain_tokenbuffer._counting import count_cache as _count_cache
 from langchain_tokenbuffer._counting.count_cache import cache_of
 from langchain_tokenbuffer._messages.convert import as_messages
@@ -827,3 +827,35 @@ def test_a_state_is_an_error_that_names_the_key_to_pass() -> None:
 def test_a_number_is_an_error_that_shows_it() -> None:
     with pytest.raises(TypeError, match="got int: 5"):
         as_messages(5)  # type: ignore[arg-type]
+
+
+# --- parallel calls -------------------------------------------------------------------------------
+
+PRETTY, COMPACT = '{\n  "city": "Rome",\n  "lines": 3\n}', '{"city": "Rome", "lines": 3}'
+
+
+def results_of(calls: int, result: str) -> list[BaseMessage]:
+    made = [{"name": "look", "args": {"at": n}, "id": f"{n}"} for n in range(calls)]
+    results = [ToolMessage(result, tool_call_id=f"{n}") for n in range(calls)]
+    return [HI, AIMessage("", tool_calls=made), *results]
+
+
+def test_results_of_parallel_calls_count_as_the_json_they_are_sent_as() -> None:
+    count = TokenCounter("gpt-4o").count
+    assert count(results_of(2, PRETTY)) == count(results_of(2, COMPACT))
+
+
+@pytest.mark.parametrize("result", [PRETTY, COMPACT, 'one\n"two"\n', "", "ok"])
+def test_a_window_counts_results_of_parallel_calls_to_no_less_than_the_whole(result: str) -> None:
+    counter, messages = TokenCounter("gpt-4o"), results_of(3, result)
+    assert counter.count(messages) <= TokenBuffer(5000, token_counter=counter).window(messages).tokens
+
+
+def test_the_result_of_one_call_counts_as_its_text() -> None:
+    count = TokenCounter("gpt-4o").count
+    assert count(results_of(1, PRETTY)) > count(results_of(1, COMPACT))
+
+
+def test_results_of_parallel_calls_count_as_their_texts_where_calls_are_sent_apart() -> None:
+    count = TokenCounter("gpt-5").count
+    assert count(results_of(2, PRETTY)) > count(results_of(2, COMPACT))

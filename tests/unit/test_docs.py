@@ -27,6 +27,7 @@ PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (
         *(ROOT / name for name in ("README.md", "README.ko.md", "CONTRIBUTING.md", "CHANGELOG.md", "tests/mutants.md")),
+        *(ROOT / name for name in ("CODE_OF_CONDUCT.md", "SECURITY.md")),
         ROOT / "examples" / "README.md",
         *sorted((ROOT / "docs").glob("*.md")),
     )
@@ -48,8 +49,8 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def needs(source: str) -> None:
-    """Skip what shows an agent where what it is made with is not installed."""
-    for package in ("langchain.agents", "langgraph", "deepagents"):
+    """Skip what shows an agent, or a server, where what it is made with is not installed."""
+    for package in ("langchain.agents", "langgraph", "deepagents", "fastapi"):
         if package in source:
             pytest.importorskip(package)
 

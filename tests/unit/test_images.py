@@ -15,7 +15,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import TokenCounter
-from langchain_tokenbuffer._counting.images import Grid, Patches, Squares, Tiles, size_of
+from langchain_tokenbuffer._counting.images import Crops, Grid, Patches, Squares, Tiles, size_of
 
 
 def png(width: int, height: int) -> bytes:
@@ -105,6 +105,8 @@ FORMULAS: dict[str, tuple[Any, tuple[int, int] | None, Any, int]] = {
     "Claude's of unknown size": (Grid(2576, 4784), None, None, 1600),
     "Gemini's small one": (Squares(), (384, 384), None, 258),
     "Gemini's large one": (Squares(), (1536, 768), None, 516),
+    "Gemini 2.0's small one": (Crops(), (384, 384), None, 258),
+    "Gemini 2.0's large one": (Crops(), (540, 360), None, 7 * 258),
 }
 
 
@@ -115,7 +117,7 @@ def test_an_image_costs_what_its_provider_publishes(
     assert formula.tokens(size, detail) == tokens
 
 
-@pytest.mark.parametrize("formula", [Tiles(85, 170), Patches(1.62), Grid(1568, 1600), Squares()])
+@pytest.mark.parametrize("formula", [Tiles(85, 170), Patches(1.62), Grid(1568, 1600), Squares(), Crops()])
 @given(st.tuples(st.integers(1, 20_000), st.integers(1, 20_000)))
 def test_an_unknown_size_costs_the_most(formula: Any, size: tuple[int, int]) -> None:
     assert 0 < formula.tokens(size, "auto") <= formula.tokens(None, "auto")
@@ -160,6 +162,8 @@ FAMILIES = {
     "gpt-5.5": 1229,
     "o3": 675,
     "o4-mini": 1762,
+    "gemini-2.0-flash": 5 * 258,
+    "us.amazon.nova-pro-v1:0": 1850,
 }
 
 
@@ -167,4 +171,4 @@ FAMILIES = {
 def test_each_family_has_its_formula(model: str, tokens: int) -> None:
     counter = TokenCounter(ChatOpenAI(model=model, api_key=SecretStr("unused")))
     block = SHAPES["LangChain's"]
-    assert counter([HumanMessage([block])]) - counter([HumanMessage([])]) == tokens
+    assert counter([HumanMessage(["Look:", block])]) - counter([HumanMessage(["Look:"])]) == tokens

@@ -18,8 +18,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("_counting",),
     ("counters",),
     ("_window",),
+    ("_recall",),
     ("order", "buffer"),
-    ("memory", "chat_history", "middleware", "sql"),
+    ("memory", "chat_history", "middleware", "recall", "sql"),
     ("replay",),
     ("__main__",),
 )
@@ -27,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 here: so no surface imports another, and none is imported by the core. `docs/design.md` draws the
 same (`test_docs.py`)."""
 
-FOLDER_OF = {"_agents": "middleware", "_replay": "replay", "_sql": "sql"}
+FOLDER_OF = {"_agents": "middleware", "_memory": "memory", "_replay": "replay", "_sql": "sql"}
 """What belongs to one surface, which counts as a part of it."""
 
 ONLY_FOR: dict[str, set[str]] = {
@@ -43,10 +44,11 @@ HOSTS: dict[str, set[str]] = {
     "splintr": {"_counting.extras"},
     "langchain": {"middleware", "_agents"},
     "langchain_classic": {"memory"},
-    "langgraph": {"middleware", "_agents", "_replay.checkpoints"},
+    "langgraph": {"middleware", "_agents", "recall", "_replay.checkpoints"},
     "matplotlib": {"_replay.picture"},
-    "pydantic": {"memory"},
+    "pydantic": {"memory", "recall"},
     "rich": {"_replay.table", "_replay.progress"},
+    "snowballstemmer": {"_recall.terms"},
     "sqlalchemy": {"sql", "_sql", "_replay.sessions"},
     "tenacity": {"_sql"},
     "tiktoken": {"vocabularies", "_counting"},

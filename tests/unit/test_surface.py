@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import pydoc
 
@@ -22,6 +23,7 @@ SURFACE = [
     "TokenCounter",
     "Violation",
     "Window",
+    "recall_tool",
     "repair",
     "validate",
 ]
@@ -93,8 +95,51 @@ except ImportError as error:
     assert run_script(code).startswith("langchain_core")
 
 
-def test_dir_lists_the_surface() -> None:
-    assert set(SURFACE) <= set(dir(langchain_tokenbuffer))
+def test_dir_lists_the_surface_and_nothing_else() -> None:
+    assert [name for name in dir(langchain_tokenbuffer) if not name.startswith("__")] == SURFACE
+
+
+MEMBERS = {
+    "ConversationTokenBufferMemory": "buffer buffer_as_messages buffer_as_str",
+    "SQLTokenBufferHistory": (
+        "aall_messages aclose acreate_tables adelete_before adelete_session aevicted aget_metadata aiter_messages"
+        " all_messages asessions aset_metadata buffer close create_tables delete_before delete_session evicted"
+        " get_metadata import_message_store import_messages imported iter_messages messages sessions set_metadata"
+    ),
+    "TokenBudgetError": "is_retryable of",
+    "TokenBuffer": "atrim awindow budget log_dropped meter trim window",
+    "TokenBufferChatMessageHistory": "arecall messages recall",
+    "TokenBufferError": "",
+    "TokenBufferMiddleware": "",
+    "TokenCounter": (
+        "additive as_lines borrowed_tokenizer choice_tokens constant count count_cache describe is_estimate key keys"
+        " text_tokens tokenizer tokens"
+    ),
+    "Violation": "code detail index",
+    "Window": "clamped cleared cut dropped kept mended recalled thinned tokens",
+}
+"""What `dir()` shows of a public class beyond what its bases from elsewhere have."""
+
+
+def members_of(name: str) -> list[str]:
+    """Return the public names that a class has of us."""
+    public = getattr(langchain_tokenbuffer, name)
+    theirs = {
+        each for base in public.__mro__ if not base.__module__.startswith("langchain_tokenbuffer") for each in dir(base)
+    }
+    return sorted(each for each in set(dir(public)) - theirs if not each.startswith("_"))
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_dir_of_a_class_shows_what_is_listed(name: str) -> None:
+    assert members_of(name) == MEMBERS[name].split()
+
+
+@pytest.mark.parametrize("name", [name for name in MEMBERS if name not in ("Violation", "Window")])  # fields
+def test_a_member_has_a_docstring(name: str) -> None:
+    public = getattr(langchain_tokenbuffer, name)
+    members = {each: inspect.getattr_static(public, each) for each in members_of(name)}
+    assert [each for each, member in members.items() if not (member.__doc__ or isinstance(member, bool))] == []
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -110,6 +155,12 @@ def test_import_star_brings_the_surface() -> None:
 
 def test_pydoc_renders_the_package() -> None:
     assert "token budget" in pydoc.render_doc(langchain_tokenbuffer)
+
+
+@pytest.mark.parametrize("name", [name for name in SURFACE if name != "TokenBufferError"])  # it is as `Exception` is
+def test_a_signature_names_its_arguments(name: str) -> None:
+    kinds = {each.kind for each in inspect.signature(getattr(langchain_tokenbuffer, name)).parameters.values()}
+    assert kinds - {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
 def test_the_package_is_typed() -> None:

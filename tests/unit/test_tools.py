@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from langchain_tokenbuffer._counting.tools import as_schema, as_typescript, called_tool
+from langchain_tokenbuffer._counting.tools import (
+    as_commented,
+    as_parallel_result,
+    as_schema,
+    as_typescript,
+    called_tool,
+)
 
 
 def typescript_of(schema: Any, **root: Any) -> str:
@@ -106,3 +112,25 @@ CHOICES: dict[str, tuple[Any, str | None]] = {
 @pytest.mark.parametrize(("choice", "called"), CHOICES.values(), ids=CHOICES)
 def test_a_tool_choice_is_read_in_any_providers_shape(choice: Any, called: str | None) -> None:
     assert called_tool(choice) == called
+
+
+def test_each_line_of_a_description_begins_a_comment_for_gpt_3_5() -> None:
+    text = as_commented([{"function": {"name": "f", "description": "Adds.\n\n    Args:\n        a: one"}}])
+    assert "// Adds.\n//\n// Args:\n// a: one\ntype f = () => any;" in text
+
+
+def test_a_tool_that_is_no_function_is_no_comment_for_gpt_3_5() -> None:
+    tool = {"type": "web_search"}
+    assert as_commented([tool]) == as_typescript([tool])
+
+
+@pytest.mark.parametrize(
+    ("result", "sent"),
+    [
+        pytest.param("one\ntwo", '"one\\ntwo"', id="text"),
+        pytest.param('{\n  "a": 1\n}', '{"a": 1}', id="JSON with line breaks"),
+        pytest.param("[" * 100_000, '"' + "[" * 100_000 + '"', id="JSON that is nested too deeply"),
+    ],
+)
+def test_a_result_of_parallel_calls_is_sent_as_json(result: str, sent: str) -> None:
+    assert as_parallel_result(result) == sent

@@ -40,7 +40,7 @@ def _section(title: str, section: Section) -> str:
     ours = [each for each in section["policies"] if each["ours"]]
     parts = [
         f"### {title}",
-        _table("set", ["conversations", "calls", "longest, tokens", "needs", "facts", "resampled"], _sets(section)),
+        table("set", ["conversations", "calls", "longest, tokens", "needs", "facts", "resampled"], _sets(section)),
         WHOLE,
         _by_set(section, agents, _whole, with_faults=True),
         "**Agents: facts held**, in %.",
@@ -56,7 +56,7 @@ def _section(title: str, section: Section) -> str:
     if any(each["base"] for each in ours):
         parts += [
             GAIN,
-            _table("row", ["set", "gain", "more cost", "at equal cost"], _gains(section)),
+            table("row", ["set", "gain", "more cost", "at equal cost"], _gains(section)),
         ]
     return "\n\n".join([*parts, "\n".join(f"- {line}" for line in verdicts(section))])
 
@@ -75,7 +75,7 @@ def _by_set(section: Section, sets: Sequence[Row], cell: Any, *, with_faults: bo
             cells = [cell(row) if row else "-" for row in found]
             faults = [f"{sum(sum(row['faults'].values()) for row in found if row):,}"] * with_faults
             rows.append([policy["name"], *cells, *faults])
-    return _table("policy", [*(each["name"] for each in sets), *["at fault"] * with_faults], rows)
+    return table("policy", [*(each["name"] for each in sets), *["at fault"] * with_faults], rows)
 
 
 def _whole(row: Row) -> str:
@@ -132,6 +132,7 @@ def at_cost(points: Sequence[tuple[float, float]], cost: float) -> float:
     return one + (other - one) * (cost - low) / (high - low)
 
 
-def _table(first: str, heads: Sequence[str], rows: Any) -> str:
+def table(first: str, heads: Sequence[str], rows: Any) -> str:
+    """Return a table, the first column named."""
     lines = [[first, *heads], ["---", *["---"] * len(heads)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,1 @@
+"""What only the memory needs: its own store, and how its string is counted."""

@@ -1,0 +1,60 @@
+"""The question that a conversation has come to, and the terms it asks for."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from langchain_tokenbuffer._messages.kinds import facts_of
+from langchain_tokenbuffer._recall.passages import passages_of
+from langchain_tokenbuffer._recall.terms import terms_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+ENOUGH = 2
+"""A question of fewer terms is about what was asked before: it takes the terms of that question, too."""
+
+
+def newest_question(messages: Sequence[BaseMessage]) -> int | None:
+    """Return the index of the question of the newest turn: what the user wrote last.
+
+    A notification is one only while no user has written. O(turn).
+    """
+    return next(_questions(messages), None)
+
+
+def question_terms(messages: Sequence[BaseMessage], question: BaseMessage | str) -> list[str]:
+    """Return the terms of a question, in order.
+
+    Args:
+        messages: What was said before; it may end with the question itself.
+        question: The question.
+    """
+    text = _text_of(question)
+    terms = terms_of(text)
+    if len(set(terms)) >= ENOUGH:
+        return terms
+    before = (_text_of(messages[index]) for index in islice(_questions(messages), 2))
+    return terms + terms_of(next((each for each in before if each != text), ""))
+
+
+def _text_of(question: BaseMessage | str) -> str:
+    return question if isinstance(question, str) else "\n".join(passages_of(question))
+
+
+def _questions(messages: Sequence[BaseMessage]) -> Iterator[int]:
+    """Yield the indices of questions, the newest first."""
+    humans = []
+    has_user = False
+    for index in range(len(messages) - 1, -1, -1):
+        facts = facts_of(messages[index])
+        if facts.kind == "human":
+            if not facts.is_notification:
+                has_user = True
+                yield index
+            humans.append(index)
+    if not has_user:
+        yield from humans

@@ -1,0 +1,184 @@
+"""Which passages match a question: BM25 over postings that whoever has them is asked for.
+
+The ranking reads nothing by itself: it is a generator that asks for postings and gets them, so that an index in memory
+and a database, waiting or awaiting, share it and come to the same. What it asks for is bounded, however long the
+conversation is: `MOST_TERMS` times `MOST_POSTINGS` postings, and `MOST_CANDIDATES` times `MOST_TERMS` look-ups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+from langchain_tokenbuffer._recall.terms import term_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MOST_TERMS = 16
+MOST_POSTINGS = 128
+"""So many of the newest postings of a term are read; how dense they are says how rare the term is."""
+MOST_CANDIDATES = 256
+
+K1, B, LENGTH = 1.2, 0.4, 40
+"""BM25: how soon a term that comes again says nothing more; how far a passage's length matters; and which length, in
+terms, is neither good nor bad. It is fixed: a mean would be another for each conversation and at each message."""
+BESIDE, INSIDE = 0.15, 0.35
+"""The share of its score that a message adds to those beside it, and a passage to those beside it in the same message:
+an answer stands behind what was asked."""
+COVERAGE = 0.1
+"""A passage is shown if its terms have at least this share of what the question's terms weigh."""
+_DIGITS = 4  # of a score: sums may differ beyond that from one machine to the next
+
+
+class Posting(NamedTuple):
+    """A term in a passage."""
+
+    term: int  # `term_hash` of it
+    message: int  # place of the message in the conversation, from 0
+    passage: int  # place of the passage in the message
+    frequency: int  # how often the term stands in the passage
+    length: int  # of the passage, in terms
+
+
+Place: TypeAlias = tuple[int, int]
+"""The message and the passage in it."""
+
+
+class NewestAsk(NamedTuple):
+    """Asks for the newest postings of each term, at most `limit` of each, of what left the window."""
+
+    terms: tuple[int, ...]
+    limit: int
+
+
+class LookUpAsk(NamedTuple):
+    """Asks for the postings of these terms in these passages."""
+
+    terms: tuple[int, ...]
+    passages: tuple[Place, ...]
+
+
+Ask: TypeAlias = NewestAsk | LookUpAsk
+
+
+class Postings(Protocol):
+    """Where postings are."""
+
+    def newest(self, term: int, limit: int) -> Sequence[Posting]:
+        """Return the newest postings of a term, the newest first."""
+        ...
+
+    def look_up(self, terms: Sequence[int], passages: Sequence[Place]) -> Sequence[Posting]:
+        """Return the postings of these terms in these passages, in any order."""
+        ...
+
+
+class Ranked(NamedTuple):
+    """A passage that matches, and how well."""
+
+    message: int
+    passage: int
+    score: float
+
+
+Ranking: TypeAlias = Generator[Ask, Sequence[Posting], list[Ranked]]
+
+
+def asked_terms(terms: Iterable[str]) -> list[str]:
+    """Return the terms of a question that are asked for, at most `MOST_TERMS`: numbers and names first, then long ones.
+
+    Which of them are rare is not known before they are asked for.
+    """
+    distinct = list(dict.fromkeys(terms))
+    return sorted(distinct, key=lambda term: (not any(map(str.isdigit, term)), -len(term)))[:MOST_TERMS]
+
+
+def ranking(terms: Iterable[str], count: int) -> Ranking:
+    """Rank passages by the terms of a question; the best first, of equal ones the newest.
+
+    Args:
+        terms: Of the question, in order.
+        count: How many messages stand before the question; places of messages are below it.
+    """
+    hashes = [term_hash(term) for term in asked_terms(terms)]
+    if not hashes:
+        return []
+    found = yield NewestAsk(tuple(hashes), MOST_POSTINGS)
+    by_term: dict[int, list[Posting]] = {term: [] for term in hashes}
+    for posting in found:
+        by_term[posting.term].append(posting)
+    weights = {term: _weight(postings, count) for term, postings in by_term.items()}
+    candidates = _candidates(by_term, weights)
+    # Of a term that has fewer postings all are known.
+    cut_off = tuple(term for term in hashes if len(by_term[term]) == MOST_POSTINGS)
+    more = (yield LookUpAsk(cut_off, tuple(candidates))) if cut_off and candidates else ()
+    return _ranked(candidates, [*found, *more], weights)
+
+
+def answer(ranking: Ranking, postings: Postings) -> list[Ranked]:
+    """Let postings answer a ranking."""
+    found: Sequence[Posting] | None = None
+    while True:
+        try:
+            ask = next(ranking) if found is None else ranking.send(found)
+        except StopIteration as end:
+            ranked: list[Ranked] = end.value
+            return ranked
+        if isinstance(ask, NewestAsk):
+            found = [posting for term in ask.terms for posting in postings.newest(term, ask.limit)]
+        else:
+            found = postings.look_up(ask.terms, ask.passages)
+
+
+def _weight(postings: Sequence[Posting], count: int) -> float:
+    """Return how much a term says: BM25's inverse document frequency.
+
+    Robertson and Zaragoza 2009, kept positive by adding 1: ln(1 + (N - n + 0.5) / (n + 0.5)). Of a term with more
+    postings than are read, N is how far they reach back, in messages.
+    """
+    n = len(postings)
+    reach = count - postings[-1].message if n == MOST_POSTINGS else count
+    return math.log((max(reach, n) + 1) / (n + 0.5))
+
+
+def _candidates(by_term: Mapping[int, Sequence[Posting]], weights: Mapping[int, float]) -> list[Place]:
+    """Return the first passages that have a term, those of the rarest term first."""
+    found: dict[Place, None] = {}
+    for term in sorted(by_term, key=weights.__getitem__, reverse=True):
+        for posting in by_term[term]:
+            found[posting.message, posting.passage] = None
+            if len(found) == MOST_CANDIDATES:
+                return list(found)
+    return list(found)
+
+
+def _ranked(candidates: Sequence[Place], postings: Iterable[Posting], weights: Mapping[int, float]) -> list[Ranked]:
+    places = set(candidates)
+    matched: dict[Place, dict[int, float]] = {place: {} for place in candidates}
+    for posting in postings:
+        place = posting.message, posting.passage
+        if place in places:
+            matched[place][posting.term] = _score(posting, weights[posting.term])
+    own = {place: sum(each[term] for term in weights if term in each) for place, each in matched.items()}
+    best: dict[int, float] = defaultdict(float)  # of each message
+    for (message, _), score in own.items():
+        best[message] = max(best[message], score)
+    least = COVERAGE * sum(weights.values())
+    ranked = []
+    for message, passage in candidates:
+        if sum(weights[term] for term in weights if term in matched[message, passage]) >= least:
+            beside = best.get(message - 1, 0.0) + best.get(message + 1, 0.0)
+            inside = own.get((message, passage - 1), 0.0) + own.get((message, passage + 1), 0.0)
+            score = own[message, passage] + BESIDE * beside + INSIDE * inside
+            ranked.append(Ranked(message, passage, round(score, _DIGITS)))
+    return sorted(ranked, key=lambda each: (-each.score, -each.message, each.passage))
+
+
+def _score(posting: Posting, weight: float) -> float:
+    """Return what a term adds to the score of a passage that has it."""
+    frequency = posting.frequency
+    longer = 1 - B + B * posting.length / LENGTH
+    return weight * frequency * (K1 + 1) / (frequency + K1 * longer)

@@ -1,0 +1,175 @@
+"""What left the windows of conversations, ranked by a question and chosen to fit."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+from langchain_core.documents import Document
+from langchain_core.messages import HumanMessage
+
+from langchain_tokenbuffer._messages.kinds import kind_of
+from langchain_tokenbuffer._recall.passages import passages_of
+from langchain_tokenbuffer._recall.postings import PostingLists
+from langchain_tokenbuffer._recall.questions import question_terms
+from langchain_tokenbuffer._recall.quotation import Quote, quotation
+from langchain_tokenbuffer._recall.ranking import answer, ranking
+from langchain_tokenbuffer._window.drivers import DriverCache
+from langchain_tokenbuffer.errors import TokenBufferError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from langchain_core.messages import BaseMessage
+
+    from langchain_tokenbuffer._recall.ranking import Ranked
+    from langchain_tokenbuffer._window.billing import Billing
+    from langchain_tokenbuffer._window.conversation import ConversationTokens
+    from langchain_tokenbuffer._window.driver import WindowDriver
+    from langchain_tokenbuffer.counters import TokenCounter
+
+
+@runtime_checkable
+class RecallingHistory(Protocol):
+    """A history that finds what left its window."""
+
+    def recall(self, question: str | BaseMessage, max_tokens: int) -> list[Document]: ...
+
+    async def arecall(self, question: str | BaseMessage, max_tokens: int) -> list[Document]: ...
+
+
+class Match(NamedTuple):
+    """A passage that matches a question."""
+
+    quote: Quote
+    message: int  # its place in the conversation
+    passage: int  # its place in the message
+    score: float
+    is_own: bool = True  # whether its message is one of the caller's; else a history has it, and it is older
+
+    def document(self) -> Document:
+        """Return it as LangChain's retrievers return what they find."""
+        about = {"type": self.quote.kind, "message": self.message, "passage": self.passage, "score": self.score}
+        return Document(page_content=self.quote.text, metadata=about)
+
+    @classmethod
+    def of(cls, document: Document) -> Match:
+        """Return what `document` was made of."""
+        about = document.metadata
+        quote = Quote(str(about.get("type", "other")), document.page_content)
+        return cls(quote, about.get("message", 0), about.get("passage", 0), about.get("score", 0.0), is_own=False)
+
+
+def matches_of(ranked: Iterable[Ranked], messages: Sequence[BaseMessage] | Mapping[int, BaseMessage]) -> list[Match]:
+    """Return ranked passages with their texts, each text once."""
+    found: dict[str, Match] = {}
+    for message, passage, score in ranked:
+        text = passages_of(messages[message])[passage]
+        found.setdefault(text, Match(Quote(kind_of(messages[message]), text), message, passage, score))
+    return list(found.values())
+
+
+def merged(given: Iterable[Match], own: Iterable[Match]) -> list[Match]:
+    """Return both, the best first, each text once."""
+    texts: dict[str, Match] = {}
+    for match in sorted([*given, *own], key=lambda match: -match.score):
+        texts.setdefault(match.quote.text, match)
+    return list(texts.values())
+
+
+def ranked_messages(messages: Sequence[BaseMessage], terms: Iterable[str]) -> list[Match]:
+    """Rank all messages by the terms of a question. O(their texts): nothing is kept for the next time."""
+    postings = PostingLists()
+    for place, message in enumerate(messages):
+        postings.add(place, message)
+    return matches_of(answer(ranking(terms, len(messages)), postings), messages)
+
+
+class LeftMessages:
+    """What left the windows of conversations, remembered between calls as their drivers are.
+
+    Law: what is found is a function of the conversation and the settings. Pickles and copies empty.
+    """
+
+    def __init__(self) -> None:
+        self._drivers = DriverCache()
+        # A driver is lent to one caller at a time, and so are its postings.
+        self._postings: weakref.WeakKeyDictionary[WindowDriver, PostingLists] = weakref.WeakKeyDictionary()
+
+    def __reduce__(self) -> tuple[type[LeftMessages], tuple[()]]:
+        return LeftMessages, ()
+
+    def matches(self, conversation: ConversationTokens, billing: Billing, terms: Iterable[str]) -> list[Match]:
+        """Rank what left the window of a conversation by the terms of a question.
+
+        Nothing is found where the window cannot be had: what must stay does not fit.
+        """
+        messages = conversation.messages
+        try:
+            with self._drivers.follow(conversation, billing) as (driver, _):
+                postings = self._postings.setdefault(driver, PostingLists())
+                for place in driver.window().dropped:
+                    postings.add(place, messages[place])
+                return matches_of(answer(ranking(terms, len(messages)), postings), messages)
+        except TokenBufferError:
+            return []
+
+    def documents(
+        self, conversation: ConversationTokens, billing: Billing, question: str | BaseMessage, max_tokens: int
+    ) -> list[Document]:
+        """Return what left the window and matches a question, oldest first, at most so many tokens when quoted."""
+        messages, counter = conversation.messages, conversation.meter.counter
+        found = self.matches(conversation, billing, question_terms(messages, question))
+        return [match.document() for match in chosen(found, max_tokens, text_tokens(counter))]
+
+
+_MISSES = 8
+"""After so many passages that do not fit any more nothing further is tried."""
+
+
+def chosen(
+    matches: Iterable[Match],
+    max_tokens: int,
+    tokens_of: Callable[[str], int],
+    whole: Callable[[str], int] | None = None,
+) -> list[Match]:
+    """Return the best passages that fit, in the order of the conversation.
+
+    Law: `whole` of the text that quotes them is at most `max_tokens`.
+
+    Args:
+        matches: The best first.
+        max_tokens: What the quotation may cost, in tokens.
+        tokens_of: What a text costs by itself, in tokens.
+        whole: What it costs where it is shown, in tokens; by default what it costs by itself.
+    """
+    whole = whole or tokens_of
+    room, misses, best = max_tokens - tokens_of(quotation([])), 0, list[Match]()
+    for match in matches:
+        tokens = tokens_of(f"{match.quote.line}\n")
+        if tokens <= room:
+            room -= tokens
+            best.append(match)
+        elif (misses := misses + 1) == _MISSES:
+            break
+    # What lines cost together may be more than what each costs.
+    while best and whole(quoted(in_order(best))) > max_tokens:
+        best.pop()
+    return in_order(best)
+
+
+def in_order(matches: Iterable[Match]) -> list[Match]:
+    """Return passages in the order of the conversation."""
+    return sorted(matches, key=lambda match: (match.is_own, match.message, match.passage))
+
+
+def quoted(matches: Iterable[Match]) -> str:
+    """Return the text that quotes passages; an empty one of none."""
+    quotes = [match.quote for match in matches]
+    return quotation(quotes) if quotes else ""
+
+
+def text_tokens(counter: TokenCounter) -> Callable[[str], int]:
+    """Return what counts a text by what it adds to a message, in tokens."""
+    (empty,) = counter.tokens([HumanMessage("")])
+    return lambda text: max(0, counter.tokens([HumanMessage(text)])[0] - empty)

@@ -1,0 +1,169 @@
+"""Ranking: which passages match a question, whoever has the postings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from langchain_tokenbuffer._recall.postings import PostingLists
+from langchain_tokenbuffer._recall.ranking import (
+    MOST_CANDIDATES,
+    MOST_POSTINGS,
+    MOST_TERMS,
+    LookUpAsk,
+    NewestAsk,
+    Posting,
+    Ranked,
+    answer,
+    asked_terms,
+    ranking,
+)
+from langchain_tokenbuffer._recall.terms import term_hash, terms_of
+from tests.scale import examples
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WORDS = ["anchor", "banjo", "cello", "drum", "easel", "flute", "guitar", "harp"]
+
+
+def lists(messages: Sequence[BaseMessage], order: Sequence[int] | None = None) -> PostingLists:
+    found = PostingLists()
+    for place in order or range(len(messages)):
+        found.add(place, messages[place])
+    return found
+
+
+def ranked(question: str, messages: Sequence[BaseMessage]) -> list[Ranked]:
+    return answer(ranking(terms_of(question), len(messages)), lists(messages))
+
+
+def chat(*texts: str) -> list[BaseMessage]:
+    kinds = (HumanMessage, AIMessage)
+    return [kinds[place % 2](text) for place, text in enumerate(texts)]
+
+
+texts = st.lists(st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join), max_size=12)
+
+
+def test_a_passage_with_the_questions_terms_is_first() -> None:
+    found = ranked("Which code has the locker?", chat("Hello.", "Hi.", "The locker has code 12.", "Fine.", "The code."))
+    assert found[0].message == 2
+
+
+def test_a_rare_term_says_more_than_a_common_one() -> None:
+    messages = chat("banjo flute", *["banjo guitar"] * 9, "banjo harp")
+    assert ranked("banjo flute", messages)[0].message == 0
+
+
+def test_of_equal_passages_the_newest_is_first() -> None:
+    messages = chat("banjo", "x", "y", "z", "banjo", "x")
+    assert [each.message for each in ranked("banjo", messages)] == [4, 0]
+
+
+def test_what_stands_beside_a_match_is_before_what_does_not() -> None:
+    messages = chat("anchor", "drum", "x", "y", "z", "drum", "x")
+    assert [each.message for each in ranked("anchor drum", messages)][:2] == [0, 1]
+
+
+def test_what_covers_little_of_the_question_is_not_shown() -> None:
+    messages = chat("banjo", *["guitar harp"] * 40)
+    question = f"guitar {' '.join(WORDS[:7])}"
+    assert [each.message for each in ranked(question, messages)] == [0]
+
+
+def test_a_question_of_stop_words_finds_nothing() -> None:
+    assert ranked("What was that?", chat("What was that?", "It was that.")) == []
+
+
+def test_terms_with_digits_and_long_ones_are_asked_for() -> None:
+    many = [f"{'abcdefghijklmnopqrst'[n]}" * (n + 1) for n in range(20)]
+    assert asked_terms([*many, "a1"]) == ["a1", *reversed(many[5:])]
+
+
+class Watched(PostingLists):
+    """Notes what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = self.looked_up = 0
+
+    def newest(self, term: int, limit: int) -> list[Posting]:
+        found = super().newest(term, limit)
+        self.read += len(found)
+        return found
+
+    def look_up(self, terms: Sequence[int], passages: Sequence[tuple[int, int]]) -> list[Posting]:
+        self.looked_up += len(terms) * len(passages)
+        return super().look_up(terms, passages)
+
+
+def test_however_long_the_conversation_is_so_much_is_read_at_most() -> None:
+    postings = Watched()
+    many = [f"{letter}47" for letter in "abcdefghijklmnopqrst"]
+    for place in range(400):
+        postings.add(place, HumanMessage(" ".join(many)))
+    answer(ranking(many, 400), postings)
+    assert postings.read == MOST_TERMS * MOST_POSTINGS
+    assert postings.looked_up <= MOST_TERMS * MOST_CANDIDATES
+
+
+def test_a_common_term_counts_also_where_its_newest_postings_do_not_reach() -> None:
+    messages = chat("flute banjo", "x", "flute harp", *["banjo guitar"] * 200)
+    assert ranked("flute banjo", messages)[0].message == 0
+
+
+def test_a_ranking_asks_for_look_ups_only_of_terms_that_are_cut_off() -> None:
+    asked = ranking(["banjo", "flute"], 10)
+    assert next(asked) == NewestAsk((term_hash("banjo"), term_hash("flute")), MOST_POSTINGS)
+    with pytest.raises(StopIteration):
+        asked.send([Posting(term_hash("banjo"), 1, 0, 1, 2)])
+
+
+def test_a_ranking_asks_for_look_ups_of_its_candidates() -> None:
+    asked, banjo, flute = ranking(["banjo", "flute"], 500), term_hash("banjo"), term_hash("flute")
+    next(asked)
+    common = [Posting(banjo, 400 - place, 0, 1, 2) for place in range(MOST_POSTINGS)]
+    found = asked.send([Posting(flute, 3, 1, 1, 2), *common])
+    assert isinstance(found, LookUpAsk)
+    assert found.terms == (banjo,)
+    assert found.passages[0] == (3, 1)
+
+
+@given(texts, st.lists(st.sampled_from(WORDS), max_size=4), st.permutations(range(12)))
+@settings(max_examples=examples(200))
+def test_the_order_in_which_messages_left_changes_nothing(said: list[str], asked: list[str], order: list[int]) -> None:
+    messages = chat(*said)
+    one, other = lists(messages), lists(messages, [place for place in order if place < len(messages)])
+    assert answer(ranking(asked, len(messages)), one) == answer(ranking(asked, len(messages)), other)
+
+
+@given(texts, st.lists(st.sampled_from(WORDS), min_size=1, max_size=4))
+@settings(max_examples=examples(200))
+def test_what_is_ranked_has_a_term_of_the_question(said: list[str], asked: list[str]) -> None:
+    messages = chat(*said)
+    wanted = set(terms_of(" ".join(asked)))
+    for each in ranked(" ".join(asked), messages):
+        assert wanted & set(terms_of(messages[each.message].text))
+
+
+def test_a_message_is_added_once() -> None:
+    postings = lists(chat("banjo"))
+    postings.add(0, HumanMessage("banjo"))
+    assert len(postings.newest(term_hash("banjo"), 9)) == 1
+
+
+def test_postings_come_back_as_they_were_put_in() -> None:
+    found = lists(chat("x", "harp banjo banjo", "banjo")).newest(term_hash("banjo"), 9)
+    banjo = term_hash("banjo")
+    assert found == [Posting(banjo, 2, 0, 1, 1), Posting(banjo, 1, 0, 2, 3)]
+
+
+def test_postings_are_looked_up_by_term_and_passage() -> None:
+    harp, banjo = term_hash("harp"), term_hash("banjo")
+    found = lists(chat("harp", "harp banjo", "banjo")).look_up([harp, banjo], [(0, 0), (2, 0), (5, 0)])
+    assert found == [Posting(harp, 0, 0, 1, 1), Posting(banjo, 2, 0, 1, 1)]
