@@ -7,6 +7,7 @@ that is not enough a value becomes `{"excerpt": ...}`, its own text shortened.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_tokenbuffer._counting.count_cache import Excerpt
@@ -83,9 +84,9 @@ def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[Path,
 def _ways(message: BaseMessage, counter: Counter) -> Iterator[_Texts]:
     """Yield what may be shortened: first each text; if there is JSON, then that as one text."""
     texts, with_json = texts_of(message), texts_of(message, whole_json=True)
-    yield _Texts(texts, counter)
+    yield _Texts(texts, message, counter)
     if with_json.keys() != texts.keys():
-        yield _Texts({path: as_text(value) for path, value in with_json.items()}, counter)
+        yield _Texts({path: as_text(value) for path, value in with_json.items()}, message, counter)
 
 
 def _longest(texts: _Texts, message: BaseMessage, tokens: int, counter: Counter) -> dict[Path, Excerpt]:
@@ -127,8 +128,8 @@ def _joined(text: str, excerpt: Excerpt) -> str:
 class _Texts:
     """The texts of one message that may be shortened, by their paths."""
 
-    def __init__(self, texts: dict[Path, str], counter: Counter) -> None:
-        self._texts = texts
+    def __init__(self, texts: dict[Path, str], message: BaseMessage, counter: Counter) -> None:
+        self._texts, self._message, self._counter = texts, message, counter
         # One unit for all texts of a message: levels in tokens and in characters do not compare.
         self._tokenizer = counter.tokenizer if all(map(_is_whole, texts.values())) else None
         self.in_tokens = self._tokenizer is not None  # lengths and levels; else they are characters
@@ -167,14 +168,27 @@ class _Texts:
             omitted = length - kept if self.in_tokens else max(1, saved)
             excerpt = Excerpt(head, tail, omitted)
             if not kept:  # the marker alone: the same texts gain by it whatever it says
-                shown = marker
-            elif level + _MAX_JOIN_GAIN < length:
-                shown = level
+                gains = path in self._above_marker
             else:
-                shown = self._length(_joined(text, excerpt))
-            if shown < length:
+                gains = level + _MAX_JOIN_GAIN < length or self._length(_joined(text, excerpt)) < length
+            if gains:
                 excerpts[path] = excerpt
         return excerpts
+
+    @cached_property
+    def _above_marker(self) -> set[Path]:
+        """The paths of the texts that cost more than the marker alone.
+
+        Where lengths are in characters the counter says so: a text shorter than its marker may have more words.
+        """
+        if self.in_tokens:
+            return {path for path, length in self._lengths.items() if self._length(_marker(length)) < length}
+        if len(self._texts) == 1:
+            return set(self._texts)  # the whole message tells
+        marker = _marker(self._counter.tokens([self._message])[0])
+        alone = [self._message.model_copy(update={"content": text}) for text in (marker, *self._texts.values())]
+        least, *tokens = self._counter.tokens(alone)
+        return {path for path, each in zip(self._texts, tokens, strict=True) if each > least}
 
     def _length(self, text: str) -> int:
         return self._tokenizer(text) if self._tokenizer else len(text)

@@ -88,6 +88,18 @@ def test_no_text_is_replaced_by_a_longer_marker(letters: int) -> None:
     assert min_tokens(message, counter) == letters + len(marker)
 
 
+def test_a_text_of_more_words_than_its_marker_is_shortened_however_few_letters_it_has() -> None:
+    message = HumanMessage("a b c d e f g h i")  # 17 letters, the marker has 26
+    assert text_of(clamp(message, min_tokens(message, WORDS), WORDS)) == "[... 4 tokens omitted ...]"
+
+
+def test_each_text_of_a_message_is_weighed_against_its_marker_by_the_counter() -> None:
+    few, one = "a b c d e f g h i", "https://example.org/a/long/address"
+    message = HumanMessage([{"type": "text", "text": text} for text in (few, one)])
+    shown = clamp(message, min_tokens(message, WORDS), WORDS)
+    assert text_of(shown) == f"[... 4 tokens omitted ...]{one}"
+
+
 @counters
 @settings(max_examples=examples(80))
 @given(messages())
@@ -323,6 +335,13 @@ def test_one_huge_message_never_empties_the_window(token_counter: CountedBy) -> 
     messages = [HumanMessage("Hi"), AIMessage("Hello."), HumanMessage("word " * 4000)]
     shown = TokenBuffer(300, token_counter=token_counter).trim(messages)
     assert MARKER.search(shown[-1].text)
+
+
+def test_a_question_that_its_marker_lets_fit_is_shown_under_a_counter_of_words() -> None:
+    question = HumanMessage("so it is to be as he is in")  # 9 words of 26 letters; the marker has 5 of 27
+    window = TokenBuffer(12, token_counter=count_words).window([question])
+    assert window.tokens == 12
+    assert window.clamped == {0: 7}
 
 
 def test_under_len_nothing_can_be_clamped_and_nothing_needs_to_be() -> None:
