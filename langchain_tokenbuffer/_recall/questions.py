@@ -48,7 +48,7 @@ def _text_of(question: BaseMessage | str) -> str:
     if isinstance(question, str):
         return question
     if not isinstance(question, BaseMessage):
-        msg = f"question must be a string or a message, got a value of type {type(question).__name__}"
+        msg = f"question must be a string or a message, got {type(question).__name__}"
         raise TypeError(msg)
     return "\n".join(passages_of(question))
 
