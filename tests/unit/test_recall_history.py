@@ -47,7 +47,7 @@ def test_a_history_recalls_what_left_its_window() -> None:
 
 @pytest.mark.parametrize("question", [None, {"role": "user", "content": QUESTION}])
 def test_a_question_of_another_type_is_named(question: object) -> None:
-    with pytest.raises(TypeError, match="question must be a string or a message, got (NoneType|dict)"):
+    with pytest.raises(TypeError, match=r"question must be a string or a message, got (NoneType|dict)"):
         view(stored()).recall(question, 40)  # type: ignore[arg-type]
 
 
