@@ -132,7 +132,7 @@ class ConversationTokenBufferMemory(BaseChatMemory):
     start_on: Literal["human"] | None = "human"
     oversize: Annotated[Oversize, BeforeValidator(checked_oversize)] = "clamp"
     on_evict: OnEvict | None = Field(default=None, exclude=True)
-    recall_tokens: int = 0
+    recall_tokens: Annotated[int, BeforeValidator(checked_recall)] = 0
 
     _cache: MemoryCache = PrivateAttr(default_factory=lambda: MemoryCache())  # noqa: PLW0108  # defined below
 

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._recall.passages import Passage
     from langchain_tokenbuffer._recall.ranking import Place
 
-_BITS = 9  # of a frequency and of a length: a passage has at most 500 letters, so fewer terms
+_BITS = 9  # of a frequency and of a length
+_MOST_TERMS = (1 << _BITS) - 1
+"""A passage of 500 letters may have more terms: NFKC spells a few letters out. As many as fit say as much to BM25."""
 
 
 def postings_of(place: int, passages: Iterable[Passage]) -> list[Posting]:
     """Return the postings of a message's passages."""
     return [
-        Posting(term_hash(term), place, number, frequency, len(passage.terms))
+        Posting(term_hash(term), place, number, min(frequency, _MOST_TERMS), min(len(passage.terms), _MOST_TERMS))
         for number, passage in enumerate(passages)
         for term, frequency in Counter(passage.terms).items()
     ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from langchain_core.messages import BaseMessage
+
 from langchain_tokenbuffer._messages.kinds import facts_of
 from langchain_tokenbuffer._recall.passages import passages_of
 from langchain_tokenbuffer._recall.terms import terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from langchain_core.messages import BaseMessage
 
 ENOUGH = 2
 """A question of fewer terms is about what was asked before: it takes the terms of that question, too."""
@@ -32,6 +32,9 @@ def question_terms(messages: Sequence[BaseMessage], question: BaseMessage | str)
     Args:
         messages: What was said before; it may end with the question itself.
         question: The question.
+
+    Raises:
+        TypeError: If the question is neither a text nor a message.
     """
     text = _text_of(question)
     terms = terms_of(text)
@@ -42,7 +45,12 @@ def question_terms(messages: Sequence[BaseMessage], question: BaseMessage | str)
 
 
 def _text_of(question: BaseMessage | str) -> str:
-    return question if isinstance(question, str) else "\n".join(passages_of(question))
+    if isinstance(question, str):
+        return question
+    if not isinstance(question, BaseMessage):
+        msg = f"question must be a string or a message, got {type(question).__name__}"
+        raise TypeError(msg)
+    return "\n".join(passages_of(question))
 
 
 def _questions(messages: Sequence[BaseMessage]) -> Iterator[int]:

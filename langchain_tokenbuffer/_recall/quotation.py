@@ -37,8 +37,11 @@ class Quote(NamedTuple):
         return _UNSAFE.sub(_escaped, line)
 
 
-# `<` begins role marks and tags; JSON's own escapes leave U+007F and the line ends of Unicode alone.
-_UNSAFE = re.compile("<|\\[(?=/?(?:INST|End of the|Earlier mess))|[\x7f-\x9f\u2028\u2029\ud800-\udfff]", re.IGNORECASE)
+# `<` begins role marks and tags, `[` Mistral's; JSON's own escapes leave U+007F and the line ends of Unicode alone.
+_UNSAFE = re.compile(
+    "<|\\[(?=/?(?:INST|SYSTEM_|AVAILABLE_|TOOL_|THINK|End of the|Earlier mess))|[\x7f-\x9f\u2028\u2029\ud800-\udfff]",
+    re.IGNORECASE,
+)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -63,8 +63,11 @@ class Match(NamedTuple):
 def matches_of(ranked: Iterable[Ranked], messages: Sequence[BaseMessage] | Mapping[int, BaseMessage]) -> list[Match]:
     """Return ranked passages with their texts, each text once."""
     found: dict[str, Match] = {}
+    pieces: dict[int, list[str]] = {}
     for message, passage, score in ranked:
-        text = passages_of(messages[message])[passage]
+        if message not in pieces:
+            pieces[message] = passages_of(messages[message])
+        text = pieces[message][passage]
         found.setdefault(text, Match(Quote(kind_of(messages[message]), text), message, passage, score))
     return list(found.values())
 

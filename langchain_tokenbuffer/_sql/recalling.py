@@ -12,7 +12,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
-from langchain_core.messages import BaseMessage
 
 from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer._recall.passages import passages_of
@@ -28,6 +27,8 @@ from langchain_tokenbuffer.errors import NothingLeftError, TokenBudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._recall.ranking import Ask, Posting, Ranked
     from langchain_tokenbuffer._recall.ranking import Ranking as Asking
@@ -47,11 +48,8 @@ _SHARED = (
 )
 
 
-def terms_of_question(question: object) -> list[str] | None:
+def terms_of_question(question: str | BaseMessage) -> list[str] | None:
     """Return the terms of a question; `None` if they are so few that the question before it has to be looked at."""
-    if not isinstance(question, (str, BaseMessage)):
-        msg = f"question must be a string or a message, got {type(question).__name__}"
-        raise TypeError(msg)
     terms = question_terms([], question)
     return terms if len(set(terms)) >= ENOUGH else None
 

@@ -30,10 +30,12 @@ def checked_reserve(value: object, max_tokens: object = None) -> int:
     return reserve
 
 
-def checked_recall(value: object, max_tokens: int, reserve_tokens: int = 0, name: str = "max_tokens") -> int:
-    """Check what is recalled at most, and that it leaves something of the budget."""
+def checked_recall(
+    value: object, max_tokens: int | None = None, reserve_tokens: int = 0, name: str = "max_tokens"
+) -> int:
+    """Check what is recalled at most, and that it leaves something of a budget that is known."""
     recall = _checked_int(value, "recall_tokens", least=0)
-    if recall and recall >= max_tokens - reserve_tokens:
+    if recall and max_tokens is not None and recall >= max_tokens - reserve_tokens:
         beside = f" beside reserve_tokens={reserve_tokens}" if reserve_tokens else ""
         msg = f"recall_tokens={recall} leaves nothing of {name}={max_tokens}{beside}; raise {name} or recall less"
         raise ValueError(msg)
@@ -110,6 +112,10 @@ def neighbour_of(name: str, options: Iterable[str]) -> str | None:
     return next(iter(same or get_close_matches(name, options, n=1)), None)
 
 
+_RECALL = "recall_tokens"
+_RECALLS = "TokenBuffer(..., recall_tokens=...) behind the prompt of a chain recalls; for agents there is recall_tool"
+
+
 def suggests_options(
     init: Callable[Concatenate[_Object, _Options], None],
 ) -> Callable[Concatenate[_Object, _Options], None]:
@@ -119,8 +125,9 @@ def suggests_options(
     @wraps(init)
     def checked(self: _Object, *args: _Options.args, **kwargs: _Options.kwargs) -> None:
         for name in kwargs:
-            if name not in options and (meant := neighbour_of(name, options)) is not None:
-                msg = f"{type(self).__name__} has no option {name!r}; did you mean {meant!r}?"
+            if name not in options and (meant := neighbour_of(name, [*options, _RECALL])) is not None:
+                advice = f"did you mean {meant!r}?" if meant in options else _RECALLS
+                msg = f"{type(self).__name__} has no option {name!r}; {advice}"
                 raise TypeError(msg)
         init(self, *args, **kwargs)
 

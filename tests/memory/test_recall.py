@@ -125,6 +125,12 @@ def test_a_refused_setting_leaves_the_memory_as_it_was(memory: ConversationToken
     assert LOCKER in history_of(memory, ASKED)
 
 
+@pytest.mark.parametrize("value", [True, "60", 60.0])
+def test_what_is_recalled_is_an_int(value: object) -> None:
+    with pytest.raises(TypeError, match="recall_tokens must be an int of at least 0"):
+        remembering(max_token_limit=120, recall_tokens=value)
+
+
 def test_the_classic_class_can_recall() -> None:
     memory = remembering(max_token_limit=120, recall_tokens=60, start_on=None, oversize="drop")
     fill(memory)

@@ -45,6 +45,19 @@ def test_a_history_recalls_what_left_its_window() -> None:
     assert [document.metadata[key] for key in ("type", "message", "passage")] == ["human", 0, 0]
 
 
+@pytest.mark.parametrize("question", [None, {"role": "user", "content": QUESTION}])
+def test_a_question_of_another_type_is_named(question: object) -> None:
+    with pytest.raises(TypeError, match=r"question must be a string or a message, got (NoneType|dict)"):
+        view(stored()).recall(question, 40)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["recall_tokens", "recall", "recal_tokens"])
+def test_a_history_says_who_has_the_option(name: str) -> None:
+    options: dict[str, Any] = {name: 40}
+    with pytest.raises(TypeError, match=rf"has no option '{name}'; TokenBuffer\(..., recall_tokens=...\)"):
+        TokenBufferChatMessageHistory(Stored(), max_tokens=60, token_counter=count_words, **options)
+
+
 def test_what_is_in_the_window_is_not_recalled() -> None:
     assert view(stored(1)).recall(QUESTION, 40) == []
 

@@ -55,6 +55,12 @@ def test_a_passage_with_the_questions_terms_is_first() -> None:
     assert found[0].message == 2
 
 
+@pytest.mark.parametrize("letter", ["\U0001f201", "\ufdfa", "\u2106", "\u0e33"])
+def test_letters_that_spell_several_are_found_where_they_stand(letter: str) -> None:
+    found = ranked(letter * 3, chat("Hello.", letter * 500, "Hi."))
+    assert [each[:2] for each in found] == [(1, 0)]
+
+
 def test_a_rare_term_says_more_than_a_common_one() -> None:
     messages = chat("banjo flute", *["banjo guitar"] * 9, "banjo harp")
     assert ranked("banjo flute", messages)[0].message == 0
