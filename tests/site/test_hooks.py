@@ -29,5 +29,6 @@ def test_a_link_leads_where_its_target_is_on_the_site(page: str, link: str, on_s
 
 
 def test_a_page_is_described_by_its_first_sentence_without_markup() -> None:
-    page = "# Title\n\nShort: [one](one.md)\n\n```bash\nmake it\n```\n\nA **first** sentence, with [a link](b.md) and `code`. Another.\n"
+    sentence = "A **first** sentence, with [a link](b.md) and `code`."
+    page = f"# Title\n\nShort: [one](one.md)\n\n```bash\nmake it\n```\n\n{sentence} Another.\n"
     assert summary_of(page) == "A first sentence, with a link and code."
