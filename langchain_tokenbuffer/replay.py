@@ -5,13 +5,17 @@ cache could serve and what the input cost; and which budget to take. Nothing is 
 names alone.
 
 `--json` prints one object. Its keys: `format` (counts up when a key changes its meaning or goes), `file`, `model`,
-`counted` (by what, and how exactly), `context` (what the model takes), `prices`, `setting` (`max_tokens` and `trim_to`;
-null: nothing was trimmed), `conversations` (`name`, `messages`, `tools`, `fixed_tokens`, `calls`, `totals`), `totals`,
-`never_trimming`, `advice` (`setting`, `sentence`) and `sweep` (a list of settings, with `share_seen`, `cost_share` of
-never trimming, `on_frontier`); the last two are null without a sweep. A call has `number`, `messages` (how many there
-were), `tokens`, `history_tokens`, `reason`, `cut`, `held` (indices kept before the cut), `dropped`, `left`, `clamped`,
-`reusable_tokens`, `cached_tokens`, `cost` and `error`. Totals have `calls`, `tokens`, `largest_call`, `cached_tokens`,
-`share_seen`, `cost`, `moved`, `clamped` and `over`. Costs are in the prices' unit: tokens at the input price, or money.
+`counted` (by what, and how exactly), `context` (what the model takes), `prices`, `setting` (`max_tokens`, `trim_to` and
+`clear_results`; null: nothing was trimmed), `conversations` (`name`, `messages`, `tools`, `fixed_tokens`, `calls`,
+`totals`), `totals`, `never_trimming`, `advice` (`setting`, `sentence`) and `sweep` (a list of settings, with
+`share_seen`, `cost_share` of never trimming, `on_frontier`); the last two are null without a sweep. A call has
+`number`, `messages` (how many there were), `tokens`, `history_tokens`, `reason`, `cut`, `held` (indices kept before the
+cut), `dropped`, `left`, `clamped`, `cleared`, `reusable_tokens`, `cached_tokens`, `cost`, `error`, `facts` (how many
+ids, numbers and arguments the reply uses that were said before), `facts_held` (of these, by the window) and `missing`
+(the others: each `fact`, and the newest `message` that has it). Totals have `calls`, `tokens`, `largest_call`,
+`cached_tokens`, `share_seen`, `cost`, `moved`, `clamped`, `over`, `facts`, `facts_held`, `replies` (that use a fact)
+and `replies_whole` (whose facts the window all held). Costs are in the prices' unit: tokens at the input price, or
+money.
 
 `model` names all models, with commas. `notes` is a list of sentences on the files. A conversation also has the `model`
 that counted it, `model_from` (`command`, `file` or `default`: who named it) and `mended` (what is out of order in it:
@@ -33,7 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._counting.providers import PROVIDERS, provider_of
-from langchain_tokenbuffer._replay.advice import SPEND, TRIM_TOS, advise
+from langchain_tokenbuffer._replay.advice import SPEND, advise
 from langchain_tokenbuffer._replay.counters import Counters
 from langchain_tokenbuffer._replay.histories import ALL, HistoryOptions
 from langchain_tokenbuffer._replay.model_names import DEFAULT
@@ -159,6 +163,7 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     add("--model", metavar="NAME", help=model)
     add("--max-tokens", **_TOKENS, help="the budget of a request; without it, try many and recommend one")
     add("--trim-to", **_SHARE, help=f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)")
+    add("--clear-results", **_EITHER, help="clear results of old steps first (default: no; in a sweep both are tried)")
     add("--sweep", action="store_true", help="try many budgets also beside --max-tokens")
     add("--spend", **_SHARE, default=SPEND, help=spend)
     add("--context", **_TOKENS, help="how many tokens the model takes (default: what its installed package says)")
@@ -199,6 +204,7 @@ _TOKENS = _value(int, "N", "be an int of at least 1", lambda found: found >= 1)
 _FLOOR = _value(int, "N", "be an int of at least 0", lambda found: found >= 0)
 _SHARE = _value(float, "SHARE", "be a number in (0, 1]", lambda found: 0 < found <= 1)
 _PRICE = _value(float, "P", "be a number of at least 0", lambda found: 0 <= found < float("inf"))
+_EITHER = {"action": argparse.BooleanOptionalAction}
 _PICTURE = _value(Path, "OUT", "end in .png or .html", lambda found: found.suffix in (".png", ".html"))
 
 
@@ -224,10 +230,10 @@ def _report(options: argparse.Namespace) -> Report:
     prices, context = _prices(options, transcripts), options.context or counters.context
     never, advice, setting = untrimmed(counted, prices), None, None
     if options.max_tokens is not None:
-        setting = Setting(options.max_tokens, options.trim_to or _TRIM_TO)
+        setting = Setting(options.max_tokens, options.trim_to or _TRIM_TO, bool(options.clear_results))
     if options.sweep or setting is None:
-        trim_tos = (options.trim_to,) if options.trim_to else TRIM_TOS
-        advice = advise(counted, prices, context=context, trim_tos=trim_tos, spend=options.spend, track=track)
+        asked = {"trim_tos": options.trim_to and (options.trim_to,), "clear_results": options.clear_results}
+        advice = advise(counted, prices, context=context, spend=options.spend, track=track, **asked)
         setting = setting or advice.setting
     simulated = setting or Setting(2 * never.peak + 1, 1.0)  # which nothing passes
     calls = [(each, list(calls_of(each, simulated, prices))) for each in track(counted, "Replaying")]

@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
-import json
 import uuid
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from typing_extensions import override
 
 from langchain_tokenbuffer._handlers import async_handler, sync_handler
 from langchain_tokenbuffer._messages.convert import as_messages
+from langchain_tokenbuffer._recall.questions import question_terms
 from langchain_tokenbuffer._run_view import RunView
-from langchain_tokenbuffer._sql import evictions, importing, migrations, recomputing
+from langchain_tokenbuffer._sql import evictions, importing, recalling
 from langchain_tokenbuffer._sql import schema as sql_schema
-from langchain_tokenbuffer._sql.database import A, Database, Operation, R
-from langchain_tokenbuffer._sql.end import ClosedAtEnd
-from langchain_tokenbuffer._sql.session import Session, SessionInfo, list_sessions
+from langchain_tokenbuffer._sql.database import Database
+from langchain_tokenbuffer._sql.handle import SessionHandle
+from langchain_tokenbuffer._sql.session import Session
 from langchain_tokenbuffer._sql.settings import Settings
 from langchain_tokenbuffer._sql.window import PAGE
-from langchain_tokenbuffer._window.settings import checked_session_id, suggests_options
+from langchain_tokenbuffer._window.settings import checked_max_tokens, checked_session_id, suggests_options
 from langchain_tokenbuffer.buffer import TokenBuffer
 
 metadata = sql_schema.metadata
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    import sqlalchemy as sa
+    from langchain_core.documents import Document
     from langchain_core.messages import BaseMessage, MessageLikeRepresentation
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from langchain_tokenbuffer._handlers import OnEvict
     from langchain_tokenbuffer._messages.convert import MessagesLike
-    from langchain_tokenbuffer._sql.recomputing import SessionOperation
+    from langchain_tokenbuffer._sql.handle import Connection
     from langchain_tokenbuffer._window.budget import Oversize
     from langchain_tokenbuffer.counters import CountedBy
-
-    Connection: TypeAlias = str | os.PathLike[str] | sa.URL | sa.Engine | AsyncEngine
 
 _ASYNC_HANDLER = "handler is a coroutine function, which aevicted awaits and evicted cannot."
 
 
-class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
+class SQLTokenBufferHistory(SessionHandle, BaseChatMessageHistory):
     """A chat history in a database: everything is stored, `messages` is the window.
 
     Laws: `messages` is what `TokenBuffer.trim` makes of `all_messages()`, in whatever portions and by whatever
@@ -165,26 +161,6 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
             window = await self._awrite(Session.refresh_window)
         return self._view.fix(await self._database.in_thread(session.show, window))
 
-    def _write(self, operation: SessionOperation[*A, R], *args: *A) -> R:
-        """Run what writes to the session."""
-        return recomputing.write(self._database, self._session, operation, *args)
-
-    async def _awrite(self, operation: SessionOperation[*A, R], *args: *A) -> R:
-        """`_write`, without blocking the event loop."""
-        await self._digest()
-        return await recomputing.awrite(self._database, self._session, operation, *args)
-
-    async def _aread(self, operation: Operation[*A, R], *args: *A) -> R:
-        """Run what only reads, without blocking the event loop."""
-        await self._digest()
-        return await self._database.aread(operation, *args)
-
-    async def _digest(self) -> None:
-        """See that nothing is counted for the settings in the event loop."""
-        settings = self._session.settings
-        if not settings.are_digested:
-            await self._database.in_thread(lambda: settings.digest)
-
     # --- writing ---
 
     @override
@@ -217,13 +193,13 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
     @override
     def clear(self) -> None:
         """Delete the session's messages. The session stays, and its sequence goes on."""
-        self._write(Session.clear)
+        self._write_all(Session.clear)
         self._view.release()
 
     @override
     async def aclear(self) -> None:
         """`clear`, without blocking the event loop."""
-        await self._awrite(Session.clear)
+        await self._awrite_all(Session.clear)
         self._view.release()
 
     def all_messages(self) -> list[BaseMessage]:
@@ -287,6 +263,52 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
             count += len(messages)
         return count
 
+    # --- recall ---
+
+    def recall(self, question: str | BaseMessage, max_tokens: int) -> list[Document]:
+        """Return passages of what left the window that match a question, the oldest first.
+
+        Laws: what is found is a function of the session's messages, the settings and the question; other sessions have
+        no part in it. Together the passages cost at most `max_tokens` as they stand in a quotation. However long the
+        session is, the same few postings are read, and the messages that are shown.
+
+        Edges: the first call stores the terms of what left before, in portions that may be interrupted and go on; from
+        then on an append stores those of what it makes leave. A question of fewer than two terms takes those of the
+        one before it in the window, too. A message that cannot be read is passed over, and logged. Where `messages`
+        would raise for its budget nothing is found.
+
+        Args:
+            question: A text, or a message.
+            max_tokens: The most the passages may cost, in tokens.
+
+        Returns:
+            Documents with the text of a passage as `page_content` and as `metadata` its message's `type` and sequence
+            number (`message`), the number of the `passage` in it, and the `score`.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If `max_tokens` is less than 1.
+        """
+        most = checked_max_tokens(max_tokens)
+        try:
+            terms = recalling.terms_of_question(question) or question_terms(self.messages, question)
+        except recalling.NO_WINDOW:
+            return []
+        found = recalling.recall(self._database, self._session, terms, most)
+        return [match.document() for match in found]
+
+    async def arecall(self, question: str | BaseMessage, max_tokens: int) -> list[Document]:
+        """`recall`, without blocking the event loop."""
+        most = checked_max_tokens(max_tokens)
+        await self._digest()
+        try:
+            terms = await self._database.in_thread(recalling.terms_of_question, question)
+            terms = terms or question_terms(await self.aget_messages(), question)
+        except recalling.NO_WINDOW:
+            return []
+        found = await recalling.arecall(self._database, self._session, terms, most)
+        return [match.document() for match in found]
+
     # --- retention ---
 
     def delete_before(self, before: int | datetime, *, limit: int = 10_000) -> int:
@@ -323,73 +345,13 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
 
     def delete_session(self) -> None:
         """Delete the session with its messages and metadata."""
-        self._write(Session.delete)
+        self._write_all(Session.delete)
         self._view.release()
 
     async def adelete_session(self) -> None:
         """`delete_session`, without blocking the event loop."""
-        await self._awrite(Session.delete)
+        await self._awrite_all(Session.delete)
         self._view.release()
-
-    # --- about sessions ---
-
-    def get_metadata(self) -> dict[str, Any]:
-        """Return what was kept with the session."""
-        return self._database.read(self._session.metadata)
-
-    async def aget_metadata(self) -> dict[str, Any]:
-        """`get_metadata`, without blocking the event loop."""
-        return await self._aread(self._session.metadata)
-
-    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Keep this with the session instead of what was kept before.
-
-        Raises:
-            TypeError: If JSON cannot hold it.
-        """
-        self._write(Session.set_metadata, json.dumps(dict(metadata)))
-
-    async def aset_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """`set_metadata`, without blocking the event loop."""
-        await self._awrite(Session.set_metadata, json.dumps(dict(metadata)))
-
-    @staticmethod
-    def sessions(
-        connection: Connection, *, prefix: str = "tokenbuffer", schema: str | None = None
-    ) -> Iterator[SessionInfo]:
-        """Yield all sessions, in the order they were made, a page at a time."""
-        tables, after = sql_schema.tables(prefix, schema), 0
-        database = Database(connection, tables, creates=True)
-        while page := database.read(list_sessions, tables, after):
-            after = max(page)
-            yield from page.values()
-
-    @staticmethod
-    async def asessions(
-        connection: Connection, *, prefix: str = "tokenbuffer", schema: str | None = None
-    ) -> AsyncIterator[SessionInfo]:
-        """`sessions`, without blocking the event loop."""
-        tables, after = sql_schema.tables(prefix, schema), 0
-        database = Database(connection, tables, creates=True)
-        while page := await database.aread(list_sessions, tables, after):
-            after = max(page)
-            for info in page.values():
-                yield info
-
-    def create_tables(self) -> None:
-        """Create the tables where they are missing, and bring up those of an older release.
-
-        Safe at any time and in many processes. Nothing is lost, but there is no way back: to an older release they are
-        the tables of a newer one.
-
-        Raises:
-            TokenBufferError: If a newer release made them; it says what to install.
-        """
-        self._database.without_tables().write("", migrations.create, self._session.tables)
-
-    async def acreate_tables(self) -> None:
-        """`create_tables`, without blocking the event loop."""
-        await self._database.without_tables().awrite("", migrations.create, self._session.tables)
 
     def import_messages(
         self,
@@ -475,24 +437,6 @@ class SQLTokenBufferHistory(ClosedAtEnd, BaseChatMessageHistory):
         like, database = Session(tables, "", Settings(buffer)), Database(connection, tables, creates=True)
         show = importing.progress_shower(old.count(), progress)
         return importing.import_pages(old.pages(), database, like, name or old.name, show)
-
-    def imported(self, source: str) -> int | None:
-        """Return how far the import from a source came: a count of messages, or a row's id."""
-        return None if (found := self._database.read(self._session.imported, source)) is None else found.number
-
-    @override
-    def close(self) -> None:
-        """Close the connections that this process has to the history's path or URL, as soon as nobody uses them.
-
-        A closed history, and others over the same database, connect again when they are used. An `Engine` or
-        `AsyncEngine` belongs to whoever made it and stays open.
-        """
-        self._database.close()
-
-    @override
-    async def aclose(self) -> None:
-        """`close`, without blocking the event loop."""
-        await self._database.aclose()
 
     def __repr__(self) -> str:
         """Show the session and the settings: no address, no messages."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-_ENOUGH = 2
+ENOUGH = 2
 """A question of fewer terms is about what was asked before: it takes the terms of that question, too."""
 
 
@@ -35,7 +35,7 @@ def question_terms(messages: Sequence[BaseMessage], question: BaseMessage | str)
     """
     text = _text_of(question)
     terms = terms_of(text)
-    if len(set(terms)) >= _ENOUGH:
+    if len(set(terms)) >= ENOUGH:
         return terms
     before = (_text_of(messages[index]) for index in islice(_questions(messages), 2))
     return terms + terms_of(next((each for each in before if each != text), ""))

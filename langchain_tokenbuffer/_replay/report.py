@@ -95,6 +95,10 @@ def _call(report: Report, call: Call) -> dict[str, Any]:
         "dropped": call.dropped,
         "left": list(call.left),
         "clamped": [{"message": i, "tokens": tokens} for i, tokens in call.clamped.items()],
+        "cleared": sorted(call.cleared),
+        "facts": call.facts,
+        "facts_held": call.facts - len(call.missing),
+        "missing": [{"fact": need.fact, "message": need.newest_before(call.length)} for need in call.missing],
         "reusable_tokens": call.reusable,
         "cached_tokens": report.prices.cached_tokens(call.reusable),
         "cost": report.money(call.cost),
@@ -113,7 +117,13 @@ def _totals(report: Report, totals: Totals) -> dict[str, Any]:
         "moved": totals.moved,
         "clamped": totals.clamped,
         "over": totals.over,
+        **_facts(totals),
     }
+
+
+def _facts(totals: Totals) -> dict[str, int]:
+    names = ("facts", "facts_held", "replies", "replies_whole")
+    return {name: getattr(totals, name) for name in names}
 
 
 def _result(report: Report, result: SweepResult) -> dict[str, Any]:
@@ -123,5 +133,6 @@ def _result(report: Report, result: SweepResult) -> dict[str, Any]:
         **{key: totals[key] for key in ("share_seen", "cost")},
         "cost_share": round(result.cost_share, 6),
         **{key: totals[key] for key in ("moved", "clamped", "over")},
+        **_facts(result.totals),
         "on_frontier": result.on_frontier,
     }

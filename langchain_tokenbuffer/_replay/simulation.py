@@ -1,26 +1,33 @@
 """A transcript under a budget, call by call: counted once, then numbers alone.
 
 The windows are those of `TokenBuffer`; where the transcript has tools, those of `TokenBufferMiddleware`, whose fixed
-part is rounded up.
+part is rounded up. What each reply uses of the conversation before it is looked for in what its window shows.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from langchain_tokenbuffer._messages.slots import Piece
+from langchain_tokenbuffer._replay.needs import Need, ShownWindow, needs_of, text_of
 from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
 from langchain_tokenbuffer._window.driver import WindowDriver, WindowReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from langchain_tokenbuffer._replay.transcripts import Transcript
+    from langchain_tokenbuffer._window.driver import CallWindow
     from langchain_tokenbuffer.counters import TokenCounter
+
+
+_TEXTS = 256  # shortened messages whose text is remembered
 
 
 class Setting(NamedTuple):
@@ -28,6 +35,7 @@ class Setting(NamedTuple):
 
     max_tokens: int
     trim_to: float
+    clear_results: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,15 +66,20 @@ class Call(NamedTuple):
     length: int  # how many messages there were
     tokens: int  # the request as sent, with its fixed part; where it is over, what it needs
     total_tokens: int  # the request with every message
-    reason: WindowReason | Literal["over"]  # in `TrimEvent`'s words; over: not even clamping kept the budget
+    # In `TrimEvent`'s words; cleared: results of old steps went to their marker, and nothing else happened; over: not
+    # even clamping kept the budget.
+    reason: WindowReason | Literal["cleared", "over"]
     cut: int = 0  # index at which the window's tail begins
     kept_before_cut: tuple[int, ...] = ()  # indices of the kept messages before the cut
     left: tuple[int, ...] = ()  # indices that left the window since the last call
     strays: int = 0  # how many results behind the cut the model does not see, since their call is not there
-    clamped: Mapping[int, int] = MappingProxyType({})  # index to tokens of the kept messages that are shortened
+    clamped: Mapping[int, int] = MappingProxyType({})  # index to tokens of the kept messages that are clamped
+    cleared: frozenset[int] = frozenset()  # indices of the kept results that are cleared
     reusable: int = 0  # how much of it begins as the last call's request did, in tokens
     cost: float = 0.0  # what it costs at the prices given
     error: str | None = None  # why the budget could not be kept
+    facts: int = 0  # how many the reply uses that were said before
+    missing: tuple[Need, ...] = ()  # of these, the ones that the model did not see
 
     @property
     def dropped(self) -> int:
@@ -90,6 +103,7 @@ class CountedTranscript:
         self.call_indices = [i for i, kind in enumerate(kinds) if i > head and kind == "ai"]
         if kinds and kinds[-1] != "ai":
             self.call_indices.append(len(kinds))
+        self._head = head
         # With tools the middleware sends the first system message beside the conversation.
         first = min(head, 1) if transcript.tools else 0
         self._system_tokens = self.cumulative[first]
@@ -99,11 +113,31 @@ class CountedTranscript:
         self.min_tokens = cache(conversation.min_tokens)
         self.mended_tokens = cache(conversation.mended_tokens)
         self.shown_tokens = cache(lambda i, tokens: sum(counter.tokens(conversation.show([i], {i: tokens}))))
+        self.shown_text = lru_cache(_TEXTS)(lambda slot, tokens: text_of(*conversation.show([slot], {slot: tokens})))
 
     def budget(self, setting: Setting) -> Budget:
         """Return the budget that `TokenBuffer` or, with tools, the middleware would run under."""
         slack = slack_of(setting.max_tokens, self.fixed + self._system_tokens) if self.transcript.tools else 0
-        return Budget(*setting, self.fixed + slack, slack)
+        max_tokens, trim_to, clear_results = setting
+        return Budget(max_tokens, trim_to, self.fixed + slack, slack, clear_results=clear_results)
+
+    @cached_property
+    def needs(self) -> Mapping[int, tuple[Need, ...]]:
+        """What each reply uses that was said before it, by its index.
+
+        System messages at the beginning and tools are always shown, so nothing in them can be missing.
+        """
+        messages, tools = self.transcript.messages, self.transcript.tools
+        always = [*map(text_of, messages[: self._head]), *(json.dumps(tool, ensure_ascii=False) for tool in tools)]
+        return needs_of(messages, (index for index in self.call_indices if index < len(messages)), always)
+
+    @cached_property
+    def has_pieces(self) -> bool:
+        """Whether some message is so much out of order that a window may show only a part of it."""
+        driver = WindowDriver(Budget(max(1, self.fixed + 2 * self.cumulative[-1])))
+        for message in self.messages:
+            driver.push(message, self)
+        return bool(self.messages) and any(isinstance(slot, Piece) for slot in driver.slots())
 
     @property
     def longest(self) -> int:
@@ -114,27 +148,83 @@ class CountedTranscript:
         return sum(self.messages[index].tokens for index in indices)
 
 
+class _Shortened:
+    """What is shortened in the windows of one conversation, read anew only when it changes."""
+
+    def __init__(self, counted: CountedTranscript) -> None:
+        self._counted = counted
+        self._tokens: Mapping[int, int] = {}
+        self.clamped: Mapping[int, int] = {}  # index to tokens, without what is cleared
+        self.saved: Mapping[int, int] = {}  # tokens by which what is shown is smaller than what is charged for it
+
+    def update(self, window: CallWindow) -> None:
+        """Take what the window of a call shortens."""
+        if window.clamped is self._tokens:  # it is replaced, never changed
+            return
+        self._tokens = window.clamped
+        self.clamped = {index: tokens for index, tokens in window.clamped.items() if index not in window.cleared}
+        saved = ((i, tokens - self._counted.shown_tokens(i, tokens)) for i, tokens in window.clamped.items())
+        self.saved = {index: tokens for index, tokens in saved if tokens}
+
+
 def calls_of(counted: CountedTranscript, setting: Setting, prices: Prices) -> Iterator[Call]:
     """Follow a transcript under a budget and yield every model call of it."""
-    driver = WindowDriver(counted.budget(setting))
+    driver, shortened = WindowDriver(counted.budget(setting)), _Shortened(counted)
     is_cached = False  # the last call, which therefore was sent
     for number, length in enumerate(counted.call_indices, 1):
         for message in counted.messages[driver.count : length]:
             driver.push(message, counted)
-        window, shortage = driver.call(), driver.shortage
+        window, shortage, needs = driver.call(), driver.shortage, counted.needs.get(length, ())
         before_cut, left = tuple(driver.kept_before_cut), tuple(sorted(driver.left_since_call))
         numbers = number, length, window.tokens, window.total_tokens
-        call = Call(*numbers, window.reason, window.cut, before_cut, left, len(driver.strays))
+        call = Call(*numbers, window.reason, window.cut, before_cut, left, len(driver.strays), facts=len(needs))
         if shortage is not None:
-            yield call._replace(tokens=shortage.tokens, reason="over", error=str(shortage))
+            yield call._replace(tokens=shortage.tokens, reason="over", error=str(shortage), missing=needs)
         else:
-            # What clamped messages show may be less than what is charged for them.
-            saved = {i: charged - counted.shown_tokens(i, charged) for i, charged in window.clamped.items()}
-            tokens = window.tokens - sum(saved.values())
-            reusable = window.reusable_tokens(saved) if is_cached else 0
-            cost = prices.cost(tokens, reusable)
-            yield call._replace(tokens=tokens, clamped=window.clamped, reusable=reusable, cost=cost)
+            shortened.update(window)
+            tokens = window.tokens - sum(shortened.saved.values())
+            reusable = window.reusable_tokens(shortened.saved) if is_cached else 0
+            yield call._replace(
+                tokens=tokens,
+                reason=_reason(window, shortened.clamped, has_left=bool(left)),
+                clamped=shortened.clamped,
+                cleared=window.cleared,
+                reusable=reusable,
+                cost=prices.cost(tokens, reusable),
+                missing=_missing(counted, needs, driver, call, window.clamped) if needs else (),
+            )
         is_cached = shortage is None
+
+
+def _reason(
+    window: CallWindow, clamped: Mapping[int, int], *, has_left: bool
+) -> Literal["fits", "held", "moved", "cleared", "clamped"]:
+    """Return why a window is what it is: clearing is not clamping, and less than that something left."""
+    if window.reason == "clamped" and max(clamped, default=-1) < window.first_changed:
+        return "moved" if has_left else "cleared"
+    return window.reason
+
+
+def _missing(
+    counted: CountedTranscript,
+    needs: Sequence[Need],
+    driver: WindowDriver,
+    call: Call,
+    shortened: Mapping[int, int],
+) -> tuple[Need, ...]:
+    """Return what a reply uses that its window, as it is shown, does not have."""
+    pieces: dict[int, list[Piece]] = {}
+    for slot in driver.slots() if counted.has_pieces else ():
+        if isinstance(slot, Piece):
+            pieces.setdefault(slot.index, []).append(slot)
+
+    def text_at(index: int) -> str:
+        slots = pieces.get(index, [index])
+        return "\n".join(counted.shown_text(slot, shortened.get(index, 0)) for slot in slots)
+
+    changed = shortened.keys() | pieces.keys() if pieces else shortened
+    shown = ShownWindow(call, driver.strays, changed, text_at)
+    return tuple(need for need in needs if not shown.has(need))
 
 
 def untrimmed_calls_of(counted: CountedTranscript, prices: Prices) -> Iterator[Call]:
@@ -142,7 +232,9 @@ def untrimmed_calls_of(counted: CountedTranscript, prices: Prices) -> Iterator[C
     last = 0
     for number, length in enumerate(counted.call_indices, 1):
         tokens = counted.fixed + counted.cumulative[length]
-        yield Call(number, length, tokens, tokens, "fits", reusable=last, cost=prices.cost(tokens, last))
+        facts = len(counted.needs.get(length, ()))
+        cost = prices.cost(tokens, last)
+        yield Call(number, length, tokens, tokens, "fits", reusable=last, cost=cost, facts=facts)
         last = tokens
 
 
@@ -158,13 +250,22 @@ class Totals:
     total: int = 0  # the same with every message
     cost: float = 0.0  # at the prices given
     moved: int = 0  # calls before which the cut moved
-    clamped: int = 0  # calls before which something was shortened
+    clamped: int = 0  # calls before which something was clamped
     over: int = 0  # calls that were not sent: not even clamping kept the budget
+    facts: int = 0  # that replies use and that were said before
+    facts_held: int = 0  # of these, those that stood in the window
+    replies: int = 0  # that use a fact
+    replies_whole: int = 0  # of these, those whose facts all stood in the window
 
     @property
     def share(self) -> float:
         """The share of the conversation that the model saw, over all calls."""
         return self.visible / self.total if self.total else 1.0
+
+    @property
+    def misses(self) -> int:
+        """How many replies use something that the window did not have."""
+        return self.replies - self.replies_whole
 
     def cost_share(self, never: Totals) -> float:
         return self.cost / (never.cost or 1)
@@ -181,6 +282,10 @@ def totals_of(simulated: Iterable[tuple[CountedTranscript, Iterable[Call]]], pri
             totals.moved += call.reason == "moved"
             totals.clamped += call.reason == "clamped"
             totals.over += call.reason == "over"
+            totals.facts += call.facts
+            totals.facts_held += call.facts - len(call.missing)
+            totals.replies += call.facts > 0
+            totals.replies_whole += call.facts > 0 and not call.missing
             if call.reason != "over":
                 totals.tokens += call.tokens
                 totals.peak = max(totals.peak, call.tokens)

@@ -244,12 +244,16 @@ class _Tries:
     def _is_over(self, state: tenacity.RetryCallState) -> bool:
         """Tell whether there were enough tries, or the first ones have waited long: then the next would as well.
 
-        Not where it waited for another to create what is there now.
+        Not where it waited for another to create what is there now. Who lost the connection while it waited was not
+        refused: that is tried again for as long as one may wait at all.
         """
         if state.attempt_number >= _TRIES:
             return True
-        is_there = state.outcome is not None and isinstance(state.outcome.exception(), ConcurrentCreateError)
-        return not is_there and (state.seconds_since_start or 0) >= self.wait / 2
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, ConcurrentCreateError):
+            return False
+        is_lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+        return (state.seconds_since_start or 0) >= (self.wait if is_lost else self.wait / 2)
 
     def __enter__(self) -> Self:
         active.add(self)

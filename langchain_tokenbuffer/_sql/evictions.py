@@ -37,13 +37,13 @@ def pending(session: Session, connection: sa.Connection, limit: int) -> Batch | 
     tail = connection.execute(these.where(m.mark.is_(None), m.seq > after, m.seq < row.cut))
     marked = connection.execute(these.where(m.mark == int(Mark.LEFT))).all()
     rows = sorted(StoredRow(*each) for each in (*tail, *marked))[:limit]
-    return Batch(row.id, row.epoch, rows, {each.seq for each in marked}) if rows else None
+    return Batch(row.id, row.window_epoch, rows, {each.seq for each in marked}) if rows else None
 
 
 def _consumed(connection: sa.Connection, session: Session) -> sa.Row[Any] | None:
     """Return the session's row, up to date; from now on nothing is purged unacknowledged."""
     s = session.tables.sessions.c
-    columns: sa.Select[Any] = sa.select(s.id, s.cut, s.epoch, s.acknowledged, s.settings_digest)
+    columns: sa.Select[Any] = sa.select(s.id, s.cut, s.window_epoch, s.acknowledged, s.settings_digest)
     # Locked at once: a snapshot from before the lock would not have what others appended meanwhile.
     mine = columns.where(s.key == session.key, lock_limit(connection))
     row = connection.execute(mine.with_for_update()).one_or_none()
@@ -61,7 +61,7 @@ def acknowledge(session: Session, connection: sa.Connection, batch: Batch) -> No
     last = max((seq for seq, _ in batch.rows if seq not in batch.marked), default=-1)
     taken = connection.execute(
         sa.update(session.tables.sessions)
-        .where(s.id == batch.session, s.epoch == batch.epoch, lock_limit(connection))
+        .where(s.id == batch.session, s.window_epoch == batch.epoch, lock_limit(connection))
         .values(acknowledged=sa.case((s.acknowledged < last, last), else_=s.acknowledged))
     )
     marked = [seq for seq, _ in batch.rows if seq in batch.marked]
@@ -95,6 +95,8 @@ def purge(session: Session, connection: sa.Connection, before: int | datetime, l
     if seqs:
         session.window_update(connection, row).save_state()
         connection.execute(sa.delete(session.tables.messages).where(m.session_id == row.id, m.seq.in_(seqs)))
+        if row.indexed_by is not None:
+            session.terms(connection, row.id).delete(seqs)
     return len(seqs)
 
 

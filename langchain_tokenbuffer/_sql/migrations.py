@@ -38,8 +38,15 @@ def _name_columns_after_contents(connection: sa.Connection, tables: Tables) -> N
     _replace(connection, tables.messages, "calls", tables.messages.c.links)
 
 
-_STEPS: tuple[Callable[[sa.Connection, Tables], None], ...] = (_name_columns_after_contents,)
-"""The first from version 1 to version 2."""
+def _make_room_for_terms(connection: sa.Connection, tables: Tables) -> None:
+    """A session says how far the terms of its messages are stored, so `epoch` says whose it is."""
+    _rename(connection, tables.sessions, "epoch", "window_epoch")
+    for column in (tables.sessions.c.indexed_by, tables.sessions.c.unindexed):
+        _add(connection, tables.sessions, column)
+
+
+_STEPS: tuple[Callable[[sa.Connection, Tables], None], ...] = (_name_columns_after_contents, _make_room_for_terms)
+"""The first from version 1 to version 2, and so on."""
 VERSION = 1 + len(_STEPS)  # of the tables that this release knows
 
 
@@ -51,11 +58,16 @@ def _rename(connection: sa.Connection, table: sa.Table, old: str, new: str) -> N
 
 def _replace(connection: sa.Connection, table: sa.Table, old: str, new: sa.Column[Any]) -> None:
     """Drop a column whose contents nobody needs, and add an empty one. Needs SQLite 3.35."""
+    _add(connection, table, new)
+    if old in _columns(connection, table):
+        _alter(connection, table, f"DROP COLUMN {old}")
+
+
+def _add(connection: sa.Connection, table: sa.Table, new: sa.Column[Any]) -> None:
+    """Add an empty column where there is none of its name."""
     there = _columns(connection, table)
     if there and new.name not in there:
         _alter(connection, table, f"ADD COLUMN {new.name} {new.type.compile(connection.dialect)}")
-    if old in there:
-        _alter(connection, table, f"DROP COLUMN {old}")
 
 
 def _columns(connection: sa.Connection, table: sa.Table) -> set[str]:
@@ -122,7 +134,7 @@ def _bring_up(connection: sa.Connection, tables: Tables) -> int:
         return version
     for step in _STEPS[(version or 1) - 1 :]:  # without a version some of the first one may be
         step(connection, tables)
-    for table in (tables.sessions, tables.messages, tables.versions):
+    for table in (tables.sessions, tables.messages, tables.terms, tables.versions):
         _create(connection, table)
     versions = tables.versions
     if not connection.execute(sa.update(versions).values(version=VERSION)).rowcount:

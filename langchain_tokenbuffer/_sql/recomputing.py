@@ -38,7 +38,7 @@ def write(database: Database, session: Session, operation: SessionOperation[*A, 
     """Run what writes to a session."""
     while True:
         try:
-            return database.write(session.key, _bound(operation, session), *args)
+            return database.write(session.key, bound(operation, session), *args)
         except LongSessionError:
             walk = _Walk(database, session)
         while database.read(walk.read_page):
@@ -52,7 +52,7 @@ async def awrite(database: Database, session: Session, operation: SessionOperati
     """`write`, without blocking the event loop."""
     while True:
         try:
-            return await database.awrite(session.key, _bound(operation, session), *args)
+            return await database.awrite(session.key, bound(operation, session), *args)
         except LongSessionError:
             walk = _Walk(database, session)
         while await database.aread(walk.read_page):
@@ -62,7 +62,8 @@ async def awrite(database: Database, session: Session, operation: SessionOperati
         session = walk.session_from_here()
 
 
-def _bound(operation: SessionOperation[*A, R], session: Session) -> Operation[*A, R]:
+def bound(operation: SessionOperation[*A, R], session: Session) -> Operation[*A, R]:
+    """Return what is done to a session as an operation over a connection."""
     return lambda connection, *args: operation(session, connection, *args)
 
 

@@ -23,6 +23,7 @@ from langchain_tokenbuffer._sql.database import IN_DOUBT, ConcurrentCreateError,
 from langchain_tokenbuffer._sql.numbers import SessionRows
 from langchain_tokenbuffer._sql.rows import NewMessage, StoredRow, columns_of, decode_rows, encode, key_of
 from langchain_tokenbuffer._sql.schema import Mark, Tables
+from langchain_tokenbuffer._sql.terms import SessionTerms
 from langchain_tokenbuffer._sql.window import (
     PAGE,
     Recomputed,
@@ -244,7 +245,7 @@ class Session:
         last = sa.select(m.payload).where(m.session_id == session, m.seq >= first - len(new), m.seq < first)
         return list(connection.scalars(last.order_by(m.seq))) == [each.payload for each in new]
 
-    def _lock(self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any) -> sa.Row[Any] | None:
+    def lock(self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any) -> sa.Row[Any] | None:
         """Take the session: the UPDATE is the lock. Return its row, or None if there is none."""
         s = self._s
         mine = s.key == self.key
@@ -253,22 +254,22 @@ class Session:
         update = update.values(updated_at=_now(), **values)
         if not connection.execute(update).rowcount:
             return None
-        row = (s.id, s.next_seq, s.cut, s.tokens, s.open_calls, s.settings_digest)
-        select: sa.Select[Any] = sa.select(*row, s.epoch, s.acknowledged, *columns)
+        window = (s.cut, s.tokens, s.open_calls, s.settings_digest, s.window_epoch, s.acknowledged)
+        select: sa.Select[Any] = sa.select(s.id, s.next_seq, *window, s.indexed_by, s.unindexed, *columns)
         return connection.execute(select.where(mine)).one()
 
     def _lock_or_begin(self, connection: sa.Connection, *columns: sa.ColumnElement[Any], **values: Any) -> sa.Row[Any]:
-        """`_lock`, and make the session if there is none."""
-        row = self._lock(connection, *columns, **values)
+        """`lock`, and make the session if there is none."""
+        row = self.lock(connection, *columns, **values)
         if row is None:
             now = _now()
-            begun = {"next_seq": 0, "cut": 0, "epoch": 0, "created_at": now, "updated_at": now}
+            begun = {"next_seq": 0, "cut": 0, "window_epoch": 0, "created_at": now, "updated_at": now}
             new = {"key": self.key, "name": json.dumps(self.session_id), **begun}
             try:
                 connection.execute(sa.insert(self.tables.sessions).values(**new, **self._empty_window()))
             except exc.IntegrityError as error:
                 raise ConcurrentCreateError from error
-            row = self._lock(connection, *columns, **values)
+            row = self.lock(connection, *columns, **values)
         assert row is not None  # noqa: S101  # it was made in this transaction
         return row
 
@@ -292,29 +293,39 @@ class Session:
 
     def refresh_if_outdated(self, connection: sa.Connection) -> sa.Row[Any] | None:
         """Take the session; compute its window anew if that is outdated. Return its row."""
-        row = self._lock(connection)
+        row = self.lock(connection)
         if row is not None and self.is_outdated(row.settings_digest):
             self.window_update(connection, row).apply([])
-            row = self._lock(connection)
+            row = self.lock(connection)
         return row
 
-    def clear(self, connection: sa.Connection) -> None:
-        """Delete the messages; the session stays, and its sequence goes on."""
-        row = self._lock(connection)
-        if row is None:
-            return
+    def clear(self, connection: sa.Connection) -> bool:
+        """Delete the messages; the session stays, and its sequence goes on. Tell whether their terms went, too."""
+        row = self.lock(connection)
+        return row is None or self._empty(connection, row)
+
+    def _empty(self, connection: sa.Connection, row: sa.Row[Any]) -> bool:
         connection.execute(sa.delete(self.tables.messages).where(self._m.session_id == row.id))
         acknowledged = None if row.acknowledged is None else row.next_seq - 1
-        begun = {"cut": row.next_seq, "state": None, "epoch": row.epoch + 1, "acknowledged": acknowledged}
-        self.update(connection, row.id, **begun, **self._empty_window())
+        is_done = row.indexed_by is None or self.terms(connection, row.id).delete_between(0, row.next_seq)
+        begun = {"cut": row.next_seq, "state": None, "window_epoch": row.window_epoch + 1, "acknowledged": acknowledged}
+        unindexed = None if is_done else 0
+        self.update(connection, row.id, **begun, unindexed=unindexed, **self._empty_window())
+        return is_done
 
-    def delete(self, connection: sa.Connection) -> None:
-        """Delete the session and its messages."""
-        row = self._lock(connection)
-        if row is not None:
-            messages, sessions = self.tables.messages, self.tables.sessions
-            connection.execute(sa.delete(messages).where(self._m.session_id == row.id))
-            connection.execute(sa.delete(sessions).where(self._s.id == row.id))
+    def delete(self, connection: sa.Connection) -> bool:
+        """Delete the session and its messages; tell whether that is done: terms may be too many to go at once."""
+        row = self.lock(connection)
+        if row is None:
+            return True
+        is_done = self._empty(connection, row)
+        if is_done:
+            connection.execute(sa.delete(self.tables.sessions).where(self._s.id == row.id))
+        return is_done
+
+    def terms(self, connection: sa.Connection, session: int) -> SessionTerms:
+        """Return the terms of its messages."""
+        return SessionTerms(connection, self.tables, session, self.session_id)
 
     def set_metadata(self, connection: sa.Connection, text: str) -> None:
         """Keep this with the session, and make the session if need be."""

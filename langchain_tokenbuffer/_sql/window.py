@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from langchain_tokenbuffer._messages.slots import slot_as_json
 from langchain_tokenbuffer._sql.numbers import SessionRows, StoredSource, count_anew
 from langchain_tokenbuffer._sql.schema import Mark
+from langchain_tokenbuffer._sql.terms import SessionTerms
 from langchain_tokenbuffer._window.driver import WindowDriver
 from langchain_tokenbuffer._window.mending import calls_left_open
 from langchain_tokenbuffer.errors import NothingLeftError
@@ -51,6 +52,13 @@ class Recomputed(NamedTuple):
     needed: list[int]  # the messages that must still be there
 
 
+class _Moved(NamedTuple):
+    """What a window lost, and what came back into it."""
+
+    left: list[int]
+    back: list[int]
+
+
 class _Begun(NamedTuple):
     """A window before the messages that come now."""
 
@@ -83,14 +91,36 @@ class WindowUpdate:
         is_anew = begun is None
         driver, marked, left, saved = begun or self._begun_anew(first)
         numbered = dict(enumerate(new, first))
-        texts = {seq: each.message for seq, each in numbered.items()}
-        left += self._push(driver, ((seq, each.numbers) for seq, each in numbered.items()), texts)
+        left += self._push_new(driver, numbered)
         driver.skip_to(self.row.next_seq)
         left_tail = {seq for seq in left if seq >= driver.cut}
         marks = _changed_marks(marked, set(driver.kept_before_cut), left_tail, driver.cut)
         self.rows.change([{"at": seq, "mark": mark} for seq, mark in marks.items() if seq < first])
+        moved = self._moved(driver, marked, left_tail) if is_anew else _Moved(left, [])
+        self._index(moved, numbered)
         self._store(driver, saved, is_anew=is_anew)
         return {seq: mark for seq, mark in marks.items() if seq >= first and mark is not None}
+
+    def _moved(self, driver: WindowDriver, marked: Mapping[int, int], left_tail: set[int]) -> _Moved:
+        """Return what left and what came back with a window that was computed anew."""
+        before, kept = self.row.cut, set(driver.kept_before_cut)
+        between = range(min(before, driver.cut), max(before, driver.cut))
+        moved = _Moved([], [])
+        for seq in sorted({*between, *marked, *kept, *left_tail}):
+            mark = marked.get(seq)
+            was_in = mark == Mark.KEPT or (seq >= before and mark is None)
+            is_in = seq in kept or (seq >= driver.cut and seq not in left_tail)
+            if was_in != is_in:
+                (moved.back if is_in else moved.left).append(seq)
+        return moved
+
+    def _index(self, moved: _Moved, new: Mapping[int, NewMessage]) -> None:
+        """See that what left can be recalled, where recall is used."""
+        if self.row.indexed_by is None:
+            return
+        rows = self.rows
+        terms = SessionTerms(rows.connection, rows.tables, rows.session, rows.session_id)
+        terms.follow(self.row, moved.left, moved.back, {seq: each.payload for seq, each in new.items()})
 
     def save_state(self) -> None:
         """See that no message that left is needed any more to go on."""
@@ -147,7 +177,7 @@ class WindowUpdate:
         if is_anew:
             # A batch that a consumer is busy with was of another window. What was acknowledged
             # and is in the tail again is handed over when it leaves again.
-            values["epoch"] = row.epoch + 1
+            values["window_epoch"] = row.window_epoch + 1
             if row.acknowledged is not None:
                 values["acknowledged"] = min(row.acknowledged, driver.cut - 1)
         length = row.next_seq - driver.cut + len(driver.kept_before_cut)
@@ -162,6 +192,11 @@ class WindowUpdate:
     def _update(self, values: Mapping[str, Any]) -> None:
         sessions = self.rows.tables.sessions
         self.rows.connection.execute(sa.update(sessions).where(sessions.c.id == self.row.id).values(**values))
+
+    def _push_new(self, driver: WindowDriver, new: Mapping[int, NewMessage]) -> list[int]:
+        """Push messages that are at hand; return the sequence numbers of those that left."""
+        texts = {seq: each.message for seq, each in new.items()}
+        return self._push(driver, ((seq, each.numbers) for seq, each in new.items()), texts)
 
     def _push(
         self,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 import pytest
-from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_tokenbuffer import TokenCounter
-from langchain_tokenbuffer._replay.advice import BUDGETS, TRIM_TOS, USABLE, Advice, advise
-from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices
+from langchain_tokenbuffer._replay.advice import BUDGETS, MAX_CALLS, TRIM_TOS, USABLE, Advice, advise
+from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices, Setting, untrimmed
 from langchain_tokenbuffer._replay.transcripts import Transcript
 from tests.builders import ai_calling, count_words, random_chat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 COUNTER = TokenCounter(count_words)
 ANTHROPIC = Prices(write=1.25)
@@ -60,7 +66,7 @@ def test_nothing_that_costs_at_most_half_shows_more(advice: Advice) -> None:
 
 def test_the_sentence_names_the_setting_and_both_shares(advice: Advice) -> None:
     (taken,) = [each for each in advice.results if each.setting == advice.setting]
-    budget, trim_to = taken.setting
+    budget, trim_to, _ = taken.setting
     assert f"Take max_tokens={budget}, trim_to={trim_to:g}" in advice.sentence
     assert f"{100 * taken.totals.share:.0f} % of the conversation" in advice.sentence
     assert f"for {100 * taken.cost_share:.0f} % of what never trimming costs" in advice.sentence
@@ -80,7 +86,7 @@ def test_no_setting_beats_one_on_the_frontier(advice: Advice) -> None:
 def test_moving_the_cut_every_turn_costs_more_than_never_trimming(advice: Advice) -> None:
     costs = {each.setting: each.cost_share for each in advice.results}
     budget = max(setting.max_tokens for setting in costs)
-    assert costs[budget, 1.0] > 1 > costs[budget, 0.6]  # type: ignore[index]
+    assert costs[Setting(budget, 1.0)] > 1 > costs[Setting(budget, 0.6)]
 
 
 def test_spending_more_shows_more() -> None:
@@ -92,7 +98,7 @@ def test_spending_more_shows_more() -> None:
 
 def test_spending_all_recommends_the_most_shown_for_it() -> None:
     found = advise([LONG], Prices(), spend=1)
-    assert found.sentence.endswith("the most of all settings that cost at most 100 %.")
+    assert "Of all settings that cost at most 100 % it is the one with which the model sees most" in found.sentence
 
 
 def test_a_single_low_water_mark_is_kept_to() -> None:
@@ -103,6 +109,97 @@ def test_a_single_low_water_mark_is_kept_to() -> None:
 def test_several_conversations_are_advised_together() -> None:
     several = advise([LONG, counted_chat(50, seed=2)], Prices())
     assert several.never.calls == 350
+
+
+# --- what replies miss ----------------------------------------------------------------------------
+
+
+def counted_orders(turns: int, *, asks_back: int, words: int = 30) -> CountedTranscript:
+    """A chat in which each order is looked up once more, so many turns after it was told."""
+    messages: list[BaseMessage] = []
+    for number in range(turns):
+        messages.append(HumanMessage(f"Order W-{1000 + number}. " + "why " * words))
+        asked = f"W-{1000 + max(0, number - asks_back)}"
+        messages.append(ai_calling(("look", {"order": asked}, f"call {number}")))
+        messages.append(ToolMessage("so " * words, tool_call_id=f"call {number}"))
+        messages.append(AIMessage("done " * words))
+    return CountedTranscript(Transcript("orders", messages), COUNTER)
+
+
+ORDERS = counted_orders(120, asks_back=30)
+
+
+def test_the_replies_that_use_something_earlier_are_counted() -> None:
+    assert (untrimmed([ORDERS], Prices()).replies, untrimmed([ORDERS], Prices()).misses) == (120, 0)
+
+
+def test_what_is_cheap_and_lets_many_replies_miss_something_is_not_recommended() -> None:
+    found = advise([ORDERS], Prices())
+    assert found.setting is None
+    assert re.search(r"for 50 % of the cost \d+ of 120 replies miss something\.$", found.sentence)
+
+
+def test_a_smaller_budget_that_lets_no_reply_miss_anything_is_worth_it() -> None:
+    near = counted_orders(200, asks_back=2)
+    found = advise([near], Prices())
+    (taken,) = [each for each in found.results if each.setting == found.setting]
+    assert (taken.totals.replies, taken.totals.misses) == (200, 0)
+    assert "none of 200 replies misses something" in found.sentence
+
+
+def test_of_what_costs_at_most_so_much_the_fewest_replies_miss_something() -> None:
+    found = advise([ORDERS], Prices(), spend=0.9)
+    (taken,) = [each for each in found.results if each.setting == found.setting]
+    cheap = [each for each in found.results if each.cost_share <= 0.9 and not each.totals.clamped]
+    assert taken.totals.misses == min(each.totals.misses for each in cheap)
+    assert "Of all settings that cost at most 90 % it is the one with which the fewest replies miss" in found.sentence
+
+
+def test_the_advice_says_what_it_costs_that_no_reply_misses_anything() -> None:
+    found = advise([counted_orders(300, asks_back=90, words=8)], Prices(), spend=0.5, context=9000)
+    (taken,) = [each for each in found.results if each.setting == found.setting]
+    assert taken.totals.misses
+    budget, trim_to, cost = re.findall(r"With max_tokens=(\d+), trim_to=(\S+) none does, for (\d+) %", found.sentence)[
+        0
+    ]
+    (whole,) = [each for each in found.results if each.setting == Setting(int(budget), float(trim_to))]
+    assert (whole.totals.misses, f"{100 * whole.cost_share:.0f}") == (0, cost)
+
+
+def test_clearing_is_tried_where_there_are_results() -> None:
+    assert {each.setting.clear_results for each in advise([ORDERS], Prices()).results} == {False, True}
+    assert {each.setting.clear_results for each in advise([LONG], Prices()).results} == {False}
+
+
+def test_a_way_that_is_asked_for_is_the_only_one_tried() -> None:
+    found = advise([ORDERS], Prices(), clear_results=True)
+    assert {each.setting.clear_results for each in found.results} == {True}
+
+
+def test_a_way_that_changes_nothing_is_no_choice() -> None:
+    small = counted_agent(*[20] * 300)  # results that nothing clears
+    found = advise([small], Prices())
+    assert found.ways == [""]
+
+
+def test_long_conversations_are_tried_with_fewer_settings() -> None:
+    calls = len(LONG.call_indices)
+    many = [LONG] * (MAX_CALLS // calls // 4)
+    found = advise(many, Prices(), trim_tos=[0.6])
+    assert len(found.results) == 4
+
+
+def test_a_sweep_that_is_tracked_goes_through_all_settings() -> None:
+    tracked: list[Setting] = []
+
+    def track(settings: Sequence[Setting], what: str) -> Iterator[Setting]:
+        assert what
+        for setting in settings:
+            tracked.append(setting)
+            yield setting
+
+    found = advise([counted_chat(90)], Prices(), track=track)
+    assert tracked == [each.setting for each in found.results]
 
 
 # --- when not to trim -----------------------------------------------------------------------------
@@ -127,14 +224,15 @@ def test_where_nothing_is_cheaper_never_trimming_is_cheapest() -> None:
 def test_what_is_cheap_and_hides_most_is_not_recommended() -> None:
     found = advise([counted_agent(*[400] * 20)], Prices(), spend=0.75)
     assert found.setting is None
-    assert found.sentence.endswith("for 75 % of the cost the model would see only 14 % of the conversation.")
+    assert found.sentence.endswith("for 75 % of the cost the model sees only 14 % of the conversation.")
 
 
 def test_where_nothing_is_cheap_the_advice_names_the_cheapest() -> None:
     found = advise([counted_chat(150)], Prices())
     assert found.setting is None
     assert found.sentence.endswith(
-        "the cheapest setting that keeps messages whole, max_tokens=1900, still costs 62 % and shows 37 %."
+        "the cheapest setting that keeps messages whole, max_tokens=1900, trim_to=0.6, still costs 62 % and the model "
+        "sees only 37 % of the conversation."
     )
 
 

@@ -84,20 +84,19 @@ def test_a_row_says_what_left_and_why(talk_file: str, capsys: Captured) -> None:
     row = conversation["calls"][10]
     replay(talk_file, "--max-tokens", "1000")
     (line,) = re.findall(r"^ +11 .*$", capsys.readouterr().out, re.MULTILINE)
-    assert line.split()[:6] == [
+    assert line.split()[:5] == [
         "11",
         f"{row['messages'] - row['dropped']}/{row['messages']}",
         f"{row['tokens']:,}",
         f"{row['history_tokens']:,}",
-        str(row["cut"]),
         "moved",
     ]
     assert f" {len(row['left'])} (" in line
 
 
-def test_calls_before_which_nothing_happened_are_counted(talk_file: str, capsys: Captured) -> None:
+def test_calls_that_are_not_shown_are_counted(talk_file: str, capsys: Captured) -> None:
     replay(talk_file, "--max-tokens", "1000")
-    assert "9 calls" in capsys.readouterr().out
+    assert " of 40 calls; --all shows all." in capsys.readouterr().out
 
 
 def test_all_shows_every_call(talk_file: str, capsys: Captured) -> None:
@@ -109,7 +108,7 @@ def test_all_shows_every_call(talk_file: str, capsys: Captured) -> None:
 def test_without_a_budget_many_are_tried_and_one_is_recommended(capsys: Captured) -> None:
     assert replay(str(SAMPLE)) == 0
     printed = capsys.readouterr().out
-    assert "max_tokens \\ trim_to" in printed
+    assert "Of 186 replies that use something said before, how many miss it" in printed
     (budget, trim_to) = re.findall(r"Take max_tokens=(\d+), trim_to=([\d.]+):", printed)[0]
     assert f"max_tokens={budget}, trim_to={trim_to}\n" in printed.replace(" \n", "\n").replace("  ", "")
 
@@ -147,7 +146,7 @@ def test_the_sweep_marks_what_shortens(tmp_path: Path, capsys: Captured) -> None
     path = tmp_path / "long.json"
     path.write_text(json.dumps([*TALK, {"role": "user", "content": "why " * 4000}]))
     replay(str(path))
-    assert re.search(r" \d+, \d+\*", capsys.readouterr().out)
+    assert re.search(r" \d+ +\d+\*", capsys.readouterr().out)
 
 
 def test_several_conversations_are_listed(tmp_path: Path, capsys: Captured) -> None:
@@ -158,7 +157,7 @@ def test_several_conversations_are_listed(tmp_path: Path, capsys: Captured) -> N
     printed = capsys.readouterr().out
     assert "19 conversations" in printed
     assert "[b]talk 1" in printed
-    assert "the largest 12 of 19; --all shows every one" in printed
+    assert "8 of 19 conversations; --all shows all." in printed
     replay(str(path), "--max-tokens", "1000", "--all")
     printed = capsys.readouterr().out
     assert all(f"[b]talk {n} " in printed for n in range(1, 20))
@@ -479,6 +478,10 @@ KEYS = {
         "dropped",
         "left",
         "clamped",
+        "cleared",
+        "facts",
+        "facts_held",
+        "missing",
         "reusable_tokens",
         "cached_tokens",
         "cost",
@@ -494,10 +497,19 @@ KEYS = {
         "moved",
         "clamped",
         "over",
+        "facts",
+        "facts_held",
+        "replies",
+        "replies_whole",
     },
     "point": {
         "max_tokens",
         "trim_to",
+        "clear_results",
+        "facts",
+        "facts_held",
+        "replies",
+        "replies_whole",
         "share_seen",
         "cost",
         "cost_share",
@@ -519,7 +531,7 @@ def test_the_keys_of_the_json_are_these(capsys: Captured) -> None:
     assert found["never_trimming"].keys() == KEYS["totals"]
     assert found["sweep"][0].keys() == KEYS["point"]
     assert found["advice"].keys() == {"setting", "sentence"}
-    assert found["setting"].keys() == {"max_tokens", "trim_to"}
+    assert found["setting"].keys() == {"max_tokens", "trim_to", "clear_results"}
     assert found["prices"].keys() == {"input", "cached", "write", "floor", "in_money"}
 
 

@@ -113,7 +113,7 @@ def make_place(kind: str, folder: Path) -> Iterator[Place]:
     engine = place.engine()
     tables = place.tables
     with engine.begin() as connection:
-        for table in (tables.messages, tables.sessions, tables.versions):
+        for table in (tables.messages, tables.sessions, tables.terms, tables.versions):
             table.drop(connection, checkfirst=True)
     engine.dispose()
 

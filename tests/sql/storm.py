@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.sql.servers import Server
 
 ASYNC_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+CANCELLED = 0.3  # in how many rounds of an asynchronous process a task is cancelled
 LIMIT = 1800  # seconds
 
 
@@ -72,7 +73,7 @@ class Storm:
             self._do_harm(plan)
         (Path(self.job.folder) / "stop").touch()
         for _, _, process in self._running:
-            process.join(120)
+            process.join(workers.PATIENCE)
             process.kill()
 
     def fulfills(self, plan: Plan) -> bool:
@@ -93,7 +94,7 @@ class Storm:
         share = len(lines_of(self.job, "done")) / plan.turns
         if self.kills < min(share, 1) * plan.kills:
             self._kill_one()
-        if self.terminations < plan.terminations:
+        if self.terminations < min(share, 1) * plan.terminations:
             with suppress(sa.exc.DBAPIError):
                 self.terminations += terminate_one(self.job.url, self.job.prefix)
         if self.server is not None and self.restarts < min(share, 1) * plan.restarts:
@@ -109,25 +110,28 @@ class Storm:
         self._start(work, driver)
 
     def _start(self, work: Callable[..., None], driver: str | None) -> None:
-        job = replace(self.job, name=f"p{len(self._running)}k{self.kills}", settings=SETTINGS)
+        name = f"p{len(self._running)}k{self.kills}"
+        job = replace(self.job, name=name, settings=SETTINGS, cancelled=CANCELLED)
         args = (job, self.sessions) if driver is None else (job, self.sessions, driver)
-        process = self.context.Process(target=work, args=args, daemon=True)
+        process = self.context.Process(target=workers.patiently, args=(work, *args), daemon=True)
         process.start()
         self._running.append((work, driver, process))
 
 
 def terminate_one(url: str, prefix: str) -> int:
-    """End a server's process that works on the tables of a prefix; return how many were found."""
+    """End one of a server's processes that work on the tables of a prefix; return how many were found."""
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
         if connection.dialect.name == "postgresql":
             end = (
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE query LIKE :like AND pid != pg_backend_pid() AND xact_start IS NOT NULL LIMIT 1"
+                "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity "
+                "WHERE query LIKE :like AND pid != pg_backend_pid() AND xact_start IS NOT NULL "
+                "ORDER BY random() LIMIT 1) AS working"
             )
             return len(connection.execute(sa.text(end), {"like": f"%{prefix}\\_%"}).all())
         working = (
-            "SELECT id FROM information_schema.processlist WHERE info LIKE :like AND id != connection_id() LIMIT 1"
+            "SELECT id FROM information_schema.processlist "
+            "WHERE info LIKE :like AND id != connection_id() ORDER BY rand() LIMIT 1"
         )
         number = connection.scalar(sa.text(working), {"like": f"%{prefix}\\_%"})
         if number is None:

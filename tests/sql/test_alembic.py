@@ -69,6 +69,6 @@ def test_alembic_finds_the_tables_of_a_schema(place: Place, session_id: str) -> 
 
 def test_the_metadata_names_the_tables_and_where_they_are() -> None:
     assert sorted(metadata("chat", "tenant-1").tables) == [
-        f"tenant-1.chat_{name}" for name in ("messages", "schema", "sessions")
+        f"tenant-1.chat_{name}" for name in ("messages", "schema", "sessions", "terms")
     ]
     assert all(re.fullmatch("t_[a-z]+", name) for name in metadata("t").tables)

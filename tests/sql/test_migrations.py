@@ -58,8 +58,11 @@ def version_of(place: Place) -> list[int]:
 def content_of(place: Place) -> list[sa.Row[Any]]:
     """Return everything that is in the tables, whatever their columns are called."""
     tables = place.tables
-    names = [table.name for table in (tables.sessions, tables.messages, tables.versions)]
-    return [row for name in names for row in place.rows(sa.select(sa.text(f"* FROM {name}")))]
+    names = [table.name for table in (tables.sessions, tables.messages, tables.terms, tables.versions)]
+    engine = place.engine()
+    there = sa.inspect(engine).get_table_names()
+    engine.dispose()
+    return [row for name in names if name in there for row in place.rows(sa.select(sa.text(f"* FROM {name}")))]
 
 
 # --- older tables -------------------------------------------------------------------------------
@@ -124,6 +127,48 @@ def test_bringing_up_goes_on_where_it_was_interrupted(empty_place: Place, old: O
 def test_tables_without_a_version_are_completed(empty_place: Place, old: OldTables) -> None:
     empty_place.change(sa.schema.DropTable(old.versions))
     assert windows(empty_place) == wanted(empty_place)
+
+
+@pytest.fixture
+def version_2(empty_place: Place, old: OldTables) -> Place:
+    """The empty place, with the tables that version 2 made of those of release 0.1.0."""
+    engine = empty_place.engine()
+    with engine.begin() as connection:
+        migrations._STEPS[0](connection, empty_place.tables)
+        connection.execute(sa.update(old.versions).values(version=2))
+    engine.dispose()
+    return empty_place
+
+
+def test_tables_of_version_2_are_brought_up(version_2: Place) -> None:
+    assert windows(version_2) == wanted(version_2)
+    assert version_of(version_2) == [VERSION]
+
+
+def test_a_session_of_version_2_has_no_terms_until_it_is_recalled(version_2: Place) -> None:
+    version_2.history("chat").add_messages(TURN)
+    s, t = version_2.tables.sessions.c, version_2.tables.terms.c
+    assert version_2.rows(sa.select(t.term)) == []
+    assert {tuple(row) for row in version_2.rows(sa.select(s.indexed_by, s.unindexed))} == {(None, None)}
+
+
+@pytest.mark.parametrize("done", ["epoch", "indexed_by"])
+def test_bringing_up_version_2_goes_on_where_it_was_interrupted(version_2: Place, done: str) -> None:
+    engine, sessions = version_2.engine(), version_2.tables.sessions
+    with engine.begin() as connection:
+        migrations._rename(connection, sessions, "epoch", "window_epoch")
+        if done == "indexed_by":
+            migrations._add(connection, sessions, sessions.c.indexed_by)
+    engine.dispose()
+    assert windows(version_2) == wanted(version_2)
+
+
+def test_what_knows_version_2_stores_nothing_in_newer_tables(version_2: Place) -> None:
+    _ = version_2.history("chat").messages
+    before = content_of(version_2)
+    with pytest.raises(sa.exc.DBAPIError, match="epoch"):
+        version_2.change(sa.text(f"UPDATE {version_2.prefix}_sessions SET epoch = epoch + 1"))
+    assert content_of(version_2) == before
 
 
 @pytest.mark.usefixtures("old")

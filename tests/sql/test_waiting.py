@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+import tenacity
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from langchain_tokenbuffer._sql import database, engines
@@ -59,6 +60,29 @@ def test_a_lock_costs_one_wait_and_not_one_for_each_try(
         history.add_messages(turn(1))
     engine.dispose()
     assert tries == ["UPDATE"]
+
+
+@pytest.mark.parametrize(("waited", "is_stored"), [(29.0, True), (30.0, False)])
+def test_who_loses_the_connection_in_a_long_wait_is_tried_again_until_one_wait_is_over(
+    place: Place,
+    session_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    waited: float,
+    is_stored: bool,  # noqa: FBT001
+) -> None:
+    engine = place.engine()
+    history = place.history(session_id, connection=engine)
+    _ = history.messages
+    monkeypatch.setattr(tenacity.RetryCallState, "seconds_since_start", waited)
+
+    @sa.event.listens_for(engine, "before_cursor_execute", once=True)
+    def lose(*_: object) -> None:
+        raise sa.exc.OperationalError(None, {}, OSError(), connection_invalidated=True)
+
+    with nullcontext() if is_stored else pytest.raises(sa.exc.OperationalError):
+        history.add_messages(turn(0))
+    engine.dispose()
+    assert place.history(session_id).messages == (turn(0) if is_stored else [])
 
 
 def test_a_server_that_waits_for_ever_is_told_not_to(

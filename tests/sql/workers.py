@@ -17,17 +17,17 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from sqlalchemy import create_engine, exc, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from langchain_tokenbuffer._sql import engines
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.oracle import breaches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 MAX_TOKENS = 200
 SETTINGS = (MAX_TOKENS, 150)
 """Two budgets, in tokens, to be used in turns."""
-CANCELLED = 0.3
-"""In how many rounds of an asynchronous process a task is cancelled."""
+PATIENCE = 300.0  # seconds
 
 
 class HandlerError(Exception):
@@ -49,6 +49,7 @@ class Job:
     name: str
     settings: tuple[int, ...] = (MAX_TOKENS,)
     isolation: str | None = None
+    cancelled: float = 0.0  # in how many rounds of an asynchronous process a task is cancelled
 
     def max_tokens(self, n: int) -> int:
         """Return the budget whose turn it is."""
@@ -107,6 +108,12 @@ def wrongs(window: list[BaseMessage], max_tokens: int) -> Iterator[str]:
 # --- what a process does: some turns, or until it is told to end --------------------------------
 
 
+def patiently(work: Callable[..., None], *args: object) -> None:
+    """Work in a process that waits for others for as long as a busy machine may need: no wait is a fault."""
+    engines.WAIT = PATIENCE
+    work(*args)
+
+
 def until_told(job: Job) -> Iterator[int]:
     """Count up until there is a file that says to stop."""
     stop = Path(job.folder) / "stop"
@@ -117,7 +124,7 @@ def begin(job: Job, sessions: list[str], n: int) -> tuple[str, str]:
     """Return the session of a turn that begins now, and its mark."""
     mark = f"{job.name}-{n}"
     job.say("begun", f"{mark} {time.monotonic()}")
-    return sessions[n * n % len(sessions)], mark  # some get more than others
+    return sessions[0 if n % 2 else n // 2 % len(sessions)], mark  # the first one gets most
 
 
 def write(job: Job, sessions: list[str], numbers: Iterable[int] | None = None) -> None:
@@ -132,8 +139,8 @@ def write(job: Job, sessions: list[str], numbers: Iterable[int] | None = None) -
                 job.say("bad", wrong)
 
 
-def awrite(job: Job, sessions: list[str], driver: str | None = None) -> None:
-    """`write` with several turns at once on an event loop, some cancelled; a driver is that of an AsyncEngine."""
+def awrite(job: Job, sessions: list[str], driver: str | None = None, rounds: Iterable[int] | None = None) -> None:
+    """`write` with four turns at once in each round, on an event loop; a driver is that of an AsyncEngine."""
     dice = random.Random(job.name)
 
     async def append(n: int, connection: object) -> None:
@@ -148,9 +155,9 @@ def awrite(job: Job, sessions: list[str], driver: str | None = None) -> None:
         connection = None
         if driver is not None:
             connection = create_async_engine(make_url(job.url).set(drivername=driver))
-        for n in until_told(job):
+        for n in until_told(job) if rounds is None else rounds:
             tasks = [asyncio.create_task(append(4 * n + k, connection)) for k in range(4)]
-            if dice.random() < CANCELLED:
+            if dice.random() < job.cancelled:
                 await asyncio.sleep(dice.random() * 0.05)
                 if tasks[0].cancel():
                     job.say("cancelled", str(4 * n))

@@ -103,8 +103,9 @@ MEMBERS = {
     "ConversationTokenBufferMemory": "buffer buffer_as_messages buffer_as_str",
     "SQLTokenBufferHistory": (
         "aall_messages aclose acreate_tables adelete_before adelete_session aevicted aget_metadata aiter_messages"
-        " all_messages asessions aset_metadata buffer close create_tables delete_before delete_session evicted"
-        " get_metadata import_message_store import_messages imported iter_messages messages sessions set_metadata"
+        " all_messages arecall asessions aset_metadata buffer close create_tables delete_before delete_session evicted"
+        " get_metadata import_message_store import_messages imported iter_messages messages recall sessions"
+        " set_metadata"
     ),
     "TokenBudgetError": "is_retryable of",
     "TokenBuffer": "atrim awindow budget log_dropped meter trim window",

@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import AIMessage
-
+from langchain_tokenbuffer._replay.needs import facts_of, occurs, text_of
 from tests.benchmarks.trimming.conversations import COUNTER
 
 if TYPE_CHECKING:
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.trimming.conversations import Conversation
 
-LEAST = 4
-"""The shortest fact, in bytes of UTF-8: two Korean letters, four digits. What is shorter is found everywhere."""
-IDS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_#@./+:-]*[A-Za-z0-9])?")
 SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+|\n")
 
 
@@ -62,45 +57,6 @@ def used(conversation: Conversation, units: Sequence[Hashable]) -> Iterator[Need
         facts = tuple(each for each in candidates if finder.places(each) & before and not occurs(each, system))
         if facts:
             yield Need(n, facts, units[n])
-
-
-def facts_of(reply: BaseMessage) -> Iterator[str]:
-    """Yield the arguments of a reply's calls, and the ids and numbers of its text."""
-    arguments = (leaf for call in _calls(reply) for leaf in _leaves(call["args"]))
-    ids = (each for each in IDS.findall(reply.text) if any(map(str.isdigit, each)))
-    for fact in (*arguments, *ids):
-        if len(fact.encode()) >= LEAST:
-            yield fact
-
-
-def _calls(message: BaseMessage) -> Sequence[Any]:
-    return message.tool_calls if isinstance(message, AIMessage) else ()
-
-
-def _leaves(value: object) -> Iterator[str]:
-    if isinstance(value, dict):
-        for each in value.values():
-            yield from _leaves(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _leaves(each)
-    elif value is not None and not isinstance(value, bool):
-        yield str(value)
-
-
-def text_of(message: BaseMessage) -> str:
-    """Return what a message says: its text and the arguments of its calls."""
-    return "\n".join([message.text, *(leaf for call in _calls(message) for leaf in _leaves(call["args"]))])
-
-
-def occurs(fact: str, text: str) -> bool:
-    """Tell whether a fact stands in a text, and not as a part of a longer id or number."""
-    return fact in text and _whole(fact).search(text) is not None
-
-
-@cache
-def _whole(fact: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![A-Za-z0-9]){re.escape(fact)}(?![A-Za-z0-9])")
 
 
 def sentence_with(answers: Iterable[str], message: str) -> str:

@@ -10,11 +10,12 @@ import tiktoken
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langchain_tokenbuffer import TokenBuffer
+from langchain_tokenbuffer._replay.needs import facts_of, occurs
 from langchain_tokenbuffer.order import validate
 from tests.benchmarks.evidence import scripts, targets
 from tests.benchmarks.evidence.bootstrap import Bootstrap, Share
 from tests.benchmarks.evidence.configurations import BASES, OURS, POLICIES, configuration
-from tests.benchmarks.evidence.facts import Finder, Need, facts_of, occurs, sentence_with, used
+from tests.benchmarks.evidence.facts import Finder, Need, sentence_with, used
 from tests.benchmarks.evidence.measuring import counted_once, measure
 from tests.benchmarks.evidence.reporting import KEY, PAGE, RESULTS
 from tests.benchmarks.evidence.running import describe, players
