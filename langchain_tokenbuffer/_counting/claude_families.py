@@ -7,7 +7,7 @@ from dataclasses import replace
 from langchain_tokenbuffer._counting import estimates
 from langchain_tokenbuffer._counting.families import ChatFormat, Family, Own, Vocabulary
 from langchain_tokenbuffer._counting.images import Grid, Media
-from langchain_tokenbuffer._counting.tools import as_indented, as_json
+from langchain_tokenbuffer._counting.tools import as_format_tool, as_indented, as_json
 
 # With `ctok`, which also says what is put around a message: 82 texts that do not think, 79 of them within 2 tokens;
 # 3 for each further message. 88 requests with tools, 65 of them with calls, 84 within 3 %. 19 with a response format,
@@ -58,13 +58,39 @@ def _with_tools(tools: int) -> Family:
 
 
 CLAUDE = _family("3.0", _CHAT)  # 4.5 and 4.6
+CLAUDE_2 = _family("3.0", replace(_CHAT, per_message=4))  # "Human:" and "Assistant:" in plain text: 1 request
 CLAUDE_3_OPUS = _with_tools(530)  # 2 requests with tools
 CLAUDE_3_SONNET = _with_tools(154)  # 3
 CLAUDE_HAIKU_3 = _with_tools(258)  # also 3.5: 3
 CLAUDE_3_5 = _with_tools(286)  # 5
-CLAUDE_4 = _with_tools(308)  # from 3.7 to 4.1: 5
+# from 3.7 to 4.1: 5 requests; that a tool must be called brings 2 and 6 (2 response formats at Databricks)
+CLAUDE_4 = _family("3.0", replace(_CHAT, tools=308, choice=6))
 
 # Images are seen larger since Opus 4.7 (Anthropic, "Vision"), pages therefore too, which rounds up.
 _SEES_MORE = Media(Grid(2576, 4784), page=6000)
 CLAUDE_4_7 = _family("4.7", replace(_CHAT, constant=8), _SEES_MORE)  # around a message: `ctok`; the rest as before
 CLAUDE_5 = _family("4.8", replace(_CHAT, constant=3, tools=330), _SEES_MORE)  # 4 texts, 3 requests with tools
+
+GENERATIONS: tuple[tuple[str, Family], ...] = (
+    (r"opus-4[.-][89]|(?:opus|sonnet|haiku|fable|mythos)-(?:[5-9]|\d\d)(?!\d)", CLAUDE_5),
+    (r"opus-4[.-]7", CLAUDE_4_7),
+    (r"claude-(?:v?[12](?!\d)|instant)", CLAUDE_2),
+    (r"3-opus", CLAUDE_3_OPUS),
+    (r"3-sonnet", CLAUDE_3_SONNET),
+    (r"3[.-]5-haiku|3-haiku", CLAUDE_HAIKU_3),
+    (r"3[.-]5", CLAUDE_3_5),
+    (r"3[.-]7|(?:opus|sonnet)-4(?![.-][4-9](?!\d))", CLAUDE_4),
+    ("", CLAUDE),
+)
+"""By a pattern of their models' names; the first that matches counts."""
+
+
+def behind_openais_api(family: Family) -> Family:
+    """Return the family where it is asked through OpenAI's API, as at Snowflake and Databricks.
+
+    A response format is a tool there, which must be called. 3 requests, residual at most 4.
+    """
+    chat = family.chat
+    return replace(
+        family, chat=replace(chat, format_text=as_format_tool, opening=chat.tools, response_format=chat.choice)
+    )

@@ -96,17 +96,11 @@ PROVIDERS = (
         places=r"anthropic",
         remote_package="langchain_anthropic",
         families=(
-            (
-                r"opus-4[.-][89]|(?:opus|sonnet|haiku|fable|mythos)-(?:[5-9]|\d\d)(?!\d)",
-                claude.CLAUDE_5,
+            *(
+                (rf"(?:{pattern}).* .*langchain_openai", claude.behind_openais_api(family))
+                for pattern, family in claude.GENERATIONS
             ),
-            (r"opus-4[.-]7", claude.CLAUDE_4_7),
-            (r"3-opus", claude.CLAUDE_3_OPUS),
-            (r"3-sonnet", claude.CLAUDE_3_SONNET),
-            (r"3[.-]5-haiku|3-haiku", claude.CLAUDE_HAIKU_3),
-            (r"3[.-]5", claude.CLAUDE_3_5),
-            (r"3[.-]7|(?:opus|sonnet)-4(?![.-][4-9](?!\d))", claude.CLAUDE_4),
-            ("", claude.CLAUDE),
+            *claude.GENERATIONS,
         ),
         cache_prices=(0.1, 1.25),
         profile=("langchain_anthropic", "ChatAnthropic"),

@@ -256,6 +256,15 @@ def as_indented(response_format: Any) -> str | None:
         return as_json(schema)
 
 
+def as_format_tool(response_format: Any) -> str | None:
+    """Return a response format as the JSON of a tool that takes it as its arguments."""
+    inner, schema = _format_in(response_format)
+    if schema is None:
+        return None
+    function = {"name": inner.get("name"), "description": inner.get("description") or "", "parameters": schema}
+    return as_json([{"type": "function", "function": function}])
+
+
 def _format_in(response_format: Any) -> tuple[dict[str, Any], Any]:
     """Return what names a response format, and its schema; `None` if it has none."""
     given = response_format if isinstance(response_format, dict) else as_schema(response_format).get("function", {})
