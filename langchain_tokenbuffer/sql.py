@@ -10,7 +10,6 @@ from typing_extensions import override
 
 from langchain_tokenbuffer._handlers import async_handler, sync_handler
 from langchain_tokenbuffer._messages.convert import as_messages
-from langchain_tokenbuffer._recall.questions import question_terms
 from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer._sql import evictions, importing, recalling
 from langchain_tokenbuffer._sql import schema as sql_schema
@@ -290,10 +289,7 @@ class SQLTokenBufferHistory(SessionHandle, BaseChatMessageHistory):
             ValueError: If `max_tokens` is less than 1.
         """
         most = checked_max_tokens(max_tokens)
-        try:
-            terms = recalling.terms_of_question(question) or question_terms(self.messages, question)
-        except recalling.NO_WINDOW:
-            return []
+        terms = recalling.terms_of_question(self._database, self._session, question)
         found = recalling.recall(self._database, self._session, terms, most)
         return [match.document() for match in found]
 
@@ -301,11 +297,7 @@ class SQLTokenBufferHistory(SessionHandle, BaseChatMessageHistory):
         """`recall`, without blocking the event loop."""
         most = checked_max_tokens(max_tokens)
         await self._digest()
-        try:
-            terms = await self._database.in_thread(recalling.terms_of_question, question)
-            terms = terms or question_terms(await self.aget_messages(), question)
-        except recalling.NO_WINDOW:
-            return []
+        terms = await recalling.aterms_of_question(self._database, self._session, question)
         found = await recalling.arecall(self._database, self._session, terms, most)
         return [match.document() for match in found]
 

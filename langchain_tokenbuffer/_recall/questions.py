@@ -44,6 +44,11 @@ def question_terms(messages: Sequence[BaseMessage], question: BaseMessage | str)
     return terms + terms_of(next((each for each in before if each != text), ""))
 
 
+def has_question_before(messages: Sequence[BaseMessage]) -> bool:
+    """Tell whether the newest question and the one before it are among the messages."""
+    return len(list(islice(_questions(messages), 2))) == 2  # noqa: PLR2004  # these two
+
+
 def _text_of(question: BaseMessage | str) -> str:
     if isinstance(question, str):
         return question

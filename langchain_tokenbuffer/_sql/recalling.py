@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer._recall.passages import passages_of
-from langchain_tokenbuffer._recall.questions import ENOUGH, question_terms
+from langchain_tokenbuffer._recall.questions import ENOUGH, has_question_before, question_terms
 from langchain_tokenbuffer._recall.quotation import Quote
 from langchain_tokenbuffer._recall.ranking import NewestAsk, ranking
 from langchain_tokenbuffer._recall.recalling import Match, chosen, text_tokens
@@ -23,7 +23,6 @@ from langchain_tokenbuffer._sql.recomputing import awrite, bound, write
 from langchain_tokenbuffer._sql.rows import StoredRow, decode_rows
 from langchain_tokenbuffer._sql.schema import Mark
 from langchain_tokenbuffer._sql.terms import INDEX_RULE, PORTION, has_left, read_postings, shorten
-from langchain_tokenbuffer.errors import NothingLeftError, TokenBudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,20 +37,42 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NO_WINDOW = (TokenBudgetError, NothingLeftError)
-"""What is raised where what must stay does not fit: then nothing is found."""
 _TRIES = 3
 _READ = 32  # messages that are read at once
+_LOOKED_BACK = (32, 256, 2048)
+"""In how many of the newest messages the question before is looked for: more, if it is not there. A question of fewer
+than two terms whose turn is longer stands for itself."""
 _SHARED = (
     "Session %r cannot be recalled: others change its terms all the time. Processes that recall one session need the "
     "same settings, and all of them the extra of recall or none."
 )
 
 
-def terms_of_question(question: str | BaseMessage) -> list[str] | None:
-    """Return the terms of a question; `None` if they are so few that the question before it has to be looked at."""
+def terms_of_question(database: Database, session: Session, question: str | BaseMessage) -> list[str]:
+    """Return the terms of a question, and of the one before it where they are too few.
+
+    That one is looked for in what is stored, not in the window, which depends on the budget.
+    """
     terms = question_terms([], question)
-    return terms if len(set(terms)) >= ENOUGH else None
+    for size in () if len(set(terms)) >= ENOUGH else _LOOKED_BACK:
+        rows = database.read(session.read_newest, size)
+        messages = session.messages_of(rows)
+        terms = question_terms(messages, question)
+        if len(rows) < size or has_question_before(messages):
+            break
+    return terms
+
+
+async def aterms_of_question(database: Database, session: Session, question: str | BaseMessage) -> list[str]:
+    """`terms_of_question`, without blocking the event loop."""
+    terms = await database.in_thread(question_terms, [], question)
+    for size in () if len(set(terms)) >= ENOUGH else _LOOKED_BACK:
+        rows = await database.aread(session.read_newest, size)
+        messages = await database.in_thread(session.messages_of, rows)
+        terms = await database.in_thread(question_terms, messages, question)
+        if len(rows) < size or has_question_before(messages):
+            break
+    return terms
 
 
 class Portion(NamedTuple):

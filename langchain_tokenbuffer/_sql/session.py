@@ -135,6 +135,12 @@ class Session:
         rows = sa.select(m.seq, m.payload).where(m.session_id == self._own(self._s.id), m.seq > after)
         return [StoredRow(*row) for row in connection.execute(rows.order_by(m.seq).limit(size))]
 
+    def read_newest(self, connection: sa.Connection, size: int) -> list[StoredRow]:
+        """Read the newest messages, oldest first."""
+        m = self._m
+        rows = sa.select(m.seq, m.payload).where(m.session_id == self._own(self._s.id))
+        return [StoredRow(*row) for row in connection.execute(rows.order_by(m.seq.desc()).limit(size))][::-1]
+
     def messages_of(self, rows: Sequence[StoredRow]) -> list[BaseMessage]:
         """Return the messages of rows, without those that cannot be read."""
         return [message for _, message in decode_rows(rows, self.session_id)]
