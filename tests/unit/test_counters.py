@@ -859,3 +859,13 @@ def test_the_result_of_one_call_counts_as_its_text() -> None:
 def test_results_of_parallel_calls_count_as_their_texts_where_calls_are_sent_apart() -> None:
     count = TokenCounter("gpt-5").count
     assert count(results_of(2, PRETTY)) > count(results_of(2, COMPACT))
+
+
+# --- Claude behind OpenAI's API -------------------------------------------------------------------
+
+
+def test_a_response_format_of_claude_behind_openais_api_counts_as_a_forced_tool() -> None:
+    behind = ChatOpenAI(model="claude-sonnet-4", base_url="https://example.invalid/v1", api_key=SecretStr("x"))
+    counter, schema = TokenCounter(behind), {"title": "City", "type": "object", "properties": {"name": {}}}
+    tool = {"type": "function", "function": {"name": "City", "parameters": schema}}
+    assert counter.count([HI], response_format=schema) > counter.count([HI], tools=[tool]) > counter.count([HI])
