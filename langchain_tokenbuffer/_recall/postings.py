@@ -53,9 +53,9 @@ class PostingLists:
             else:
                 postings.append(packed)
 
-    def newest(self, term: int, limit: int) -> list[Posting]:
-        packed = self._by_term.get(term, array("q"))
-        return [_unpacked(term, each) for each in reversed(packed[-limit:])]
+    def newest(self, terms: Sequence[int], limit: int) -> list[Posting]:
+        found = ((term, self._by_term.get(term, array("q"))) for term in terms)
+        return [_unpacked(term, each) for term, packed in found for each in reversed(packed[-limit:])]
 
     def look_up(self, terms: Sequence[int], passages: Sequence[Place]) -> list[Posting]:
         found = []

@@ -1,21 +1,19 @@
-"""Which passages match a question: BM25 over postings that whoever has them is asked for.
+"""Which passages match a question: BM25 over postings, wherever they are.
 
-The ranking reads nothing by itself: it is a generator that asks for postings and gets them, so that an index in memory
-and a database, waiting or awaiting, share it and come to the same. What it asks for is bounded, however long the
-conversation is: `MOST_TERMS` times `MOST_POSTINGS` postings, and `MOST_CANDIDATES` times `MOST_TERMS` look-ups.
+An index in memory and a database share it and come to the same. What it reads is bounded, however long the conversation
+is: `MOST_TERMS` times `MOST_POSTINGS` postings, and `MOST_CANDIDATES` times `MOST_TERMS` look-ups.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from langchain_tokenbuffer._recall.terms import term_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 MOST_TERMS = 16
 MOST_POSTINGS = 128
@@ -47,28 +45,11 @@ Place: TypeAlias = tuple[int, int]
 """The message and the passage in it."""
 
 
-class NewestAsk(NamedTuple):
-    """Asks for the newest postings of each term, at most `limit` of each, of what left the window."""
-
-    terms: tuple[int, ...]
-    limit: int
-
-
-class LookUpAsk(NamedTuple):
-    """Asks for the postings of these terms in these passages."""
-
-    terms: tuple[int, ...]
-    passages: tuple[Place, ...]
-
-
-Ask: TypeAlias = NewestAsk | LookUpAsk
-
-
 class Postings(Protocol):
     """Where postings are."""
 
-    def newest(self, term: int, limit: int) -> Sequence[Posting]:
-        """Return the newest postings of a term, the newest first."""
+    def newest(self, terms: Sequence[int], limit: int) -> Sequence[Posting]:
+        """Return the newest postings of each term, at most `limit` of each; of one term the newest first."""
         ...
 
     def look_up(self, terms: Sequence[int], passages: Sequence[Place]) -> Sequence[Posting]:
@@ -84,9 +65,6 @@ class Ranked(NamedTuple):
     score: float
 
 
-Ranking: TypeAlias = Generator[Ask, Sequence[Posting], list[Ranked]]
-
-
 def asked_terms(terms: Iterable[str]) -> list[str]:
     """Return the terms of a question that are asked for, at most `MOST_TERMS`: numbers and names first, then long ones.
 
@@ -96,17 +74,18 @@ def asked_terms(terms: Iterable[str]) -> list[str]:
     return sorted(distinct, key=lambda term: (not any(map(str.isdigit, term)), -len(term)))[:MOST_TERMS]
 
 
-def ranking(terms: Iterable[str], count: int) -> Ranking:
+def rank(terms: Iterable[str], count: int, postings: Postings) -> list[Ranked]:
     """Rank passages by the terms of a question; the best first, of equal ones the newest.
 
     Args:
         terms: Of the question, in order.
         count: How many messages stand before the question; places of messages are below it.
+        postings: Of what left the window.
     """
     hashes = [term_hash(term) for term in asked_terms(terms)]
     if not hashes:
         return []
-    found = yield NewestAsk(tuple(hashes), MOST_POSTINGS)
+    found = postings.newest(hashes, MOST_POSTINGS)
     by_term: dict[int, list[Posting]] = {term: [] for term in hashes}
     for posting in found:
         by_term[posting.term].append(posting)
@@ -114,23 +93,8 @@ def ranking(terms: Iterable[str], count: int) -> Ranking:
     candidates = _candidates(by_term, weights)
     # Of a term that has fewer postings all are known.
     cut_off = tuple(term for term in hashes if len(by_term[term]) == MOST_POSTINGS)
-    more = (yield LookUpAsk(cut_off, tuple(candidates))) if cut_off and candidates else ()
+    more = postings.look_up(cut_off, candidates) if cut_off and candidates else ()
     return _ranked(candidates, [*found, *more], weights)
-
-
-def answer(ranking: Ranking, postings: Postings) -> list[Ranked]:
-    """Let postings answer a ranking."""
-    found: Sequence[Posting] | None = None
-    while True:
-        try:
-            ask = next(ranking) if found is None else ranking.send(found)
-        except StopIteration as end:
-            ranked: list[Ranked] = end.value
-            return ranked
-        if isinstance(ask, NewestAsk):
-            found = [posting for term in ask.terms for posting in postings.newest(term, ask.limit)]
-        else:
-            found = postings.look_up(ask.terms, ask.passages)
 
 
 def _weight(postings: Sequence[Posting], count: int) -> float:

@@ -13,12 +13,12 @@ from langchain_tokenbuffer._recall.passages import passages_of
 from langchain_tokenbuffer._recall.postings import PostingLists
 from langchain_tokenbuffer._recall.questions import question_terms
 from langchain_tokenbuffer._recall.quotation import Quote, quotation
-from langchain_tokenbuffer._recall.ranking import answer, ranking
+from langchain_tokenbuffer._recall.ranking import rank
 from langchain_tokenbuffer._window.drivers import DriverCache
 from langchain_tokenbuffer.errors import TokenBufferError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -60,16 +60,20 @@ class Match(NamedTuple):
         return cls(quote, about.get("message", 0), about.get("passage", 0), about.get("score", 0.0), is_own=False)
 
 
-def matches_of(ranked: Iterable[Ranked], messages: Sequence[BaseMessage] | Mapping[int, BaseMessage]) -> list[Match]:
-    """Return ranked passages with their texts, each text once."""
-    found: dict[str, Match] = {}
+def matches_of(
+    ranked: Iterable[Ranked], messages: Sequence[BaseMessage] | Mapping[int, BaseMessage | None]
+) -> Iterator[Match]:
+    """Yield ranked passages with their texts, each text once. What is not there any more is passed over."""
+    texts = set[str]()
     pieces: dict[int, list[str]] = {}
-    for message, passage, score in ranked:
-        if message not in pieces:
-            pieces[message] = passages_of(messages[message])
-        text = pieces[message][passage]
-        found.setdefault(text, Match(Quote(kind_of(messages[message]), text), message, passage, score))
-    return list(found.values())
+    for place, passage, score in ranked:
+        if (message := messages[place]) is None:
+            continue
+        if place not in pieces:
+            pieces[place] = passages_of(message)
+        if passage < len(pieces[place]) and (text := pieces[place][passage]) not in texts:
+            texts.add(text)
+            yield Match(Quote(kind_of(message), text), place, passage, score)
 
 
 def merged(given: Iterable[Match], own: Iterable[Match]) -> list[Match]:
@@ -85,7 +89,7 @@ def ranked_messages(messages: Sequence[BaseMessage], terms: Iterable[str]) -> li
     postings = PostingLists()
     for place, message in enumerate(messages):
         postings.add(place, message)
-    return matches_of(answer(ranking(terms, len(messages)), postings), messages)
+    return list(matches_of(rank(terms, len(messages), postings), messages))
 
 
 class LeftMessages:
@@ -113,7 +117,7 @@ class LeftMessages:
                 postings = self._postings.setdefault(driver, PostingLists())
                 for place in driver.window().dropped:
                     postings.add(place, messages[place])
-                return matches_of(answer(ranking(terms, len(messages)), postings), messages)
+                return list(matches_of(rank(terms, len(messages), postings), messages))
         except TokenBufferError:
             return []
 

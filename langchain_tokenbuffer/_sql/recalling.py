@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from langchain_tokenbuffer._messages.kinds import kind_of
-from langchain_tokenbuffer._recall.passages import passages_of
 from langchain_tokenbuffer._recall.questions import ENOUGH, has_question_before, question_terms
-from langchain_tokenbuffer._recall.quotation import Quote
-from langchain_tokenbuffer._recall.ranking import NewestAsk, ranking
-from langchain_tokenbuffer._recall.recalling import Match, chosen, text_tokens
+from langchain_tokenbuffer._recall.ranking import rank
+from langchain_tokenbuffer._recall.recalling import chosen, matches_of, text_tokens
 from langchain_tokenbuffer._sql.recomputing import awrite, bound, write
 from langchain_tokenbuffer._sql.rows import StoredRow, decode_rows
 from langchain_tokenbuffer._sql.schema import Mark
@@ -29,11 +26,10 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._recall.ranking import Ask, Posting, Ranked
-    from langchain_tokenbuffer._recall.ranking import Ranking as Asking
+    from langchain_tokenbuffer._recall.ranking import Posting, Ranked
+    from langchain_tokenbuffer._recall.recalling import Match
     from langchain_tokenbuffer._sql.database import Database
     from langchain_tokenbuffer._sql.session import Session
-    from langchain_tokenbuffer._sql.terms import SessionTerms
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +151,7 @@ class Ranking(NamedTuple):
     ranked: list[Ranked]
 
 
-def rank(session: Session, connection: sa.Connection, terms: Sequence[str]) -> Ranking | None:
+def rank_session(session: Session, connection: sa.Connection, terms: Sequence[str]) -> Ranking | None:
     """Rank what left the window by the terms of a question; `None` if terms of messages are missing.
 
     Nothing matches where the window cannot be had: what must stay does not fit.
@@ -171,8 +167,7 @@ def rank(session: Session, connection: sa.Connection, terms: Sequence[str]) -> R
     display = json.loads(row.display)
     if display["shortage"] is not None or display.get("nothing_left"):
         return Ranking(0, [])
-    asked = ranking(terms, row.next_seq)
-    return Ranking(row.id, _answered(asked, session.terms(connection, row.id)))
+    return Ranking(row.id, rank(terms, row.next_seq, session.terms(connection, row.id)))
 
 
 def _reading_by_index(connection: sa.Connection) -> list[sa.ColumnElement[str]]:
@@ -184,22 +179,6 @@ def _reading_by_index(connection: sa.Connection) -> list[sa.ColumnElement[str]]:
         return []
     ways = ("bitmapscan", "seqscan", "sort")
     return [sa.func.set_config(f"enable_{way}", "off", True).label(way) for way in ways]  # noqa: FBT003
-
-
-def _answered(ranking: Asking, terms: SessionTerms) -> list[Ranked]:
-    try:
-        ask = next(ranking)
-        while True:
-            ask = ranking.send(_answer(ask, terms))
-    except StopIteration as end:
-        ranked: list[Ranked] = end.value
-        return ranked
-
-
-def _answer(ask: Ask, terms: SessionTerms) -> list[Posting]:
-    if isinstance(ask, NewestAsk):
-        return terms.newest(ask.terms, ask.limit)
-    return terms.look_up(ask.terms, ask.passages)
 
 
 class Choice:
@@ -229,21 +208,16 @@ class Choice:
         self._messages |= dict.fromkeys(seqs)
         self._messages |= decode_rows(rows, self._session.session_id)
         self._lacks = False
-        self.best = chosen(self._matches(), self._max_tokens, text_tokens(self._session.buffer.token_counter))
+        matches, tokens_of = matches_of(self._ranked(), self._messages), text_tokens(self._session.buffer.token_counter)
+        self.best = chosen(matches, self._max_tokens, tokens_of)
 
-    def _matches(self) -> Iterator[Match]:
-        """Yield passages with their texts, each text once, as far as their messages were read."""
-        texts = set[str]()
-        for seq, passage, score in self._ranking.ranked:
-            if seq not in self._messages:
+    def _ranked(self) -> Iterator[Ranked]:
+        """Yield passages, the best first, as far as their messages were read."""
+        for each in self._ranking.ranked:
+            if each.message not in self._messages:
                 self._lacks = True
                 return
-            message = self._messages[seq]
-            passages = [] if message is None else passages_of(message)
-            if message is None or len(passages) <= passage or passages[passage] in texts:
-                continue
-            texts.add(passages[passage])
-            yield Match(Quote(kind_of(message), passages[passage]), seq, passage, score)
+            yield each
 
 
 def recall(database: Database, session: Session, terms: Sequence[str], max_tokens: int) -> list[Match]:
@@ -254,7 +228,7 @@ def recall(database: Database, session: Session, terms: Sequence[str], max_token
     another rule was, gets its terms first.
     """
     for _ in range(_TRIES):
-        if (ranking := database.read(bound(rank, session), terms)) is not None:
+        if (ranking := database.read(bound(rank_session, session), terms)) is not None:
             break
         complete(database, session)
     choice = Choice(session, ranking or _nothing(session), max_tokens)
@@ -266,7 +240,7 @@ def recall(database: Database, session: Session, terms: Sequence[str], max_token
 async def arecall(database: Database, session: Session, terms: Sequence[str], max_tokens: int) -> list[Match]:
     """`recall`, without blocking the event loop."""
     for _ in range(_TRIES):
-        if (ranking := await database.aread(bound(rank, session), terms)) is not None:
+        if (ranking := await database.aread(bound(rank_session, session), terms)) is not None:
             break
         await acomplete(database, session)
     choice = Choice(session, ranking or _nothing(session), max_tokens)

@@ -18,7 +18,7 @@ from langchain_tokenbuffer import TokenBufferChatMessageHistory
 from langchain_tokenbuffer._recall.passages import MOST, read_passages
 from langchain_tokenbuffer._recall.postings import PostingLists, postings_of
 from langchain_tokenbuffer._recall.questions import question_terms
-from langchain_tokenbuffer._recall.ranking import Posting, answer, ranking
+from langchain_tokenbuffer._recall.ranking import Posting, rank
 from langchain_tokenbuffer._recall.recalling import Match, chosen, matches_of, quoted, text_tokens
 from langchain_tokenbuffer._sql import recalling
 from langchain_tokenbuffer._sql import terms as sql_terms
@@ -142,7 +142,7 @@ def in_memory_ranking(history: SQLTokenBufferHistory, question: str, max_tokens:
     for seq, message in left.items():
         postings.add(seq, message)
     count = next((info.appended for info in sessions(history) if info.session_id == history.session_id), 0)
-    ranked = answer(ranking(question_terms(history.all_messages(), question), count), postings)
+    ranked = rank(question_terms(history.all_messages(), question), count, postings)
     tokens_of = text_tokens(history.buffer.token_counter)
     return [match.document() for match in chosen(matches_of(ranked, left), max_tokens, tokens_of)]
 

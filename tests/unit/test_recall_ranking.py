@@ -14,13 +14,10 @@ from langchain_tokenbuffer._recall.ranking import (
     MOST_CANDIDATES,
     MOST_POSTINGS,
     MOST_TERMS,
-    LookUpAsk,
-    NewestAsk,
     Posting,
     Ranked,
-    answer,
     asked_terms,
-    ranking,
+    rank,
 )
 from langchain_tokenbuffer._recall.terms import term_hash, terms_of
 from tests.scale import examples
@@ -39,7 +36,7 @@ def lists(messages: Sequence[BaseMessage], order: Sequence[int] | None = None) -
 
 
 def ranked(question: str, messages: Sequence[BaseMessage]) -> list[Ranked]:
-    return answer(ranking(terms_of(question), len(messages)), lists(messages))
+    return rank(terms_of(question), len(messages), lists(messages))
 
 
 def chat(*texts: str) -> list[BaseMessage]:
@@ -97,14 +94,16 @@ class Watched(PostingLists):
     def __init__(self) -> None:
         super().__init__()
         self.read = self.looked_up = 0
+        self.asked: list[tuple[list[int], list[tuple[int, int]]]] = []  # terms and passages that were looked up
 
-    def newest(self, term: int, limit: int) -> list[Posting]:
-        found = super().newest(term, limit)
+    def newest(self, terms: Sequence[int], limit: int) -> list[Posting]:
+        found = super().newest(terms, limit)
         self.read += len(found)
         return found
 
     def look_up(self, terms: Sequence[int], passages: Sequence[tuple[int, int]]) -> list[Posting]:
         self.looked_up += len(terms) * len(passages)
+        self.asked.append(([*terms], [*passages]))
         return super().look_up(terms, passages)
 
 
@@ -113,7 +112,7 @@ def test_however_long_the_conversation_is_so_much_is_read_at_most() -> None:
     many = [f"{letter}47" for letter in "abcdefghijklmnopqrst"]
     for place in range(400):
         postings.add(place, HumanMessage(" ".join(many)))
-    answer(ranking(many, 400), postings)
+    rank(many, 400, postings)
     assert postings.read == MOST_TERMS * MOST_POSTINGS
     assert postings.looked_up <= MOST_TERMS * MOST_CANDIDATES
 
@@ -123,21 +122,23 @@ def test_a_common_term_counts_also_where_its_newest_postings_do_not_reach() -> N
     assert ranked("flute banjo", messages)[0].message == 0
 
 
-def test_a_ranking_asks_for_look_ups_only_of_terms_that_are_cut_off() -> None:
-    asked = ranking(["banjo", "flute"], 10)
-    assert next(asked) == NewestAsk((term_hash("banjo"), term_hash("flute")), MOST_POSTINGS)
-    with pytest.raises(StopIteration):
-        asked.send([Posting(term_hash("banjo"), 1, 0, 1, 2)])
+def watched(*texts: str) -> Watched:
+    postings = Watched()
+    for place, message in enumerate(chat(*texts)):
+        postings.add(place, message)
+    return postings
 
 
-def test_a_ranking_asks_for_look_ups_of_its_candidates() -> None:
-    asked, banjo, flute = ranking(["banjo", "flute"], 500), term_hash("banjo"), term_hash("flute")
-    next(asked)
-    common = [Posting(banjo, 400 - place, 0, 1, 2) for place in range(MOST_POSTINGS)]
-    found = asked.send([Posting(flute, 3, 1, 1, 2), *common])
-    assert isinstance(found, LookUpAsk)
-    assert found.terms == (banjo,)
-    assert found.passages[0] == (3, 1)
+def test_a_ranking_looks_nothing_up_where_no_term_is_cut_off() -> None:
+    postings = watched("banjo", "flute")
+    assert (len(rank(["banjo", "flute"], 2, postings)), postings.asked) == (2, [])
+
+
+def test_a_ranking_looks_up_the_terms_that_are_cut_off_in_its_candidates_the_rarest_first() -> None:
+    postings = watched("x", "flute", *["banjo"] * 200)
+    rank(["banjo", "flute"], 202, postings)
+    ((terms, passages),) = postings.asked
+    assert (terms, passages[0], len(passages)) == ([term_hash("banjo")], (1, 0), MOST_POSTINGS + 1)
 
 
 @given(texts, st.lists(st.sampled_from(WORDS), max_size=4), st.permutations(range(12)))
@@ -145,7 +146,7 @@ def test_a_ranking_asks_for_look_ups_of_its_candidates() -> None:
 def test_the_order_in_which_messages_left_changes_nothing(said: list[str], asked: list[str], order: list[int]) -> None:
     messages = chat(*said)
     one, other = lists(messages), lists(messages, [place for place in order if place < len(messages)])
-    assert answer(ranking(asked, len(messages)), one) == answer(ranking(asked, len(messages)), other)
+    assert rank(asked, len(messages), one) == rank(asked, len(messages), other)
 
 
 @given(texts, st.lists(st.sampled_from(WORDS), min_size=1, max_size=4))
@@ -160,11 +161,11 @@ def test_what_is_ranked_has_a_term_of_the_question(said: list[str], asked: list[
 def test_a_message_is_added_once() -> None:
     postings = lists(chat("banjo"))
     postings.add(0, HumanMessage("banjo"))
-    assert len(postings.newest(term_hash("banjo"), 9)) == 1
+    assert len(postings.newest([term_hash("banjo")], 9)) == 1
 
 
 def test_postings_come_back_as_they_were_put_in() -> None:
-    found = lists(chat("x", "harp banjo banjo", "banjo")).newest(term_hash("banjo"), 9)
+    found = lists(chat("x", "harp banjo banjo", "banjo")).newest([term_hash("banjo")], 9)
     banjo = term_hash("banjo")
     assert found == [Posting(banjo, 2, 0, 1, 1), Posting(banjo, 1, 0, 2, 3)]
 
