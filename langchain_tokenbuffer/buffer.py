@@ -157,9 +157,10 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             return window
         shown = conversation.show(slots, shortened)
         recalled = self._quote(turn, slots, shown)
-        # What is shortened is charged its target; shown, it may cost a little less.
-        tokens = self._fixed - self.token_counter.constant + self.token_counter(shown)
-        return replace(window, tokens=tokens, clamped=dict(window.clamped), recalled=recalled.messages)
+        if whole_tokens is None or recalled.text:
+            # What is shortened is charged its target; shown, it may cost a little less.
+            whole_tokens = self._fixed - self.token_counter.constant + self.token_counter(shown)
+        return replace(window, tokens=whole_tokens, clamped=dict(window.clamped), recalled=recalled.messages)
 
     async def awindow(self, messages: MessagesLike) -> Window:
         """`window`, off the event loop: the first use loads a vocabulary."""

@@ -32,6 +32,7 @@ from tests.builders import count_words, count_words_by_threes
 from tests.oracle import breaches
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -360,6 +361,22 @@ def test_what_must_stay_is_measured_as_a_whole_where_the_counter_is_not_additive
     messages.append(HumanMessage("three " * 20))
     buffer = TokenBuffer(540, token_counter=plus_a_constant, oversize="raise")
     assert buffer.trim(messages)[-1] is messages[-1]
+
+
+def counts_for(ask: Callable[[TokenBuffer, list[BaseMessage]], object]) -> list[int]:
+    """Return how many messages a counter that is not additive is given, each time it is asked."""
+    asked: list[int] = []
+
+    def count(messages: list[BaseMessage]) -> int:
+        asked.append(len(messages))
+        return plus_a_constant(messages)
+
+    ask(TokenBuffer(700, token_counter=count), named_chat(40))
+    return asked
+
+
+def test_a_window_is_counted_no_more_often_than_it_takes_to_trim() -> None:
+    assert counts_for(TokenBuffer.window) == counts_for(TokenBuffer.trim)
 
 
 def test_a_counter_that_is_not_additive_uses_the_budget_it_has() -> None:
