@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Annotated, Any, Literal, Self, cast
 
 from langchain_classic.memory.chat_memory import BaseChatMemory
+from langchain_classic.memory.utils import get_prompt_input_key
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, get_buffer_string
@@ -231,8 +232,9 @@ class ConversationTokenBufferMemory(BaseChatMemory):
 
     def _recalling_str(self, messages: list[BaseMessage], inputs: dict[str, Any]) -> str:
         text = self._as_str(self._shown(messages, as_lines=True))
-        keys = [self.input_key] if self.input_key else [key for key in inputs if key not in (self.memory_key, "stop")]
-        question = inputs.get(keys[0]) if len(keys) == 1 else None
+        question = None
+        with suppress(ValueError):  # of several inputs, or none, it is not known which is the question
+            question = inputs.get(self.input_key or get_prompt_input_key(inputs, self.memory_variables))
         if isinstance(question, BaseMessage):
             question = question.text
         buffer, _ = self._buffer_and_window()
