@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from pydantic import BaseModel
 
 from langchain_tokenbuffer import TokenBufferMiddleware
+from tests.agents.postgres import schema_url
 from tests.agents.scripted import (
     ENCODING,
     FOREVER,
@@ -36,27 +35,15 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
 TURNS, BUDGET = 5, 300
-POSTGRES = os.environ.get("TOKENBUFFER_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/test")
 
 
 @contextmanager
 def postgres() -> Iterator[BaseCheckpointSaver[Any]]:
     """Yield a checkpointer in a schema of its own, where a server answers."""
     saver = pytest.importorskip("langgraph.checkpoint.postgres").PostgresSaver
-    psycopg = pytest.importorskip("psycopg")
-    url, schema = POSTGRES.replace("+psycopg", ""), f"t{uuid.uuid4().hex[:12]}"
-    try:
-        server = psycopg.connect(url, autocommit=True, connect_timeout=2)
-    except psycopg.OperationalError:
-        pytest.skip("no PostgreSQL answers")
-    with server:
-        server.execute(f"CREATE SCHEMA {schema}")
-        try:
-            with saver.from_conn_string(f"{url}?options=-csearch_path%3D{schema}") as opened:
-                opened.setup()
-                yield opened
-        finally:
-            server.execute(f"DROP SCHEMA {schema} CASCADE")
+    with schema_url() as url, saver.from_conn_string(url) as opened:
+        opened.setup()
+        yield opened
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])

@@ -6,7 +6,6 @@ The oracle shares nothing with the package. `AGENT_FUZZ=150` sets how many agent
 from __future__ import annotations
 
 import os
-import uuid
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from tests.agents.postgres import schema_url
 from tests.fuzz.agents import SYSTEM, Course, Shape, Way, World, converse, count
 from tests.oracle import breaches
 
@@ -30,7 +30,6 @@ AGENTS = int(os.environ.get("AGENT_FUZZ", "6"))
 IS_LONG = AGENTS > 6
 SHAPES: list[Shape] = ["plain", "node", "sub-agent"]
 SAVERS = ["memory", "sqlite", "none", *(["postgres"] if IS_LONG else [])]
-POSTGRES = os.environ.get("TOKENBUFFER_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/test")
 
 
 async def run(
@@ -66,26 +65,15 @@ async def postgres(way: Way) -> AsyncIterator[BaseCheckpointSaver[Any]]:
     """Yield a checkpointer in a schema of its own, where a server answers."""
     kind = pytest.importorskip("langgraph.checkpoint.postgres").PostgresSaver
     akind = pytest.importorskip("langgraph.checkpoint.postgres.aio").AsyncPostgresSaver
-    psycopg = pytest.importorskip("psycopg")
-    url, schema = POSTGRES.replace("+psycopg", ""), f"t{uuid.uuid4().hex[:12]}"
-    try:
-        server = psycopg.connect(url, autocommit=True, connect_timeout=2)
-    except psycopg.OperationalError:
-        pytest.skip("no PostgreSQL answers")
-    url = f"{url}?options=-csearch_path%3D{schema}"
-    with server:
-        server.execute(f"CREATE SCHEMA {schema}")
-        try:
-            if way in ("async", "astream"):
-                async with akind.from_conn_string(url) as opened:
-                    await opened.setup()
-                    yield opened
-            else:
-                with kind.from_conn_string(url) as opened:
-                    opened.setup()
-                    yield opened
-        finally:
-            server.execute(f"DROP SCHEMA {schema} CASCADE")
+    with schema_url() as url:
+        if way in ("async", "astream"):
+            async with akind.from_conn_string(url) as opened:
+                await opened.setup()
+                yield opened
+        else:
+            with kind.from_conn_string(url) as opened:
+                opened.setup()
+                yield opened
 
 
 _SYNC: dict[int, Course] = {}
