@@ -9,6 +9,7 @@ from langchain_core.messages import BaseMessage
 
 from langchain_tokenbuffer._messages.kinds import facts_of
 from langchain_tokenbuffer._recall.passages import passages_of
+from langchain_tokenbuffer._recall.ranking import MOST_TERMS, asked_terms
 from langchain_tokenbuffer._recall.terms import terms_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def newest_question(messages: Sequence[BaseMessage]) -> int | None:
 
 
 def question_terms(messages: Sequence[BaseMessage], question: BaseMessage | str) -> list[str]:
-    """Return the terms of a question, in order.
+    """Return the terms of a question; of the question before only as many as are asked for beside its own.
 
     Args:
         messages: What was said before; it may end with the question itself.
@@ -41,7 +42,8 @@ def question_terms(messages: Sequence[BaseMessage], question: BaseMessage | str)
     if len(set(terms)) >= ENOUGH:
         return terms
     before = (_text_of(messages[index]) for index in islice(_questions(messages), 2))
-    return terms + terms_of(next((each for each in before if each != text), ""))
+    borrowed = asked_terms(terms_of(next((each for each in before if each != text), "")))
+    return [*terms, *borrowed[: MOST_TERMS - len(set(terms))]]
 
 
 def has_question_before(messages: Sequence[BaseMessage]) -> bool:

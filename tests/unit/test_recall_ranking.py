@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_tokenbuffer._recall.postings import PostingLists
+from langchain_tokenbuffer._recall.questions import question_terms
 from langchain_tokenbuffer._recall.ranking import (
     MOST_CANDIDATES,
     MOST_POSTINGS,
@@ -174,3 +175,10 @@ def test_postings_are_looked_up_by_term_and_passage() -> None:
     harp, banjo = term_hash("harp"), term_hash("banjo")
     found = lists(chat("harp", "harp banjo", "banjo")).look_up([harp, banjo], [(0, 0), (2, 0), (5, 0)])
     assert found == [Posting(harp, 0, 0, 1, 1), Posting(banjo, 2, 0, 1, 1)]
+
+
+def test_the_own_word_of_a_short_question_is_asked_for_whatever_was_asked_before() -> None:
+    before = HumanMessage(" ".join(f"{word}{letter * 9}" for word in WORDS for letter in "ab"))
+    terms = question_terms([before, AIMessage("Hm.")], "And the cat?")
+    assert (terms[0], len(asked_terms(terms))) == ("cat", MOST_TERMS)
+    assert set(terms) == set(asked_terms(terms))
