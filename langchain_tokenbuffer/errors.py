@@ -27,10 +27,11 @@ class TokenBudgetError(TokenBufferError):
         tokens: What the smallest allowed window needs, in tokens.
         max_tokens: The budget it does not fit, in tokens.
         made_of: What the tokens are made of, by name; empty where only the whole is known.
+        is_retryable: Whether the same request may succeed, which is always false. The name is langchain-core's: what
+            retries model calls asks a `ModelError` for it.
     """
 
     is_retryable = False
-    """Whether the same request may succeed: it never does."""
 
     def __new__(
         cls,
@@ -51,24 +52,6 @@ class TokenBudgetError(TokenBufferError):
         self.tokens = tokens
         self.max_tokens = max_tokens
         self.made_of = dict(made_of or {})
-
-    @classmethod
-    def of(cls, made_of: Mapping[str, int], max_tokens: int, *, clamped: bool) -> TokenBudgetError:
-        """Return the error that says what must stay, what it needs, and what to do.
-
-        Args:
-            made_of: What must stay, in tokens by name.
-            max_tokens: The budget it does not fit, in tokens.
-            clamped: Whether these are already the smallest clamps.
-        """
-        tokens = sum(made_of.values())
-        parts = ", ".join(f"{name} {n}" for name, n in made_of.items() if n)
-        even, otherwise = (" even when clamped", "") if clamped else ("", ', or allow "clamp"')
-        message = (
-            f"What must stay needs {tokens} tokens{even} ({parts}); max_tokens is "
-            f"{max_tokens}. Raise max_tokens, shorten or unpin what must stay{otherwise}."
-        )
-        return cls(message, tokens=tokens, max_tokens=max_tokens, made_of=made_of)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with the numbers: `Exception` alone would pass on only the message."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.replay import Replay
-from langchain_tokenbuffer._window.shortage import FIXED_PART
-from langchain_tokenbuffer.errors import TokenBudgetError
+from langchain_tokenbuffer._window.shortage import FIXED_PART, budget_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._messages.slots import Slot
     from langchain_tokenbuffer._messages.violations import Violation
     from langchain_tokenbuffer._window.budget import Budget, MessageSource, MessageTokens, Window
+    from langchain_tokenbuffer.errors import TokenBudgetError
 
 WindowReason: TypeAlias = Literal["fits", "held", "moved", "clamped"]
 """Why a window is what it is: everything is seen; the cut stayed where it was; it moved; something had to be shortened
@@ -309,4 +309,4 @@ class WindowDriver:
         made_of = {name: n * tokens // error.tokens for name, n in error.made_of.items()}
         made_of[FIXED_PART] += tokens - sum(made_of.values())
         budget = self._billing.budget_at(self.count - 1)
-        return TokenBudgetError.of(made_of, budget.max_tokens, clamped=budget.oversize == "clamp")
+        return budget_error(made_of, budget.max_tokens, clamped=budget.oversize == "clamp")

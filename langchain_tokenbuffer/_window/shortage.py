@@ -8,7 +8,7 @@ from langchain_tokenbuffer._window.units import parts_of
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from langchain_tokenbuffer._window.budget import Budget, MessageSource
     from langchain_tokenbuffer._window.units import Part, Unit
@@ -35,4 +35,22 @@ def shortage_of(
         newest: sum(map(least, parts_of(tail))),
         FIXED_PART: budget.fixed - budget.slack,
     }
-    return TokenBudgetError.of(made_of, budget.max_tokens, clamped=clamps)
+    return budget_error(made_of, budget.max_tokens, clamped=clamps)
+
+
+def budget_error(made_of: Mapping[str, int], max_tokens: int, *, clamped: bool) -> TokenBudgetError:
+    """Return the error that says what must stay, what it needs, and what to do.
+
+    Args:
+        made_of: What must stay, in tokens by name.
+        max_tokens: The budget it does not fit, in tokens.
+        clamped: Whether these are already the smallest clamps.
+    """
+    tokens = sum(made_of.values())
+    parts = ", ".join(f"{name} {n}" for name, n in made_of.items() if n)
+    even, otherwise = (" even when clamped", "") if clamped else ("", ', or allow "clamp"')
+    message = (
+        f"What must stay needs {tokens} tokens{even} ({parts}); max_tokens is "
+        f"{max_tokens}. Raise max_tokens, shorten or unpin what must stay{otherwise}."
+    )
+    return TokenBudgetError(message, tokens=tokens, max_tokens=max_tokens, made_of=made_of)

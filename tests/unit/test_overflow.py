@@ -12,7 +12,7 @@ from langchain_core.tools import ToolException
 
 from langchain_tokenbuffer._counting import overflow
 from langchain_tokenbuffer._counting.overflow import REFUSALS, Overflow, overflow_of
-from langchain_tokenbuffer.errors import TokenBudgetError
+from langchain_tokenbuffer._window.shortage import budget_error
 
 TOO_LONG: dict[str, tuple[int | None, ...]] = {  # what is counted, allowed, by how much it is too long
     ("This model's maximum context length is 8,192 tokens. However, your messages resulted in 9,000 tokens."): (
@@ -348,7 +348,7 @@ def test_a_tools_own_error_is_none_whatever_it_says() -> None:
 
 
 def test_an_error_of_our_own_is_none() -> None:
-    error = TokenBudgetError.of({"the prompt is too long, its tokens": 9}, 8, clamped=True)
+    error = budget_error({"the prompt is too long, its tokens": 9}, 8, clamped=True)
     assert overflow_of(error) is None
 
 
