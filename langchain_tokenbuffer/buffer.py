@@ -32,7 +32,7 @@ from langchain_tokenbuffer._window.settings import (
     checked_trim_to,
     suggests_options,
 )
-from langchain_tokenbuffer.counters import CountedBy, TokenCounter, Tool
+from langchain_tokenbuffer.counters import CountedBy, TokenCounter, Tool, message_counter
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
     from langchain_core.runnables import RunnableConfig
 
+    from langchain_tokenbuffer._counting.message_counters import MessageCounter
     from langchain_tokenbuffer._messages.slots import Slot
     from langchain_tokenbuffer._window.driver import WindowDriver
 
@@ -65,8 +66,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
 
     Args:
         max_tokens: High-water mark, in tokens: a window never costs more.
-        token_counter: What counts: a chat model or LLM, an encoding name, a `TokenCounter`, or any callable from a list
-            of messages to an int.
+        token_counter: What counts, as for `TokenCounter`: a chat model or LLM, the name of one or of an encoding, a
+            `TokenCounter`, or any callable from a list of messages to an int.
         trim_to: Low-water mark in (0, 1]. When `max_tokens` would be passed the cut moves on until the tail takes at
             most this share of what is left to it, then holds still, so that the provider's prompt cache stays warm. 1.0
             keeps as much as possible and moves every turn.
@@ -145,12 +146,18 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
     def window(self, messages: MessagesLike) -> Window:
         """Return what would stay, what would go and what it costs: the dry run of `trim`.
 
+        Args:
+            messages: As for `trim`.
+
+        Returns:
+            The window by index into `messages`.
+
         Raises:
             TokenBudgetError: As `trim` does.
             TypeError: As `trim` does.
         """
-        turn = Turn.of(as_messages(messages), self.recall_tokens, self.token_counter)
-        conversation = ConversationTokens(turn.messages, self.meter)
+        turn = Turn.of(as_messages(messages), self.recall_tokens, self._counter)
+        conversation = ConversationTokens(turn.messages, meter_of(self))
         with self._follow(conversation) as (driver, whole_tokens):
             window, slots, shortened = driver.window(), driver.slots(), driver.clamped()
         if whole_tokens is None and not shortened and turn.question is None:
@@ -159,7 +166,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         recalled = self._quote(turn, slots, shown)
         if whole_tokens is None or recalled.text:
             # What is shortened is charged its target; shown, it may cost a little less.
-            whole_tokens = self._fixed - self.token_counter.constant + self.token_counter(shown)
+            whole_tokens = self._fixed - self._counter.constant + self._counter.whole(shown)
         return replace(window, tokens=whole_tokens, clamped=dict(window.clamped), recalled=recalled.messages)
 
     async def awindow(self, messages: MessagesLike) -> Window:
@@ -195,14 +202,12 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         return list[BaseMessage]
 
     @property
-    def meter(self) -> MessageMeter:
-        """What reads messages into numbers."""
-        return MessageMeter(self.token_counter, self.pin)
+    def _counter(self) -> MessageCounter:
+        return message_counter(self.token_counter)
 
-    def budget(self) -> Budget:
-        """Return the budget its windows are decided under."""
+    def _budget(self) -> Budget:
         fixed, max_tokens = self._fixed, self.max_tokens - self.recall_tokens
-        slack = slack_of(max_tokens, fixed) if fixed > self.token_counter.constant else 0
+        slack = slack_of(max_tokens, fixed) if fixed > self._counter.constant else 0
         return Budget(
             max_tokens,
             self.trim_to,
@@ -215,22 +220,20 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
     @property
     def _fixed(self) -> int:
         """What a request costs beside its messages, `reserve_tokens` included, in tokens."""
-        return self.token_counter.constant + self._tool_tokens + self.reserve_tokens
+        return self._counter.constant + self._tool_tokens + self.reserve_tokens
 
     @cached_property
     def _tool_tokens(self) -> int:
-        counter, alone = self.token_counter, [HumanMessage("")]
-        return counter.count(alone, tools=self.tools) - counter(alone) if self.tools else 0
+        counter, alone = self._counter, [HumanMessage("")]
+        return counter.request_tokens(alone, self.tools) - counter.whole(alone) if self.tools else 0
 
-    def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
-        """Say which units did not fit and were left out of the window."""
-        for error in errors:
-            logger.warning("Left out of the window: %s", error)
+    def _log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
+        log_dropped(errors)
 
     def _trim(self, messages: list[BaseMessage], given: Sequence[Match] = ()) -> list[BaseMessage]:
         """Return the window; what a history gave may be quoted, too."""
-        turn = Turn.of(messages, self.recall_tokens, self.token_counter)
-        conversation = ConversationTokens(turn.messages, self.meter)
+        turn = Turn.of(messages, self.recall_tokens, self._counter)
+        conversation = ConversationTokens(turn.messages, meter_of(self))
         with self._follow(conversation) as (driver, _):
             slots, shortened = driver.slots(), driver.clamped()
         shown = conversation.show(slots, shortened)
@@ -243,15 +246,15 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         """Put a copy of the question into a window, if something is recalled; return what is quoted."""
         if turn.question is None or (place := turn.place_in(slots)) is None:
             return Recalled()
-        recalled = self._recall.recalled(turn, self.meter, Billing(self.budget()), given)
+        recalled = self._recall.recalled(turn, meter_of(self), Billing(self._budget()), given)
         if not recalled.text:
             return recalled
         question = shown[place]
         shown[place] = turn.quoting(question, recalled.text)
         # A question that is shortened since, or a counter that is not additive, may make more of the same text.
-        if question is not turn.messages[turn.question] or not self.token_counter.additive:
-            beside = self._fixed - self.token_counter.constant
-            if beside + self.token_counter(shown) > self.max_tokens:
+        if question is not turn.messages[turn.question] or not self._counter.additive:
+            beside = self._fixed - self._counter.constant
+            if beside + self._counter.whole(shown) > self.max_tokens:
                 shown[place] = question
                 return Recalled()
         return recalled
@@ -294,8 +297,8 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
     @contextmanager
     def _follow(self, conversation: ConversationTokens) -> Iterator[tuple[WindowDriver, int | None]]:
         try:
-            with self._drivers.follow(conversation, Billing(self.budget())) as (driver, whole_tokens):
-                self.log_dropped(driver.take_drop_errors())
+            with self._drivers.follow(conversation, Billing(self._budget())) as (driver, whole_tokens):
+                self._log_dropped(driver.take_drop_errors())
                 yield driver, whole_tokens
         except TokenBudgetError as error:
             if self.recall_tokens:
@@ -313,3 +316,22 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
             f"TokenBuffer({self.max_tokens}, token_counter={self.token_counter!r}, "
             f"trim_to={self.trim_to}, oversize={self.oversize!r}{recalled})"
         )
+
+
+# What the surfaces share of a buffer, beside what its users see.
+
+
+def meter_of(buffer: TokenBuffer) -> MessageMeter:
+    """Return what reads messages into numbers, as a buffer's windows are decided by them."""
+    return MessageMeter(message_counter(buffer.token_counter), buffer.pin)
+
+
+def budget_of(buffer: TokenBuffer) -> Budget:
+    """Return the budget that a buffer's windows are decided under."""
+    return buffer._budget()  # noqa: SLF001  # the one way in
+
+
+def log_dropped(errors: Sequence[TokenBudgetError]) -> None:
+    """Say which units did not fit and were left out of a window."""
+    for error in errors:
+        logger.warning("Left out of the window: %s", error)

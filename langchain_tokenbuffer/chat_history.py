@@ -16,7 +16,7 @@ from langchain_tokenbuffer._run_view import RunView
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.conversation import ConversationTokens
 from langchain_tokenbuffer._window.settings import checked_max_tokens, suggests_options
-from langchain_tokenbuffer.buffer import TokenBuffer
+from langchain_tokenbuffer.buffer import TokenBuffer, budget_of, meter_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
@@ -155,8 +155,8 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         return await run_in_executor(None, self._recalled, messages, question, max_tokens)
 
     def _recalled(self, messages: list[BaseMessage], question: str | BaseMessage, max_tokens: int) -> list[Document]:
-        conversation = ConversationTokens(messages, self.buffer.meter)
-        return _left.documents(conversation, Billing(self.buffer.budget()), question, max_tokens)
+        conversation = ConversationTokens(messages, meter_of(self.buffer))
+        return _left.documents(conversation, Billing(budget_of(self.buffer)), question, max_tokens)
 
     @override
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_tokenbuffer._counting.count_cache import IRREGULAR, freeze_whole
-from langchain_tokenbuffer._counting.message_counters import LineCounter, TextCounter
 from langchain_tokenbuffer._counting.reported_usage import anchored, reports
-from langchain_tokenbuffer._counting.resolve import Exact, message_counter_of, served_name
+from langchain_tokenbuffer._counting.resolve import Exact, resolve, served_name
 from langchain_tokenbuffer._messages.convert import as_messages
 
 if TYPE_CHECKING:
@@ -19,22 +17,21 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from langchain_core.language_models import BaseLanguageModel
-    from langchain_core.messages import AIMessage, BaseMessage, MessageLikeRepresentation
+    from langchain_core.messages import AIMessage, MessageLikeRepresentation
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
-    from langchain_tokenbuffer._counting.count_cache import CountCache
-    from langchain_tokenbuffer._counting.message_counters import CountMessages
+    from langchain_tokenbuffer._counting.message_counters import CountMessages, MessageCounter
     from langchain_tokenbuffer._counting.resolve import ModelName
-    from langchain_tokenbuffer._counting.tokenizers import Encoder, TiktokenText
+    from langchain_tokenbuffer._counting.tokenizers import Encoder
     from langchain_tokenbuffer._messages.convert import MessagesLike
 
 CountedBy: TypeAlias = (
     "BaseLanguageModel[Any] | Runnable[Any, AIMessage] | str | PathLike[str] | Encoder "
-    "| CountMessages | TokenCounter | ModelName"
+    "| CountMessages | TokenCounter | ModelName | MessageCounter"
 )
-"""What `token_counter` takes: a model, also one with bound tools or fallbacks, an encoding name, the path of a
-`tokenizer.json`, a tokenizer object, or a callable on a list of messages."""
+"""What `token_counter` takes: a model, also one with bound tools or fallbacks, its name, an encoding name, the path of
+a `tokenizer.json`, a tokenizer object, or a callable on a list of messages."""
 Tool: TypeAlias = "dict[str, Any] | type | Callable[..., Any] | BaseTool"
 
 
@@ -43,23 +40,24 @@ class TokenCounter:
 
     Law: the counts of unchanged messages are never taken twice. They are cached process-wide with the tokenizer, by
     content, so a new counter over the same model finds them too, and a message that is changed is counted anew. Edge:
-    the cache is bounded (`REMEMBERED` messages a tokenizer) and holds hashes, no texts; a changed message would go
-    unseen only at a collision of 64-bit hashes.
+    the cache is bounded (262,144 counts a tokenizer) and holds hashes, no texts; a changed message would go unseen only
+    at a collision of 64-bit hashes.
 
     It has LangChain's own shape, so it also plugs into `trim_messages(token_counter=...)`,
     `SummarizationMiddleware(token_counter=...)` and `ContextEditingMiddleware(token_counter=...)`.
 
     Args:
-        token_counter: What counts. A chat model or LLM (bound tools and options are seen through), an encoding name of
-            tiktoken (counted in OpenAI's chat format), a tokenizer object or the path of a `tokenizer.json` (in its
-            chat template, else as before), another `TokenCounter`, or any callable from a list of messages to an int,
-            such as `len` or `count_tokens_approximately`.
+        token_counter: What counts. A chat model or LLM (bound tools and options are seen through), a model's name such
+            as `"gpt-4o"` or `"claude-sonnet-4-5"`, an encoding name of tiktoken (counted in OpenAI's chat format), a
+            tokenizer object or the path of a `tokenizer.json` (in its chat template, else as before), another
+            `TokenCounter`, or any callable from a list of messages to an int, such as `len` or
+            `count_tokens_approximately`.
         exact: `"local"` never asks a provider; a model whose own counting is a remote call is estimated instead.
             `"remote"` asks it, once a count. Another `TokenCounter` brings its own.
 
     Raises:
         TypeError: If `token_counter` is none of these.
-        ValueError: If the encoding name or `exact` is unknown.
+        ValueError: If the name or `exact` is unknown.
 
     Example:
         ```python
@@ -77,7 +75,7 @@ class TokenCounter:
             exact, token_counter = token_counter.exact, token_counter.token_counter
         self.token_counter: CountedBy = token_counter
         self.exact: Exact = exact
-        self._counter = message_counter_of(token_counter, exact)
+        self._counter = resolve(token_counter, exact)
 
     def __call__(self, messages: MessagesLike | Iterable[MessageLikeRepresentation]) -> int:
         """Return what the messages cost as one request, in tokens.
@@ -86,11 +84,7 @@ class TokenCounter:
             TypeError: If a callable returns something that is not an int.
             ValueError: If a callable returns a negative count.
         """
-        messages = as_messages(messages)
-        if self.additive:
-            # A separator between messages is a negative constant; no messages cost no less than 0.
-            return max(0, self.constant + self._sum(messages))
-        return self._counter.whole(messages)
+        return self._counter.whole(as_messages(messages))
 
     def count(
         self,
@@ -101,10 +95,9 @@ class TokenCounter:
     ) -> int:
         """Return what a whole request costs, in tokens: messages, tools and response format.
 
-        Law: for OpenAI's chat models it is what the bill says, `usage.prompt_tokens`. Which constants are published and
-        which are fitted, on how many requests and with what residual, says `ChatFormat`; what no rule is known for
-        rounds up. Edge: a bill also depends on what is not asked here, such as `tool_choice` (up to 10 tokens) or
-        another provider's thinking.
+        Law: for OpenAI's chat models it is what the bill says, `usage.prompt_tokens`; what no rule is known for rounds
+        up. `docs/counting.md` says how near other models' counts are. Edge: a bill also depends on what is not asked
+        here, such as `tool_choice` (up to 10 tokens) or another provider's thinking.
 
         Args:
             messages: The messages of the request.
@@ -115,103 +108,18 @@ class TokenCounter:
                 what follows is estimated. Where it is exact the report says what stood beside the messages. Reports of
                 another model are ignored; without any the count is as without an anchor.
         """
-        messages = as_messages(messages)
+        messages, counter = as_messages(messages), self._counter
         if anchor and (found := reports(messages, served_name(self.token_counter))):
-            if self.additive:
-                return max(0, anchored(messages, found, self._sum, borrowed_tokenizer=self.borrowed_tokenizer))
+            if counter.additive:
+                borrowed = counter.borrowed_tokenizer
+                return max(0, anchored(messages, found, lambda m: sum(counter.tokens(m)), borrowed_tokenizer=borrowed))
             last = max(found)
             return max(0, self(messages) + found[last].input - self(messages[:last]))
-        return max(0, self(messages) + self._counter.overhead(tools, response_format, messages))
-
-    def as_lines(self, human_prefix: str, ai_prefix: str) -> TokenCounter:
-        """Return what counts messages as lines of one string, where texts are counted; else itself."""
-        if not isinstance(self._counter, TextCounter):
-            return self
-        lines = TokenCounter(self)
-        lines._counter = LineCounter(self._counter, human_prefix, ai_prefix)
-        return lines
-
-    def text_tokens(self, text: str) -> int:
-        """Return what a text costs by itself where texts are counted, in tokens; else 0."""
-        return self._counter.text_tokens(text) if isinstance(self._counter, TextCounter) else 0
-
-    def choice_tokens(self, tool_choice: object) -> int:
-        """Return what a tool choice brings to a request with tools, in tokens: a name, or what the providers take."""
-        return self._counter.choice_tokens(tool_choice)
-
-    def _sum(self, messages: Sequence[BaseMessage]) -> int:
-        return sum(self.tokens(messages))
+        return max(0, self(messages) + counter.overhead(tools, response_format, messages))
 
     def describe(self) -> str:
         """Say what counts, and how exact it is."""
         return self._counter.what
-
-    @property
-    def additive(self) -> bool:
-        """Whether the count is a constant plus what each message adds."""
-        return self._counter.additive
-
-    @property
-    def is_estimate(self) -> bool:
-        """Whether what a provider reports is nearer the truth than this count."""
-        return not self._counter.exact
-
-    @property
-    def borrowed_tokenizer(self) -> bool:
-        """Whether texts are counted with another tokenizer than the model's."""
-        return self._counter.borrowed_tokenizer
-
-    @property
-    def constant(self) -> int:
-        """What a request costs beside its messages, in tokens."""
-        return self._counter.constant
-
-    @property
-    def count_cache(self) -> CountCache:
-        """The cache of the counts: one object for each tokenizer of the process."""
-        return self._counter.count_cache
-
-    @property
-    def tokenizer(self) -> TiktokenText | None:
-        """What texts are counted with, where it can also cut them on token boundaries."""
-        return self._counter.tokenizer
-
-    def keys(self, messages: Sequence[BaseMessage]) -> list[int]:
-        """Return one hash for each message, of all that its tokens depend on."""
-        try:
-            return list(map(hash, self._counter.freeze(messages)))
-        except IRREGULAR:
-            return list(map(hash, freeze_whole(messages)))
-
-    def key(self, messages: Sequence[BaseMessage], *, reports: bool = False) -> int:
-        """Return one hash for all messages, which sees every change that a key of one sees.
-
-        Args:
-            messages: In this order.
-            reports: Whether it is also to see what replies report.
-        """
-        try:
-            return hash(tuple(self._counter.freeze(messages, reports=reports)))
-        except IRREGULAR:
-            return hash(tuple(freeze_whole(messages)))
-
-    def tokens(self, messages: Sequence[BaseMessage], keys: Sequence[int] | None = None) -> list[int]:
-        """Return what each message adds to the count, in tokens; where it is not additive, what each costs alone.
-
-        Args:
-            messages: Each is counted at most once.
-            keys: Their keys, where they are at hand.
-        """
-        counter, cache = self._counter, self._counter.count_cache
-        cached = cache.counts.get
-        result = []
-        for key, message in zip(keys or self.keys(messages), messages, strict=True):
-            tokens = cached(key)
-            if tokens is None:
-                tokens = counter.tokens(message)
-                cache.store(key, tokens)
-            result.append(tokens)
-        return result
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle what was asked for; locks and cached counts stay with the process."""
@@ -230,3 +138,8 @@ class TokenCounter:
     def __repr__(self) -> str:
         """Name what counts, without a model's keys and options."""
         return f"TokenCounter({self.describe()})"
+
+
+def message_counter(counter: TokenCounter) -> MessageCounter:
+    """Return what a `TokenCounter` counts messages with: all surfaces ask it for more than users need."""
+    return counter._counter  # noqa: SLF001  # the one way in

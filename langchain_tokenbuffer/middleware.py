@@ -40,7 +40,7 @@ from langchain_tokenbuffer._window.settings import (
     checked_trim_to,
     suggests_options,
 )
-from langchain_tokenbuffer.counters import CountedBy, TokenCounter
+from langchain_tokenbuffer.counters import CountedBy, TokenCounter, message_counter
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
@@ -322,7 +322,7 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     def _settings(self) -> AgentSettings:
         return AgentSettings(
             max_tokens=self.max_tokens,
-            token_counter=self.token_counter,
+            counter=None if self.token_counter is None else message_counter(self.token_counter),
             trim_to=self.trim_to,
             reserve_tokens=self.reserve_tokens,
             pin=self.pin,

@@ -24,11 +24,12 @@ from langchain_tokenbuffer._recall.recalling import (
 )
 from langchain_tokenbuffer._recall.terms import terms_of
 from langchain_tokenbuffer._window.settings import checked_max_tokens
-from langchain_tokenbuffer.counters import TokenCounter
+from langchain_tokenbuffer.counters import TokenCounter, message_counter
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._counting.message_counters import MessageCounter
     from langchain_tokenbuffer.counters import CountedBy
 
 History: TypeAlias = BaseChatMessageHistory | RecallingHistory
@@ -71,7 +72,7 @@ def recall_tool(source: Source = "messages", *, max_tokens: int = 1000, token_co
         agent = create_agent(model, tools=[recall_tool(token_counter=model)], middleware=[TokenBufferMiddleware(8000)])
         ```
     """
-    lookup = _Lookup(checked_max_tokens(max_tokens), TokenCounter(token_counter))
+    lookup = _Lookup(checked_max_tokens(max_tokens), message_counter(TokenCounter(token_counter)))
     if isinstance(source, str):
         return _over_state(source, lookup)
     if isinstance(source, (BaseChatMessageHistory, RecallingHistory)):
@@ -85,7 +86,7 @@ def recall_tool(source: Source = "messages", *, max_tokens: int = 1000, token_co
 class _Lookup:
     """Finds what matches, and answers within a number of tokens."""
 
-    def __init__(self, max_tokens: int, counter: TokenCounter) -> None:
+    def __init__(self, max_tokens: int, counter: MessageCounter) -> None:
         self._max_tokens = max_tokens
         self._counter = counter
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from langchain_tokenbuffer._agents.models import ModelFacts
     from langchain_tokenbuffer._agents.notes import ReplyNotes
+    from langchain_tokenbuffer._counting.message_counters import MessageCounter
     from langchain_tokenbuffer._window.budget import Oversize
-    from langchain_tokenbuffer.counters import TokenCounter
 
 MaxTokens: TypeAlias = int | tuple[Literal["fraction"], float] | None
 Request: TypeAlias = ModelRequest[Any]
@@ -40,7 +40,7 @@ class AgentSettings:
     """What a `TokenBufferMiddleware` was given; see there."""
 
     max_tokens: MaxTokens
-    token_counter: TokenCounter | None
+    counter: MessageCounter | None
     trim_to: float
     reserve_tokens: int
     pin: Callable[[BaseMessage], bool] | None
@@ -73,7 +73,7 @@ class RequestFacts:
     """What one request is counted by, and what it may take."""
 
     settings: AgentSettings
-    counter: TokenCounter
+    counter: MessageCounter
     max_tokens: int  # the budget by the settings and the model
     fixed_tokens: FixedTokens  # what the request costs beside its messages
     added_behind: AddedBehind  # what middlewares behind have added to earlier requests
@@ -115,7 +115,7 @@ class RequestReader:
     """Reads requests into facts, with what reads a model and what counts a request's fixed part."""
 
     def __init__(
-        self, read_model: Callable[[object], ModelFacts], count_fixed: Callable[[Request, TokenCounter], FixedTokens]
+        self, read_model: Callable[[object], ModelFacts], count_fixed: Callable[[Request, MessageCounter], FixedTokens]
     ) -> None:
         self._read_model = read_model
         self._count_fixed = count_fixed
@@ -125,9 +125,9 @@ class RequestReader:
         state: Mapping[str, Any] = request.state
         added = max(AddedBehind(*each) for each in (notes.added, (state.get("token_buffer") or {}).get("added", ())))
         model = self._read_model(request.model)
-        counter = settings.token_counter or model.counter_with(request.tools)
+        counter = settings.counter or model.counter_with(request.tools)
         # The user's own counter is taken as it is. What the provider adds to an exact count, reports say.
-        is_users = settings.token_counter is not None
+        is_users = settings.counter is not None
         fixed_tokens = self._count_fixed(request, counter)
         return RequestFacts(
             settings=settings,
@@ -136,7 +136,7 @@ class RequestReader:
             fixed_tokens=fixed_tokens._replace(added_behind=added.tokens),
             added_behind=added,
             model=model.name or model.kind,
-            uses_reports=counter.additive and (counter.is_estimate or not is_users),
+            uses_reports=counter.additive and (not counter.exact or not is_users),
             continues_responses=model.continues_responses,
             read_messages=partial(
                 AgentConversation, meter=MessageMeter(counter, settings.pin), report_of=partial(report_by, model.name)

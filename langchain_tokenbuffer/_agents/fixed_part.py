@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from langchain_tokenbuffer._agents.facts import Request
-    from langchain_tokenbuffer.counters import TokenCounter
+    from langchain_tokenbuffer._counting.message_counters import MessageCounter
 
 
 class FixedPart(NamedTuple):
     """What is counted beside the messages, and by what."""
 
-    counter: TokenCounter
+    counter: MessageCounter
     system: list[BaseMessage]
     tools: list[Any]
     response_format: Any
@@ -33,7 +33,7 @@ class FixedPartCounter:
     def __init__(self) -> None:
         self._tokens = lru_cache(maxsize=32)(_tokens)
 
-    def __call__(self, request: Request, counter: TokenCounter) -> FixedTokens:
+    def __call__(self, request: Request, counter: MessageCounter) -> FixedTokens:
         system: list[BaseMessage] = [request.system_message] if request.system_message else []
         tools, response_format = [*request.tools], request.response_format
         chosen = counter.choice_tokens(request.tool_choice)
@@ -46,10 +46,10 @@ class FixedPartCounter:
 def _tokens(keyed: Keyed[FixedPart]) -> FixedTokens:
     counter, system, tools, response_format, chosen = keyed.value
     candidates = (
-        counter.count(system, tools=[*tools, *format_tools], response_format=schema)
+        counter.request_tokens(system, [*tools, *format_tools], schema)
         for format_tools, schema in _formats(response_format)
     )
-    system_tokens = counter(system)
+    system_tokens = counter.whole(system)
     # At least the plain count: a whole request to a reasoning model is counted one token less, as it is billed.
     return FixedTokens(system_tokens, max(0, max(candidates) - system_tokens) + chosen)
 

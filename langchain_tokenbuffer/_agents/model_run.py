@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from langchain_core.outputs import ChatGenerationChunk, GenerationChunk
 
     from langchain_tokenbuffer._agents.facts import Request
-    from langchain_tokenbuffer.counters import TokenCounter
+    from langchain_tokenbuffer._counting.message_counters import MessageCounter
 
 
 class SentRequest(NamedTuple):
@@ -51,7 +51,7 @@ class ModelRun(BaseCallbackHandler):
         message = getattr(chunk, "message", None)  # the first chunks of a stream may hold nothing yet
         self.has_streamed |= bool(token or getattr(message, "content", None) or getattr(message, "tool_calls", None))
 
-    def added_to(self, request: Request, counter: TokenCounter) -> int:
+    def added_to(self, request: Request, counter: MessageCounter) -> int:
         """Return by how many tokens what a model was sent is more than the request handed on."""
         # A middleware may ask models other things, too.
         wanted = set(map(_name_of, request.messages))
@@ -59,10 +59,10 @@ class ModelRun(BaseCallbackHandler):
         if sent is None:
             return 0
         handed = [*([request.system_message] if request.system_message else []), *request.messages]
-        added = 0 if _is_same(sent.messages, handed) else counter(sent.messages) - counter(handed)
+        added = 0 if _is_same(sent.messages, handed) else counter.whole(sent.messages) - counter.whole(handed)
         known = {*_names_of(request.tools), *format_tool_names(request.response_format)}
         if new := [tool for tool in sent.tools if not known.issuperset(_names_of([tool]))]:
-            added += counter.count([], tools=[*request.tools, *new]) - counter.count([], tools=request.tools)
+            added += counter.request_tokens([], [*request.tools, *new]) - counter.request_tokens([], request.tools)
         return max(0, added)
 
 

@@ -10,11 +10,12 @@ from langchain_core.language_models import BaseLanguageModel
 
 from langchain_tokenbuffer._agents.keyed import Keyed
 from langchain_tokenbuffer._counting.providers import checks_thinking, provider_of
-from langchain_tokenbuffer._counting.resolve import bound_options, fallback_models, served_name, unwrapped
-from langchain_tokenbuffer.counters import TokenCounter
+from langchain_tokenbuffer._counting.resolve import bound_options, fallback_models, resolve, served_name, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from langchain_tokenbuffer._counting.message_counters import MessageCounter
 
 OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """What LangChain's models call the most tokens of a reply: OpenAI's and Anthropic's, OpenAI's newer one, Gemini's,
@@ -43,7 +44,7 @@ class ModelFacts:
         self.output_limit = next((limit for limit in limits if isinstance(limit, int) and limit > 0), 0)
 
     @cached_property
-    def counter(self) -> TokenCounter:
+    def counter(self) -> MessageCounter:
         """What counts as the model does; raises `TypeError` if it cannot count before it is configured."""
         if not isinstance(self._model, BaseLanguageModel):
             msg = (
@@ -52,14 +53,14 @@ class ModelFacts:
                 "an int."
             )
             raise TypeError(msg)
-        return TokenCounter(self._asked)
+        return resolve(self._asked)
 
-    def counter_with(self, tools: Sequence[object]) -> TokenCounter:
+    def counter_with(self, tools: Sequence[object]) -> MessageCounter:
         """Return what counts a request with these tools: a provider's own may change the API that is asked."""
         own = [tool for tool in tools if isinstance(tool, dict) and tool.get("type", "function") != "function"]
         if not own or not isinstance(self._model, BaseLanguageModel):
             return self.counter
-        return TokenCounter(self._model.bind(**{**bound_options(self._asked), "tools": own}))
+        return resolve(self._model.bind(**{**bound_options(self._asked), "tools": own}))
 
 
 def _in_profiles(model: object, name: str, pick: Callable[[list[int]], int]) -> int | None:

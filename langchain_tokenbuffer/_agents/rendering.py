@@ -68,7 +68,7 @@ class RenderedCall:
         facts = self.plan.facts
         system, tools, added = facts.fixed_tokens
         constant, reserve = facts.counter.constant, facts.reserved
-        counted = {"system": system - constant, "tools": tools, "messages": facts.counter(self.shown)}
+        counted = {"system": system - constant, "tools": tools, "messages": facts.counter.whole(self.shown)}
         if added:
             counted["added"] = added
         billed, total = self.tokens - reserve, sum(counted.values()) or 1
@@ -137,7 +137,7 @@ def render(plan: CallPlan, request: Request, handed_over: HandedOver) -> Rendere
     tokens = plan.tokens
     if not plan.is_charged_as_shown:
         # The request's constant is in both, the fixed part and the count of the messages; it is charged once.
-        tokens = facts.fixed - facts.counter.constant + facts.counter(shown)
+        tokens = facts.fixed - facts.counter.constant + facts.counter.whole(shown)
     sent = request
     if len(shown) != len(request.messages) or any(map(is_not, shown, request.messages)):
         if facts.continues_responses:

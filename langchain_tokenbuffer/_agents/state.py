@@ -271,7 +271,7 @@ class ThreadState:
         """The settings under which anchors and clamped tokens hold, in JSON types."""
         budget = self._budget
         settings = [budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.clear_results]
-        return [RULE, *settings, self._facts.counter.describe()]
+        return [RULE, *settings, self._facts.counter.what]
 
     def apply_to(self, conversation: AgentConversation) -> None:
         """Apply what earlier calls say of the messages."""
@@ -286,7 +286,7 @@ class ThreadState:
             limits=self.limits.starts(conversation),
             reserved=self._facts.reserved,
             borrowed_tokenizer=self._facts.counter.borrowed_tokenizer,
-            is_estimate=self._facts.counter.is_estimate,
+            is_estimate=not self._facts.counter.exact,
             anchor=anchor,
             first_unreported=first_unreported,
         )

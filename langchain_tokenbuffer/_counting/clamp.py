@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._counting.count_cache import Excerpt
 from langchain_tokenbuffer._counting.tools import as_json, as_text
@@ -16,30 +16,15 @@ from langchain_tokenbuffer._messages.data import around
 from langchain_tokenbuffer._messages.texts import texts_of, with_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_tokenbuffer._counting.count_cache import CountCache
-    from langchain_tokenbuffer._counting.tokenizers import TiktokenText
+    from langchain_tokenbuffer._counting.message_counters import MessageCounter
     from langchain_tokenbuffer._messages.texts import Path
 
 
-class Counter(Protocol):
-    """What is asked of a `TokenCounter`."""
-
-    @property
-    def count_cache(self) -> CountCache: ...
-
-    @property
-    def tokenizer(self) -> TiktokenText | None: ...
-
-    def keys(self, messages: Sequence[BaseMessage], /) -> list[int]: ...
-
-    def tokens(self, messages: Sequence[BaseMessage], /) -> list[int]: ...
-
-
-def clamp(message: BaseMessage, tokens: int, counter: Counter) -> BaseMessage:
+def clamp(message: BaseMessage, tokens: int, counter: MessageCounter) -> BaseMessage:
     """Return a copy of a message whose texts are shortened until it costs at most `tokens`.
 
     Law: it costs at most `tokens`, provided that is at least `min_tokens(message)`. Texts are cut on token boundaries
@@ -54,7 +39,7 @@ def clamp(message: BaseMessage, tokens: int, counter: Counter) -> BaseMessage:
     return _shortened(message, excerpts)
 
 
-def min_tokens(message: BaseMessage, counter: Counter) -> int:
+def min_tokens(message: BaseMessage, counter: MessageCounter) -> int:
     """Return the fewest tokens to which a message can be clamped; taken once, like its tokens."""
 
     def least() -> int:
@@ -71,7 +56,7 @@ _MAX_JOIN_GAIN = 16
 text may be longer than it, so only such are measured; the whole message is, in any case."""
 
 
-def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[Path, Excerpt]:
+def _excerpts(message: BaseMessage, tokens: int, counter: MessageCounter) -> dict[Path, Excerpt]:
     full = counter.tokens([message])[0]
     excerpts: dict[Path, Excerpt] = {}
     for texts in _ways(message, counter) if tokens < full else ():
@@ -81,7 +66,7 @@ def _excerpts(message: BaseMessage, tokens: int, counter: Counter) -> dict[Path,
     return excerpts
 
 
-def _ways(message: BaseMessage, counter: Counter) -> Iterator[_Texts]:
+def _ways(message: BaseMessage, counter: MessageCounter) -> Iterator[_Texts]:
     """Yield what may be shortened: first each text; if there is JSON, then that as one text."""
     texts, with_json = texts_of(message), texts_of(message, whole_json=True)
     yield _Texts(texts, message, counter)
@@ -89,7 +74,7 @@ def _ways(message: BaseMessage, counter: Counter) -> Iterator[_Texts]:
         yield _Texts({path: as_text(value) for path, value in with_json.items()}, message, counter)
 
 
-def _longest(texts: _Texts, message: BaseMessage, tokens: int, counter: Counter) -> dict[Path, Excerpt]:
+def _longest(texts: _Texts, message: BaseMessage, tokens: int, counter: MessageCounter) -> dict[Path, Excerpt]:
     """Return the longest excerpts with which a message costs at most `tokens`; the shortest if none are so short."""
     full = counter.tokens([message])[0]
     # At `low` the message costs at most `tokens`, at `high` more.
@@ -128,7 +113,7 @@ def _joined(text: str, excerpt: Excerpt) -> str:
 class _Texts:
     """The texts of one message that may be shortened, by their paths."""
 
-    def __init__(self, texts: dict[Path, str], message: BaseMessage, counter: Counter) -> None:
+    def __init__(self, texts: dict[Path, str], message: BaseMessage, counter: MessageCounter) -> None:
         self._texts, self._message, self._counter = texts, message, counter
         # One unit for all texts of a message: levels in tokens and in characters do not compare.
         self._tokenizer = counter.tokenizer if all(map(_is_whole, texts.values())) else None

@@ -1,6 +1,6 @@
 """How messages are counted with one tokenizer.
 
-A `MessageCounter` counts one message; `counters` sums, `resolve` chooses which counter it is.
+A `MessageCounter` is what `TokenCounter` counts with, and what all surfaces ask; `resolve` chooses which it is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, get_buffer_string
 
 from langchain_tokenbuffer._counting.content import content_tokens
-from langchain_tokenbuffer._counting.count_cache import CountCache, freeze, freeze_whole, frozen
+from langchain_tokenbuffer._counting.count_cache import IRREGULAR, CountCache, freeze, freeze_whole, frozen
 from langchain_tokenbuffer._counting.documents import document_tokens
 from langchain_tokenbuffer._counting.tokenizers import checked
 from langchain_tokenbuffer._counting.tools import (
@@ -38,25 +38,79 @@ Messages: TypeAlias = Sequence[BaseMessage]
 
 
 class MessageCounter:
-    """How messages are counted with one tokenizer."""
+    """How messages are counted with one tokenizer, each once."""
 
-    exact = True  # locally
+    exact = True  # locally; else what a provider reports is nearer the truth
     borrowed_tokenizer = False  # texts are counted with another tokenizer than the model's
-    additive = True
-    constant = 0
-    tokenizer: TiktokenText | None = None
+    additive = True  # the count is the constant and what each message adds
+    constant = 0  # what a request costs beside its messages, in tokens
+    tokenizer: TiktokenText | None = None  # what texts are counted with, where it can also cut them between tokens
 
     def __init__(self, cache: CountCache, what: str) -> None:
-        self.count_cache = cache
-        self.what = what
+        self.count_cache = cache  # one object for each tokenizer of the process
+        self.what = what  # what counts, and how exact it is
 
     freeze = staticmethod(freeze)
 
-    def tokens(self, message: BaseMessage) -> int:
+    def keys(self, messages: Messages) -> list[int]:
+        """Return one hash for each message, of all that its tokens depend on."""
+        try:
+            return list(map(hash, self.freeze(messages)))
+        except IRREGULAR:
+            return list(map(hash, freeze_whole(messages)))
+
+    def key(self, messages: Messages, *, reports: bool = False) -> int:
+        """Return one hash for all messages, which sees every change that a key of one sees.
+
+        Args:
+            messages: In this order.
+            reports: Whether it is also to see what replies report.
+        """
+        try:
+            return hash(tuple(self.freeze(messages, reports=reports)))
+        except IRREGULAR:
+            return hash(tuple(freeze_whole(messages)))
+
+    def tokens(self, messages: Messages, keys: Sequence[int] | None = None) -> list[int]:
+        """Return what each message adds to the count, in tokens; where it is not additive, what each costs alone.
+
+        Args:
+            messages: Each is counted at most once.
+            keys: Their keys, where they are at hand.
+        """
+        cache = self.count_cache
+        cached = cache.counts.get
+        result = []
+        for key, message in zip(keys or self.keys(messages), messages, strict=True):
+            tokens = cached(key)
+            if tokens is None:
+                tokens = self.message_tokens(message)
+                cache.store(key, tokens)
+            result.append(tokens)
+        return result
+
+    def message_tokens(self, message: BaseMessage) -> int:
+        """Count one message, whatever is cached."""
         raise NotImplementedError
 
     def whole(self, messages: Messages) -> int:
-        raise NotImplementedError  # only what is not additive is asked for
+        """Return what messages cost as one request, in tokens."""
+        # A separator between messages is a negative constant; no messages cost no less than 0.
+        return max(0, self.constant + sum(self.tokens(messages)))
+
+    def request_tokens(self, messages: Messages, tools: Sequence[Any] = (), response_format: Any = None) -> int:
+        """Return what a request costs with its tools and response format, in tokens."""
+        return max(0, self.whole(messages) + self.overhead(tools, response_format, messages))
+
+    def as_lines(self, human_prefix: str, ai_prefix: str) -> MessageCounter:
+        """Return what counts messages as lines of one string, where texts are counted; else itself."""
+        del human_prefix, ai_prefix
+        return self
+
+    def text_tokens(self, text: str) -> int:
+        """Return what a text costs by itself where texts are counted, in tokens; else 0."""
+        del text
+        return 0
 
     def choice_tokens(self, tool_choice: Any) -> int:
         """Return what a tool choice brings to a request, in tokens; where that is not known it rounds up."""
@@ -68,7 +122,7 @@ class MessageCounter:
         shown = [as_json(as_schema(tool)) for tool in tools]
         if response_format is not None:
             shown.append(as_format(response_format) or "")
-        return sum(self.tokens(SystemMessage(content=text)) for text in shown if text)
+        return sum(self.message_tokens(SystemMessage(content=text)) for text in shown if text)
 
 
 _NAMED = 10  # for a tool choice by name, where no format says
@@ -110,7 +164,7 @@ class ChatCounter(MessageCounter):
     def choice_tokens(self, tool_choice: Any) -> int:
         return self._format.choice_tokens(tool_choice)
 
-    def tokens(self, message: BaseMessage) -> int:
+    def message_tokens(self, message: BaseMessage) -> int:
         count, chat_format = self._count, self._format
         fields = message.__dict__
         total = chat_format.per_message + (self._tokens_of_name(_role(message)) if chat_format.role else 0)
@@ -229,12 +283,15 @@ class TextCounter(MessageCounter):
             calls = getattr(message, "tool_calls", None)
             yield (usual, frozen(calls)) if calls else usual
 
-    def tokens(self, message: BaseMessage) -> int:
+    def message_tokens(self, message: BaseMessage) -> int:
         try:
             text = get_buffer_string([message])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             text = f"{message.type}: {as_json(message.content)}"  # a kind it has no prefix for
         return self._count(text)
+
+    def as_lines(self, human_prefix: str, ai_prefix: str) -> MessageCounter:
+        return LineCounter(self, human_prefix, ai_prefix)
 
     def text_tokens(self, text: str) -> int:
         return self._count(text)
@@ -255,11 +312,11 @@ class LineCounter(TextCounter):
         for usual in TextCounter.freeze(messages, reports=reports):
             yield self._prefixes, usual
 
-    def tokens(self, message: BaseMessage) -> int:
+    def message_tokens(self, message: BaseMessage) -> int:
         try:
             text = get_buffer_string([message], *self._prefixes)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return super().tokens(message) + 1
+            return super().message_tokens(message) + 1
         return self._count(f"{text}\n")
 
 
@@ -282,13 +339,16 @@ class CallableCounter(MessageCounter):
 
     def _probed(self) -> tuple[bool, int]:
         if self.count_cache.probed is None:
-            self.count_cache.probed = _probe(self.whole)
+            self.count_cache.probed = _probe(self._ask)
         return self.count_cache.probed
 
-    def tokens(self, message: BaseMessage) -> int:
-        return max(0, self.whole([message]) - self.constant)
+    def message_tokens(self, message: BaseMessage) -> int:
+        return max(0, self._ask([message]) - self.constant)
 
     def whole(self, messages: Messages) -> int:
+        return super().whole(messages) if self.additive else self._ask(messages)
+
+    def _ask(self, messages: Messages) -> int:
         return checked(self._count(list(messages)), self.what)
 
 

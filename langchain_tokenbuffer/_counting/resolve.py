@@ -23,7 +23,13 @@ from langchain_tokenbuffer._counting import providers
 from langchain_tokenbuffer._counting.count_cache import cache_named, cache_of, cache_of_callable
 from langchain_tokenbuffer._counting.extras import EXTRAS, OwnText, is_installed
 from langchain_tokenbuffer._counting.families import Vocabulary
-from langchain_tokenbuffer._counting.message_counters import CallableCounter, ChatCounter, RemoteCounter, TextCounter
+from langchain_tokenbuffer._counting.message_counters import (
+    CallableCounter,
+    ChatCounter,
+    MessageCounter,
+    RemoteCounter,
+    TextCounter,
+)
 from langchain_tokenbuffer._counting.tokenizers import EncoderText, FunctionText, ScaledText, TiktokenText
 from langchain_tokenbuffer.errors import TokenBufferError
 
@@ -31,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from langchain_tokenbuffer._counting.families import ChatFormat, Family
-    from langchain_tokenbuffer._counting.message_counters import MessageCounter
     from langchain_tokenbuffer._counting.tokenizers import CountText
 
 Exact: TypeAlias = Literal["local", "remote"]
@@ -94,8 +99,10 @@ def served_name(model: object) -> str | None:
     return names.get("model_name") or names.get("model") or names.get("model_id")
 
 
-def message_counter_of(counter: object, exact: Exact) -> MessageCounter:
+def resolve(counter: object, exact: Exact = "local") -> MessageCounter:
     """Return what counts messages for whatever `TokenCounter` takes; an error that names it if that is nothing."""
+    if isinstance(counter, MessageCounter):
+        return counter
     options = bound_options(counter)
     counter = unwrapped(counter)
     if isinstance(counter, os.PathLike) or (isinstance(counter, str) and counter.endswith(".json")):

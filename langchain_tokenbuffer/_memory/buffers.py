@@ -15,7 +15,8 @@ from langchain_tokenbuffer._recall.recalling import LeftMessages, chosen, quoted
 from langchain_tokenbuffer._window.billing import Billing
 from langchain_tokenbuffer._window.budget import MessageTokens
 from langchain_tokenbuffer._window.conversation import ConversationTokens
-from langchain_tokenbuffer.buffer import TokenBuffer
+from langchain_tokenbuffer.buffer import TokenBuffer, budget_of, log_dropped, meter_of
+from langchain_tokenbuffer.counters import TokenCounter, message_counter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +59,7 @@ class MemoryBuffer(TokenBuffer):
         self.llm = llm
         self.turns = turns
         self.recalled = recalled
-        self._lines = self.token_counter.as_lines(*prefixes)
+        self._lines = message_counter(self.token_counter).as_lines(*prefixes)
         self._left = LeftMessages()
 
     def trimmed(self, messages: list[BaseMessage]) -> list[BaseMessage]:
@@ -72,7 +73,7 @@ class MemoryBuffer(TokenBuffer):
     def by_lines(self) -> MemoryBuffer:
         """Return the same, counting messages as the lines they are."""
         lines = copy(self)
-        lines.token_counter = self._lines
+        lines.token_counter = TokenCounter(self._lines)
         return lines
 
     def with_recalled(self, text: str, messages: list[BaseMessage], question: str) -> str:
@@ -82,8 +83,8 @@ class MemoryBuffer(TokenBuffer):
         is kept free for it.
         """
         lines, counter = self.by_lines() if self.turns else self, self._lines
-        conversation = ConversationTokens(messages, lines.meter)
-        found = self._left.matches(conversation, Billing(lines.budget()), question_terms(messages, question))
+        conversation = ConversationTokens(messages, meter_of(lines))
+        found = self._left.matches(conversation, Billing(budget_of(lines)), question_terms(messages, question))
         alone, before = text_tokens(counter), f"{text}\n" if text else ""
 
         def whole(quotation: str) -> int:
@@ -94,23 +95,27 @@ class MemoryBuffer(TokenBuffer):
 
     def read(self, messages: list[BaseMessage]) -> Counted:
         """Return messages in numbers. What it cannot count is not to be stored."""
-        if not self.token_counter.additive:
-            self.token_counter(messages)
-        meter = self.meter
+        meter = meter_of(self)
+        if not meter.counter.additive:
+            meter.counter.whole(messages)
         keys = meter.counter.keys(messages)
         return list(zip(messages, keys, meter.numbers(messages, keys), strict=True))
 
     @override
-    def budget(self) -> Budget:
-        return replace(super().budget(), turns=self.turns, drop_if_unclampable=True)
+    def _budget(self) -> Budget:
+        return replace(super()._budget(), turns=self.turns, drop_if_unclampable=True)
 
     @override
-    def log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
+    def _log_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
+        self.tell_dropped(errors)
+
+    def tell_dropped(self, errors: Sequence[TokenBudgetError]) -> None:
+        """Log or warn of what did not fit and was left out of the window, and remember it."""
         if not errors or not self.turns:  # without turns an empty window is what was asked for
             return
         self.warned = True
         if self.oversize == "drop":
-            super().log_dropped(errors)
+            log_dropped(errors)
         else:
             for error in errors:
                 warnings.warn(f"Left out of the window: {error}", stacklevel=2)
@@ -120,4 +125,4 @@ class MemoryBuffer(TokenBuffer):
         if self.oversize == "raise":
             raise error
         if not self.warned:
-            self.log_dropped([error])
+            self.tell_dropped([error])

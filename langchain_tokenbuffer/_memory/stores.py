@@ -13,6 +13,7 @@ from langchain_core.messages import BaseMessage
 from typing_extensions import override
 
 from langchain_tokenbuffer._window.driver import WindowDriver
+from langchain_tokenbuffer.buffer import budget_of, meter_of
 from langchain_tokenbuffer.errors import TokenBudgetError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class StoreWindow:
         self._start_over()
 
     def _start_over(self) -> None:
-        self._driver = WindowDriver(self._buffer.budget())
+        self._driver = WindowDriver(budget_of(self._buffer))
         # By index, in order, the store as it was seen last:
         self._messages: dict[int, BaseMessage] = {}
         self._keys: dict[int, int] = {}
@@ -69,9 +70,9 @@ class StoreWindow:
         """Return the window. O(store): every message is looked at, so every change is seen."""
         with self._lock:
             buffer, messages = self._buffer, list(self.store.messages)
-            if not buffer.token_counter.additive:
+            meter = meter_of(buffer)
+            if not meter.counter.additive:
                 return buffer.trim(messages)
-            meter = buffer.meter
             if meter.counter.keys(messages[: len(self._keys)]) != list(self._keys.values()):
                 self._start_over()
             # Equal messages may have taken the places of those seen before.
@@ -139,7 +140,7 @@ class StoreWindow:
         messages[: len(stays) + len(evicted) - wanted.total()] = stays
 
     def _grow(self, new: Counted) -> None:
-        driver, additive = self._driver, self._buffer.token_counter.additive
+        driver, additive = self._driver, meter_of(self._buffer).counter.additive
         try:
             for index, (message, key, numbers) in enumerate(new, driver.count):
                 self._messages[index], self._keys[index] = message, key
@@ -149,7 +150,7 @@ class StoreWindow:
             if not additive:
                 driver.skip_to(driver.count + len(new))
                 self._to_evict = self._dropped()
-            self._buffer.log_dropped(driver.take_drop_errors())
+            self._buffer.tell_dropped(driver.take_drop_errors())
         except BaseException:
             self._start_over()  # followed by half: a counter or a warning has raised
             raise
@@ -157,10 +158,10 @@ class StoreWindow:
     # As a source, for the driver.
 
     def min_tokens(self, index: int) -> int:
-        return self._buffer.meter.min_tokens(self._messages[index])
+        return meter_of(self._buffer).min_tokens(self._messages[index])
 
     def mended_tokens(self, slot: StandIn | Piece) -> int | None:
-        return self._buffer.meter.mended_tokens(self._messages[slot.index], slot)
+        return meter_of(self._buffer).mended_tokens(self._messages[slot.index], slot)
 
     def _dropped(self) -> set[int]:
         """Return what is not in the window, by a counter that is not additive."""

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._counting.message_counters import MessageCounter
     from langchain_tokenbuffer._recall.ranking import Ranked
     from langchain_tokenbuffer._window.billing import Billing
     from langchain_tokenbuffer._window.conversation import ConversationTokens
     from langchain_tokenbuffer._window.driver import WindowDriver
-    from langchain_tokenbuffer.counters import TokenCounter
 
 
 @runtime_checkable
@@ -176,7 +176,7 @@ def quoted(matches: Iterable[Match]) -> str:
     return quotation(quotes) if quotes else ""
 
 
-def text_tokens(counter: TokenCounter) -> Callable[[str], int]:
+def text_tokens(counter: MessageCounter) -> Callable[[str], int]:
     """Return what counts a text by what it adds to a message, in tokens."""
     (empty,) = counter.tokens([HumanMessage("")])
     return lambda text: max(0, counter.tokens([HumanMessage(text)])[0] - empty)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._counting.message_counters import MessageCounter
     from langchain_tokenbuffer._messages.slots import Slot
     from langchain_tokenbuffer._recall.recalling import Match
     from langchain_tokenbuffer._window.billing import Billing
     from langchain_tokenbuffer._window.conversation import MessageMeter
-    from langchain_tokenbuffer.counters import TokenCounter
 
 
 class Turn(NamedTuple):
@@ -32,7 +32,7 @@ class Turn(NamedTuple):
     carried: BaseMessage | None = None  # the question as it came, if it came with a quotation
 
     @classmethod
-    def of(cls, messages: list[BaseMessage], recall_tokens: int, counter: TokenCounter) -> Turn:
+    def of(cls, messages: list[BaseMessage], recall_tokens: int, counter: MessageCounter) -> Turn:
         """Find the question. A quotation that is larger than what is recalled stays a part of it, and is no other."""
         if not recall_tokens or (place := newest_question(messages)) is None:
             return cls(messages)
@@ -119,7 +119,7 @@ class TurnRecall:
         return Recalled(quoted(best), tuple(sorted({match.message for match in best if match.is_own})))
 
 
-def _added_tokens(counter: TokenCounter, one: BaseMessage, other: BaseMessage) -> int:
+def _added_tokens(counter: MessageCounter, one: BaseMessage, other: BaseMessage) -> int:
     """Return by how much a message costs more than another, in tokens."""
     more, less = counter.tokens([one, other])
     return more - less

@@ -18,6 +18,7 @@ from langchain_tokenbuffer._replay.needs import Need, ShownWindow, needs_of, tex
 from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
 from langchain_tokenbuffer._window.driver import WindowDriver, WindowReason
+from langchain_tokenbuffer.counters import message_counter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -91,7 +92,8 @@ class CountedTranscript:
     """A transcript in numbers, every message counted once, by a counter that is additive, as all made of a name are."""
 
     def __init__(self, transcript: Transcript, counter: TokenCounter) -> None:
-        conversation = ConversationTokens(transcript.messages, MessageMeter(counter))
+        counts = message_counter(counter)
+        conversation = ConversationTokens(transcript.messages, MessageMeter(counts))
         self.transcript = transcript
         self.messages = conversation.numbers()
         self.cumulative = [0, *accumulate(message.tokens for message in self.messages)]  # before each index
@@ -107,12 +109,12 @@ class CountedTranscript:
         # With tools the middleware sends the first system message beside the conversation.
         first = min(head, 1) if transcript.tools else 0
         self._system_tokens = self.cumulative[first]
-        self.fixed = counter.constant
+        self.fixed = counts.constant
         if transcript.tools:
             self.fixed = counter.count(transcript.messages[:first], tools=transcript.tools) - self._system_tokens
         self.min_tokens = cache(conversation.min_tokens)
         self.mended_tokens = cache(conversation.mended_tokens)
-        self.shown_tokens = cache(lambda i, tokens: sum(counter.tokens(conversation.show([i], {i: tokens}))))
+        self.shown_tokens = cache(lambda i, tokens: sum(counts.tokens(conversation.show([i], {i: tokens}))))
         self.shown_text = lru_cache(_TEXTS)(lambda slot, tokens: text_of(*conversation.show([slot], {slot: tokens})))
 
     def budget(self, setting: Setting) -> Budget:

@@ -80,7 +80,7 @@ class SessionRows(NamedTuple):
 
 def count_anew(rows: Sequence[StoredRow], settings: Settings, session_id: str) -> dict[int, MessageTokens]:
     """Read messages into numbers; those that cannot be read are left out."""
-    found, meter = dict(decode_rows(rows, session_id)), settings.buffer.meter
+    found, meter = dict(decode_rows(rows, session_id)), settings.meter
     messages = list(found.values())
     return dict(zip(found, meter.numbers(messages), strict=True))
 

@@ -208,8 +208,8 @@ class Choice:
         self._messages |= dict.fromkeys(seqs)
         self._messages |= decode_rows(rows, self._session.session_id)
         self._lacks = False
-        matches, tokens_of = matches_of(self._ranked(), self._messages), text_tokens(self._session.buffer.token_counter)
-        self.best = chosen(matches, self._max_tokens, tokens_of)
+        matches, counter = matches_of(self._ranked(), self._messages), self._session.settings.meter.counter
+        self.best = chosen(matches, self._max_tokens, text_tokens(counter))
 
     def _ranked(self) -> Iterator[Ranked]:
         """Yield passages, the best first, as far as their messages were read."""

@@ -75,7 +75,7 @@ class _Walk:
         self._session = session
         self._settings = session.settings
         self._digest = self._settings.digest
-        self._driver = WindowDriver(self._settings.buffer.budget())
+        self._driver = WindowDriver(self._settings.budget)
         self._row: int | None = None  # the id of the session's row
         self._page = NumbersPage({}, [], 0)
         self._counted: dict[int, MessageTokens] = {}
@@ -109,7 +109,7 @@ class _Walk:
 
     def push(self) -> None:
         """Replay the messages of the page."""
-        driver, source = self._driver, StoredSource(self._settings.buffer.meter, self._message)
+        driver, source = self._driver, StoredSource(self._settings.meter, self._message)
         for seq, each in {**self._page.numbers, **self._counted}.items():
             if active:
                 self._let_others_go_first()

@@ -117,7 +117,7 @@ class Session:
         if window is None:
             return []
         found, display = dict(decode_rows(window.rows, self.session_id)), window.display
-        if not self.buffer.token_counter.additive:
+        if not self.settings.meter.counter.additive:
             return self.buffer.trim(list(found.values()))
         if (shortage := display["shortage"]) is not None:
             raise TokenBudgetError(**shortage)
@@ -127,7 +127,7 @@ class Session:
             return self.buffer.trim(list(found.values()))
         upto, mended = display.get("mended", (0, []))
         slots = [slot_from_json(slot) for slot in mended] + [seq for seq in found if seq >= upto]
-        return self.buffer.meter.show(found, slots, {int(seq): tokens for seq, tokens in display["sizes"].items()})
+        return self.settings.meter.show(found, slots, {int(seq): tokens for seq, tokens in display["sizes"].items()})
 
     def read_page(self, connection: sa.Connection, after: int, size: int) -> list[StoredRow]:
         """Read the messages behind a sequence number, oldest first."""
@@ -174,7 +174,7 @@ class Session:
                 msg = f"messages must be messages, got {type(message).__name__}"
                 raise TypeError(msg)
         _ = self.settings.digest
-        meter = self.buffer.meter
+        meter = self.settings.meter
         numbers = meter.numbers(messages)
         return [NewMessage(each, encode(message), message) for each, message in zip(numbers, messages, strict=True)]
 
@@ -281,7 +281,7 @@ class Session:
 
     def _empty_window(self) -> dict[str, Any]:
         return {
-            "tokens": self.buffer.budget().fixed,
+            "tokens": self.settings.budget.fixed,
             "open_calls": None,
             "settings_digest": self.settings.digest,
             "display": display_of(None),

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from langchain_tokenbuffer._window.replay import RULE
+from langchain_tokenbuffer.buffer import budget_of, meter_of
+from langchain_tokenbuffer.counters import message_counter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from langchain_tokenbuffer._window.budget import Budget
+    from langchain_tokenbuffer._window.conversation import MessageMeter
     from langchain_tokenbuffer.buffer import TokenBuffer
     from langchain_tokenbuffer.counters import TokenCounter
 
@@ -34,6 +38,14 @@ class Settings:
         self._counter: tuple[TokenCounter, str] | None = None
 
     @property
+    def meter(self) -> MessageMeter:
+        return meter_of(self.buffer)
+
+    @property
+    def budget(self) -> Budget:
+        return budget_of(self.buffer)
+
+    @property
     def counter(self) -> str:
         """Of what counts, and by which rule messages are read: stored numbers with it are ours.
 
@@ -42,14 +54,15 @@ class Settings:
         """
         counter = self.buffer.token_counter
         if self._counter is None or self._counter[0] is not counter:
-            basis = [RULE, counter.describe(), counter.constant, *counter.tokens(_SAMPLES)]
+            counts = message_counter(counter)
+            basis = [RULE, counts.what, counts.constant, *counts.tokens(_SAMPLES)]
             self._counter = counter, _digest(basis)
         return self._counter[1]
 
     @property
     def digest(self) -> str:
         """Of all that a window depends on beside its messages. The first time it may count."""
-        budget = self.buffer.budget()
+        budget = self.budget
         settings = (budget.max_tokens, budget.trim_to, budget.fixed, budget.oversize, budget.clear_results)
         return _digest([self.counter, *settings])
 

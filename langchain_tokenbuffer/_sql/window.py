@@ -20,6 +20,7 @@ from langchain_tokenbuffer._sql.schema import Mark
 from langchain_tokenbuffer._sql.terms import SessionTerms
 from langchain_tokenbuffer._window.driver import WindowDriver
 from langchain_tokenbuffer._window.mending import calls_left_open
+from langchain_tokenbuffer.buffer import log_dropped
 from langchain_tokenbuffer.errors import NothingLeftError
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class WindowUpdate:
             return None
         s = self.rows.tables.sessions.c
         state = self.rows.connection.scalar(sa.select(s.state).where(s.id == row.id))
-        budget = self.settings.buffer.budget()
+        budget = self.settings.budget
         try:
             # A session that was cleared does not begin at 0.
             driver = WindowDriver(budget, start=row.cut) if state is None else WindowDriver.resume(budget, _json(state))
@@ -154,7 +155,7 @@ class WindowUpdate:
 
     def _begun_anew(self, first: int) -> _Begun:
         """Return the window of all that is stored; as far as that goes, what was computed without the lock."""
-        budget, found = self.settings.buffer.budget(), self.recomputed
+        budget, found = self.settings.budget, self.recomputed
         driver, left = WindowDriver(budget), list[int]()
         if found is not None and self._is_true(found):
             driver, left = WindowDriver.resume(budget, found.state), list(found.left)
@@ -207,12 +208,12 @@ class WindowUpdate:
         logs: bool = True,
     ) -> list[int]:
         """Push messages; return the sequence numbers of those that left."""
-        buffer, left = self.settings.buffer, list[int]()
-        source = StoredSource(buffer.meter, self.rows.message, texts)
+        left = list[int]()
+        source = StoredSource(self.settings.meter, self.rows.message, texts)
         for seq, each in numbers:  # purging leaves gaps
             left += driver.push(each, source, at=seq)
             errors = driver.take_drop_errors()
-            buffer.log_dropped(errors if logs else [])
+            log_dropped(errors if logs else [])
         return left
 
     def _numbers(self, start: int, stop: int) -> Iterator[tuple[int, MessageTokens]]:

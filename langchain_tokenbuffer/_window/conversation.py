@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._counting.message_counters import MessageCounter
     from langchain_tokenbuffer._messages.slots import Piece, Slot, StandIn
-    from langchain_tokenbuffer.counters import TokenCounter
 
 
 class MessageMeter:
     """Reads messages into numbers, with one counter and one rule of what is pinned."""
 
-    def __init__(self, counter: TokenCounter, pin: Callable[[BaseMessage], bool] | None = None) -> None:
+    def __init__(self, counter: MessageCounter, pin: Callable[[BaseMessage], bool] | None = None) -> None:
         self.counter = counter
         self._pin = pin
 
@@ -117,4 +117,4 @@ class ConversationTokens:
 
     def whole_tokens(self, slots: Sequence[Slot], clamped: Mapping[int, int]) -> int:
         """Count a window as a whole, in tokens."""
-        return self.meter.counter(self.show(slots, clamped))
+        return self.meter.counter.whole(self.show(slots, clamped))

@@ -150,7 +150,7 @@ def fit_whole(budget: Budget, conversation: ConversationTokens) -> tuple[WindowD
         except TokenBudgetError as error:
             tokens = max(tokens, error.tokens)
             msg = (
-                f"What must stay needs {tokens} tokens as {counter.describe()} counts the whole window; "
+                f"What must stay needs {tokens} tokens as {counter.what} counts the whole window; "
                 f"max_tokens is {max_tokens}."
             )
             raise TokenBudgetError(msg, tokens=tokens, max_tokens=max_tokens) from error

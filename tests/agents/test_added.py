@@ -17,6 +17,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from typing_extensions import override
 
 from langchain_tokenbuffer import TokenBufferMiddleware, TokenCounter
+from langchain_tokenbuffer.counters import message_counter
 from tests.agents.scripted import ENCODING, FOREVER, Binding, Scripted, look, looking, middleware_within
 from tests.builders import ai_calling, repeat_word
 
@@ -196,7 +197,7 @@ def test_the_reserve_it_names_is_right(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_with_the_reserve_it_names_no_window_changes_by_what_is_noticed() -> None:
-    reserve = COUNTER([SystemMessage(MEMORY)]) - COUNTER.constant
+    reserve = COUNTER([SystemMessage(MEMORY)]) - message_counter(COUNTER).constant
     models = [Binding(replies=looking(4)) for _ in range(2)]
     for model, behind in zip(models, ([Adding(remembering)], []), strict=True):
         agent_with(model, *behind, reserve_tokens=reserve).invoke(long_thread(), FOREVER)

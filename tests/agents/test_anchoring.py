@@ -26,6 +26,7 @@ from langchain_tokenbuffer import TokenBudgetError, TokenCounter
 from langchain_tokenbuffer._counting.reported_usage import NO_ANCHOR, Report, is_by
 from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer._window.replay import Replay
+from langchain_tokenbuffer.counters import message_counter
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from tests.agents.scripted import Scripted, request
 from tests.builders import ai_calling, chat_with_ids, comparable, tool_loop
@@ -56,7 +57,7 @@ SYSTEM = SystemMessage("You answer questions about bread, in one sentence each."
 def count_request(asked: ModelRequest[Any], counter: TokenCounter = COUNTER) -> int:
     """What a request is counted to before anything is reported."""
     head = [] if asked.system_message is None else [asked.system_message]
-    messages = counter(asked.messages) - counter.constant
+    messages = counter(asked.messages) - message_counter(counter).constant
     return messages + counter.count(head, tools=asked.tools)
 
 
@@ -82,7 +83,7 @@ class Calls:
 
 def reporting(message: BaseMessage, billed: int, model: str = NAME, of: float = 1.0) -> BaseMessage:
     """A reply that says what was billed for it."""
-    written = int(of * (COUNTER([message]) - COUNTER.constant))
+    written = int(of * (COUNTER([message]) - message_counter(COUNTER).constant))
     usage = {"input_tokens": billed, "output_tokens": written, "total_tokens": billed + written}
     return message.model_copy(update={"usage_metadata": usage, "response_metadata": {"model_name": model}})
 
@@ -146,7 +147,7 @@ def test_a_result_dearer_than_all_before_it_is_within_budget() -> None:
     def bill(asked: ModelRequest[Any]) -> int:
         # Prose is billed lower than it is counted, JSON as it is counted.
         results = [each for each in asked.messages if kind_of(each) == "tool"]
-        json_ = COUNTER(results) - COUNTER.constant if results else 0
+        json_ = COUNTER(results) - message_counter(COUNTER).constant if results else 0
         return int(0.6 * (count_request(asked) - json_)) + json_
 
     asked = ai_calling(("look", {"at": 1}, "c")).model_copy(update={"id": "a"})
@@ -165,7 +166,7 @@ def test_the_reported_usage_includes_the_fixed_part() -> None:
 def test_new_messages_are_not_rescaled_by_cheaper_older_ones(turns: int) -> None:
     def bill(asked: ModelRequest[Any]) -> int:
         results = [each for each in asked.messages if kind_of(each) == "tool"]
-        dear = COUNTER(results) - COUNTER.constant if results else 0
+        dear = COUNTER(results) - message_counter(COUNTER).constant if results else 0
         return int(0.6 * (count_request(asked) - dear)) + dear
 
     asked = ai_calling(("look", {"at": 1}, "c")).model_copy(update={"id": "a"})

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from langchain_tokenbuffer import TokenCounter
 from langchain_tokenbuffer._agents.conversation import AgentConversation
 from langchain_tokenbuffer._counting.reported_usage import report_by
+from langchain_tokenbuffer._counting.resolve import resolve
 from langchain_tokenbuffer._window.conversation import MessageMeter
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def conversation(messages: list[BaseMessage]) -> AgentConversation:
-    meter = MessageMeter(TokenCounter("o200k_base"))
+    meter = MessageMeter(resolve("o200k_base"))
     return AgentConversation(messages, meter=meter, report_of=partial(report_by, "gpt-4o"))
 
 

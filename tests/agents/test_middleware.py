@@ -27,7 +27,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
 
 from langchain_tokenbuffer.buffer import TokenBuffer
-from langchain_tokenbuffer.counters import TokenCounter
+from langchain_tokenbuffer.counters import TokenCounter, message_counter
 from langchain_tokenbuffer.errors import TokenBudgetError
 from langchain_tokenbuffer.middleware import TokenBufferMiddleware, TrimEvent
 from langchain_tokenbuffer.order import validate
@@ -159,8 +159,7 @@ def test_no_messages_are_no_error() -> None:
 def test_the_window_is_that_of_the_buffer(messages: list[BaseMessage]) -> None:
     alone = TokenBuffer(120, token_counter=ENCODING)
     # The middleware rounds its fixed part, here the 3 tokens of the request, up to 1/64.
-    alone.budget = lambda: buffer_budget  # type: ignore[method-assign]
-    buffer_budget = _budget(120)
+    alone._budget = lambda: _budget(120)  # type: ignore[method-assign]
     try:
         expected = alone.trim(messages)
     except TokenBudgetError:
@@ -174,8 +173,8 @@ def _budget(max_tokens: int) -> Any:
     from langchain_tokenbuffer._window.budget import Budget  # noqa: PLC0415
 
     step = max_tokens // 64
-    fixed = -(-COUNTER.constant // step) * step
-    return Budget(max_tokens, fixed=fixed, slack=fixed - COUNTER.constant)
+    fixed = -(-message_counter(COUNTER).constant // step) * step
+    return Budget(max_tokens, fixed=fixed, slack=fixed - message_counter(COUNTER).constant)
 
 
 # --- one budget for the whole request -----------------------------------------------------------

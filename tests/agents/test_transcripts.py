@@ -11,7 +11,6 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from langchain_tokenbuffer._counting.clamp import min_tokens
 from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer.counters import TokenCounter
 from langchain_tokenbuffer.errors import TokenBudgetError
@@ -27,6 +26,7 @@ from tests.agents.scripted import (
     transcripts,
 )
 from tests.builders import comparable
+from tests.clamping import min_tokens
 from tests.oracle import breaches, current_question
 from tests.scale import FULL, some
 

@@ -22,6 +22,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from langchain_tokenbuffer import ConversationTokenBufferMemory, TokenBuffer, TokenCounter
+from langchain_tokenbuffer.counters import message_counter
 from langchain_tokenbuffer.vocabularies import load
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def saves(limit: int, against_classic: float, rounds: int) -> list[Row]:
         turn = {"input": next(fresh)}, {"output": next(fresh)}
         ours.save_context(*turn)
         classic.chat_memory.add_messages(turn_of(*turn))  # its own saving would take minutes
-        tokens += size(turn_of(*turn)) - size.constant
+        tokens += size(turn_of(*turn)) - message_counter(size).constant
     encode = load("o200k_base").encode_ordinary
     for _ in range(3):
         turn = {"input": next(fresh)}, {"output": next(fresh)}

@@ -8,6 +8,7 @@ import pytest
 
 from examples.local_model import QUESTIONS, SURFACES, Ledger, with_middleware
 from langchain_tokenbuffer import TokenCounter
+from langchain_tokenbuffer.counters import message_counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ def test_a_history_is_within_its_budget_and_the_question_comes_on_top(
     model: ChatOpenAI, ledger: Ledger, counter: TokenCounter, surface: str
 ) -> None:
     bills = asked(SURFACES[surface](model, counter, BUDGET), ledger)
-    questions = [counter([call.sent[-1]]) - counter.constant for call in ledger.calls]
+    questions = [counter([call.sent[-1]]) - message_counter(counter).constant for call in ledger.calls]
     assert all(billed - question <= BUDGET for billed, question in zip(bills, questions, strict=True))
 
 

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from langchain_tokenbuffer import TokenBuffer, TokenCounter
 from langchain_tokenbuffer._replay.files import read
 from langchain_tokenbuffer._replay.model_names import context_of, counter_of
+from langchain_tokenbuffer.counters import message_counter
 from langchain_tokenbuffer.replay import main
 from tests.builders import ROOT, run_script
 
@@ -657,8 +658,8 @@ def test_the_window_in_a_page_lies_where_its_messages_lie(tmp_path: Path, talk_f
     (transcript,) = read(talk_file)
     counter = TokenCounter("o200k_base")
     cut, top = data["calls"]["from"][-1] - 1, data["calls"]["messages"][-1]
-    assert data["calls"]["cut"][-1] == counter(transcript.messages[:cut]) - counter.constant
-    assert data["calls"]["top"][-1] == counter(transcript.messages[:top]) - counter.constant
+    assert data["calls"]["cut"][-1] == counter(transcript.messages[:cut]) - message_counter(counter).constant
+    assert data["calls"]["top"][-1] == counter(transcript.messages[:top]) - message_counter(counter).constant
     assert data["bands"] == [["head", 1, 40, 0, counter(transcript.messages[:1]) - 3]]
 
 

@@ -25,6 +25,7 @@ from langchain_tokenbuffer._sql import terms as sql_terms
 from langchain_tokenbuffer._sql.rows import key_of
 from langchain_tokenbuffer._sql.schema import PASSAGES
 from langchain_tokenbuffer._sql.session import list_sessions
+from langchain_tokenbuffer.counters import message_counter
 from tests.builders import count_words
 from tests.sql.test_law import anything, budgets, in_memory, many, portions, some, window_or_error
 
@@ -143,7 +144,7 @@ def in_memory_ranking(history: SQLTokenBufferHistory, question: str, max_tokens:
         postings.add(seq, message)
     count = next((info.appended for info in sessions(history) if info.session_id == history.session_id), 0)
     ranked = rank(question_terms(history.all_messages(), question), count, postings)
-    tokens_of = text_tokens(history.buffer.token_counter)
+    tokens_of = text_tokens(message_counter(history.buffer.token_counter))
     return [match.document() for match in chosen(matches_of(ranked, left), max_tokens, tokens_of)]
 
 
@@ -225,7 +226,7 @@ def test_what_is_found_fits_as_it_is_quoted(lite: Place, max_tokens: int) -> Non
     history.add_messages(cats(30))
     found = history.recall("Which cats have I got?", max_tokens)
     text = quoted(map(Match.of, found))
-    assert text_tokens(history.buffer.token_counter)(text) <= max_tokens
+    assert text_tokens(message_counter(history.buffer.token_counter))(text) <= max_tokens
 
 
 def test_a_short_question_takes_the_words_of_the_one_before(lite: Place) -> None:

@@ -20,6 +20,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field, SecretStr
 
 from langchain_tokenbuffer import TokenCounter
+from langchain_tokenbuffer.counters import message_counter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -492,12 +493,12 @@ def test_without_an_anchor_no_report_is_read() -> None:
 
 def test_what_follows_an_anchor_is_estimated() -> None:
     messages = [HumanMessage(LONG), reply("Yes.", 700, 5), HumanMessage(LONG)]
-    behind = CLAUDE([HumanMessage(LONG)]) - CLAUDE.constant
+    behind = CLAUDE([HumanMessage(LONG)]) - message_counter(CLAUDE).constant
     assert CLAUDE.count(messages, anchor=True) == 705 + behind
 
 
 def test_earlier_reports_say_how_far_an_estimate_is_off() -> None:
-    behind = CLAUDE([HumanMessage(LONG)]) - CLAUDE.constant
+    behind = CLAUDE([HumanMessage(LONG)]) - message_counter(CLAUDE).constant
     messages = [
         HumanMessage(LONG),
         reply("Yes.", 700, 5),
@@ -529,7 +530,7 @@ def test_a_report_of_no_input_is_no_anchor() -> None:
 
 
 def test_reports_between_which_the_prefix_shrank_say_nothing_of_the_estimate() -> None:
-    behind = CLAUDE([HumanMessage(LONG)]) - CLAUDE.constant
+    behind = CLAUDE([HumanMessage(LONG)]) - message_counter(CLAUDE).constant
     messages = [
         HumanMessage(LONG),
         reply("Yes.", 700, 5),

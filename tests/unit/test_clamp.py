@@ -20,8 +20,9 @@ from langchain_core.messages import (
 )
 
 from langchain_tokenbuffer import TokenBuffer, TokenCounter
-from langchain_tokenbuffer._counting.clamp import clamp, min_tokens
+from langchain_tokenbuffer.counters import message_counter
 from tests.builders import count_words, count_words_by_threes
+from tests.clamping import clamp, min_tokens
 from tests.scale import examples
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ counters = pytest.mark.parametrize("counter", COUNTERS.values(), ids=COUNTERS)
 
 
 def price(message: BaseMessage, counter: TokenCounter) -> int:
-    return counter.tokens([message], counter.keys([message]))[0]
+    return message_counter(counter).tokens([message], message_counter(counter).keys([message]))[0]
 
 
 def text_of(message: BaseMessage) -> str:
@@ -181,7 +182,7 @@ def test_the_marker_says_how_many_tokens_are_left_out() -> None:
     text = text_of(clamp(message, 200, O200K))
     said = MARKER.search(text)
     assert said is not None
-    tokenizer = O200K.tokenizer
+    tokenizer = message_counter(O200K).tokenizer
     assert tokenizer is not None
     stays = sum(len(tokenizer.encode(part)) for part in re.split(r"\n\[.*\]\n", text))
     assert int(said[1]) == len(tokenizer.encode(NUMBERED)) - stays
@@ -285,7 +286,7 @@ def test_the_biggest_text_of_a_message_is_shortened_first() -> None:
 def test_two_big_texts_are_shortened_alike() -> None:
     message = HumanMessage(["one " * 400, "two " * 300])
     first, second = list(clamp(message, 200, O200K).content)
-    tokenizer = O200K.tokenizer
+    tokenizer = message_counter(O200K).tokenizer
     assert tokenizer is not None
     assert abs(len(tokenizer.encode(str(first))) - len(tokenizer.encode(str(second)))) <= 2
 
@@ -367,5 +368,5 @@ def test_a_step_of_big_results_fits_or_says_why(max_tokens: int, results: list[s
     messages: list[BaseMessage] = [HumanMessage("Look."), AIMessage("", tool_calls=calls)]
     messages += [ToolMessage(text, tool_call_id=call["id"]) for text, call in zip(results, calls, strict=True)]
     least = sum(min_tokens(message, O200K) for message in messages)
-    assume(O200K.constant + least <= max_tokens)
+    assume(message_counter(O200K).constant + least <= max_tokens)
     assert O200K(TokenBuffer(max_tokens, token_counter=O200K).trim(messages)) <= max_tokens

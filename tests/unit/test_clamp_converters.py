@@ -8,8 +8,8 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_tokenbuffer import TokenCounter
-from langchain_tokenbuffer._counting.clamp import clamp
 from tests.builders import ai_calling
+from tests.clamping import clamp
 from tests.dialects import BIG, IMAGE, REPLIES, RESULTS, blanked
 
 if TYPE_CHECKING:

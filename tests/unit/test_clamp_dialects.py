@@ -13,8 +13,9 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_tokenbuffer import TokenBuffer, TokenCounter
-from langchain_tokenbuffer._counting.clamp import clamp, min_tokens
+from langchain_tokenbuffer.counters import message_counter
 from tests.builders import ai_calling
+from tests.clamping import clamp, min_tokens
 from tests.dialects import BIG, FILE, IMAGE, MEDIA, REPLIES, RESULTS, SEALED, blanked
 from tests.scale import examples
 
@@ -32,7 +33,7 @@ def result(block: Any) -> ToolMessage:
 
 
 def tokens_of(message: BaseMessage, counter: TokenCounter = O200K) -> int:
-    return counter.tokens([message])[0]
+    return message_counter(counter).tokens([message])[0]
 
 
 def strings_in(value: Any) -> list[str]:

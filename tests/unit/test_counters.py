@@ -36,10 +36,11 @@ from langchain_core.runnables import RunnableLambda
 from langchain_openai import ChatOpenAI, OpenAI
 from pydantic import SecretStr
 
-from langchain_tokenbuffer import TokenBuffer, TokenCounter, counters
+from langchain_tokenbuffer import TokenBuffer, TokenCounter
 from langchain_tokenbuffer._counting import count_cache as _count_cache
 from langchain_tokenbuffer._counting.count_cache import cache_of
 from langchain_tokenbuffer._messages.convert import as_messages
+from langchain_tokenbuffer.counters import message_counter
 from tests.builders import chat, letters_as_tokens
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def test_a_callable_is_what_counts(counts: Callable[[Any], int]) -> None:
 
 @pytest.mark.parametrize("counts", CALLABLES.values(), ids=CALLABLES)
 def test_an_additive_callable_is_found_additive(counts: Callable[[Any], int]) -> None:
-    assert TokenCounter(counts).additive
+    assert message_counter(TokenCounter(counts)).additive
 
 
 def test_a_counter_of_a_counter_counts_the_same() -> None:
@@ -208,13 +209,13 @@ def test_a_counter_of_a_counter_counts_the_same() -> None:
 @pytest.mark.parametrize("divisor", range(2, 13))
 def test_a_count_that_rounds_its_sum_down_is_found_not_additive(divisor: int) -> None:
     counter = TokenCounter(lambda messages: characters(messages) // divisor)
-    assert not counter.additive
+    assert not message_counter(counter).additive
 
 
 @pytest.mark.parametrize("divisor", range(2, 13))
 def test_a_count_that_rounds_its_sum_up_is_found_not_additive(divisor: int) -> None:
     counter = TokenCounter(lambda messages: math.ceil(characters(messages) / divisor))
-    assert not counter.additive
+    assert not message_counter(counter).additive
 
 
 NOT_ADDITIVE: dict[str, Callable[[Any], int]] = {
@@ -229,7 +230,7 @@ if "use_usage_metadata_scaling" in inspect.signature(count_tokens_approximately)
 
 @pytest.mark.parametrize("counts", NOT_ADDITIVE.values(), ids=NOT_ADDITIVE)
 def test_a_count_that_is_no_sum_is_found_not_additive(counts: Callable[[Any], int]) -> None:
-    assert not TokenCounter(counts).additive
+    assert not message_counter(TokenCounter(counts)).additive
 
 
 @pytest.mark.parametrize("counts", NOT_ADDITIVE.values(), ids=NOT_ADDITIVE)
@@ -242,7 +243,7 @@ def joined(messages: Sequence[BaseMessage]) -> int:
 
 
 def test_a_separator_between_messages_is_a_negative_constant() -> None:
-    assert TokenCounter(joined).constant == -5
+    assert message_counter(TokenCounter(joined)).constant == -5
 
 
 def test_a_count_with_separators_is_the_callables_own() -> None:
@@ -254,7 +255,7 @@ def test_a_count_with_separators_of_no_messages_is_not_negative() -> None:
 
 
 def test_a_constant_of_a_callable_is_found() -> None:
-    assert TokenCounter(lambda messages: 40 + characters(messages)).constant == 40
+    assert message_counter(TokenCounter(lambda messages: 40 + characters(messages))).constant == 40
 
 
 async def remotely(messages: Sequence[BaseMessage]) -> int:
@@ -607,7 +608,7 @@ def test_functions_of_one_name_on_one_object_are_counters_apart() -> None:
 def texts_counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the texts that are tokenized from here on."""
     texts: list[str] = []
-    price = counters.TokenCounter("o200k_base")._counter
+    price = message_counter(TokenCounter("o200k_base"))
     encode = price.tokenizer.encode  # type: ignore[union-attr]
 
     def seen(self: object, text: str) -> list[int]:
@@ -692,7 +693,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_count_cache, "REMEMBERED", 100)
     counter = TokenCounter(Counting())
     counter(chat(500))
-    assert len(counter._counter.count_cache.counts) <= 100
+    assert len(message_counter(counter).count_cache.counts) <= 100
 
 
 def test_forgetting_changes_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -704,7 +705,7 @@ def test_forgetting_changes_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_remembered_are_numbers() -> None:
     counter = TokenCounter("o200k_base")
     counter([*TALK, HumanMessage([{"type": "text", "text": "Hello"}])])
-    counts = counter._counter.count_cache.counts
+    counts = message_counter(counter).count_cache.counts
     assert {type(number) for item in counts.items() for number in item} == {int}
 
 
@@ -712,7 +713,7 @@ def test_a_remembered_message_takes_at_most_300_bytes() -> None:
     counter = TokenCounter(len)
     counter(chat(1))
     messages = chat(5_000)
-    keys = counter.keys(messages)
+    keys = message_counter(counter).keys(messages)
     del keys
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]

@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_openai import ChatOpenAI
 
 from langchain_tokenbuffer import TokenBuffer, TokenBufferError, TokenCounter, Window, repair, validate
+from langchain_tokenbuffer.counters import message_counter
 from tests.builders import comparable, count_words, count_words_by_threes
 from tests.oracle import breaches, current_question, head_length
 from tests.scale import examples
@@ -273,7 +274,7 @@ def test_law_4_a_clamped_message_costs_at_most_the_size_the_window_names(
     assert window is not None
     counter = buffer.token_counter
     shown = dict(zip(window.kept, buffer.trim(messages), strict=True))
-    assert all(counter([shown[i]]) - counter.constant <= size for i, size in window.clamped.items())
+    assert all(counter([shown[i]]) - message_counter(counter).constant <= size for i, size in window.clamped.items())
 
 
 @given(st.one_of(conversations(), disordered()), settings_drawn(ANY))
@@ -319,14 +320,14 @@ def test_law_6_while_the_budget_holds_the_next_window_extends_the_last_one(
     messages: list[BaseMessage], setting: Settings
 ) -> None:
     counter = setting.buffer().token_counter
-    prices = counter.tokens(messages, counter.keys(messages))
+    prices = message_counter(counter).tokens(messages, message_counter(counter).keys(messages))
     first = next((i for i, m in enumerate(messages) if isinstance(m, HumanMessage)), len(messages))
     for n, (last, new) in enumerate(pairwise(windows(setting, messages)), start=1):
         if n <= first or last is None or new is None:
             continue
         if last.mended != new.mended or (last.mended and last.clamped) or last.cleared:
             continue
-        charged = counter.constant + sum(last.clamped.get(i, prices[i]) for i in last.kept)
+        charged = message_counter(counter).constant + sum(last.clamped.get(i, prices[i]) for i in last.kept)
         if last.mended:
             charged = last.tokens
         if charged + prices[n] <= setting.max_tokens:

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from langchain_tokenbuffer import TokenCounter
 from langchain_tokenbuffer._counting import resolve as _resolve
 from langchain_tokenbuffer._counting.providers import provider_of
+from langchain_tokenbuffer.counters import message_counter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -242,7 +243,7 @@ def test_a_models_own_counting_of_messages_is_asked() -> None:
 
 
 def test_a_models_own_counting_of_messages_is_found_additive() -> None:
-    assert TokenCounter(CountsMessages()).constant == 10
+    assert message_counter(TokenCounter(CountsMessages())).constant == 10
 
 
 def test_a_models_own_counting_of_texts_is_asked() -> None:
@@ -285,7 +286,7 @@ def test_a_local_count_of_a_users_own_over_a_remote_model_is_asked() -> None:
 def test_a_remote_model_is_estimated_without_a_warning(package: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert TokenCounter(of(package, Chat)).is_estimate
+        assert not message_counter(TokenCounter(of(package, Chat))).exact
 
 
 def test_a_remote_counter_that_is_asked_for_is_asked_once_a_count() -> None:
@@ -436,21 +437,21 @@ def test_a_tool_that_openai_runs_makes_the_request_one_of_the_responses_api() ->
 
 @pytest.mark.parametrize(("name", "more"), [("gpt-4o", 0), ("o3", 0), ("gpt-5", 2), ("gpt-5.5", 2)])
 def test_a_reply_takes_two_more_from_gpt_5_on(name: str, more: int) -> None:
-    counter = TokenCounter(chat(name))
+    counter = message_counter(TokenCounter(chat(name)))
     reply, question = counter.tokens([AIMessage("Yes."), HumanMessage("Yes.")])
     assert reply - question == more
 
 
 @pytest.mark.parametrize("responses", [False, True])
 def test_text_beside_a_call_is_a_message_of_its_own_from_gpt_5_on(responses: bool) -> None:  # noqa: FBT001
-    counter = TokenCounter(chat("gpt-5", responses=responses))
+    counter = message_counter(TokenCounter(chat("gpt-5", responses=responses)))
     alone, with_text = counter.tokens([AIMessage("", tool_calls=CALLS[:1]), AIMessage("Yes", tool_calls=CALLS[:1])])
     assert with_text - alone == 1 + 7
 
 
 @pytest.mark.parametrize(("responses", "apart"), [(False, 11), (True, 14)])
 def test_a_further_call_is_a_message_of_its_own_from_gpt_5_on(responses: bool, apart: int) -> None:  # noqa: FBT001
-    counter = TokenCounter(chat("gpt-5", responses=responses))
+    counter = message_counter(TokenCounter(chat("gpt-5", responses=responses)))
     one, other, both = counter.tokens([AIMessage("", tool_calls=calls) for calls in (CALLS[:1], CALLS[1:], CALLS)])
     assert both - one == other - 4 + apart
 
@@ -522,13 +523,13 @@ CITED = {**DOCUMENT, "citations": {"enabled": True}}
 
 @pytest.mark.parametrize(("block", "tokens"), [(DOCUMENT, 45), (CITED, 575)], ids=["document", "cited"])
 def test_a_document_of_claudes_takes_more_than_its_text(block: Any, tokens: int) -> None:
-    counter = TokenCounter("claude-sonnet-4-5")
+    counter = message_counter(TokenCounter("claude-sonnet-4-5"))
     text, document = counter.tokens([HumanMessage([{"type": "text", "text": "x"}]), HumanMessage([block])])
     assert document - text == tokens
 
 
 def test_a_result_may_hold_what_is_cited() -> None:
-    counter = TokenCounter("claude-sonnet-4-5")
+    counter = message_counter(TokenCounter("claude-sonnet-4-5"))
     results = [{"type": "tool_result", "tool_use_id": "1", "content": [each]} for each in (DOCUMENT, CITED)]
     plain, cited = counter.tokens([HumanMessage([result]) for result in results])
     assert cited - plain >= 530

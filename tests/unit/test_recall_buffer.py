@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenBufferError, validate
 from langchain_tokenbuffer._recall.quotation import END, is_quoted, without_quotation
+from langchain_tokenbuffer.counters import message_counter
 from tests.builders import ai_calling, comparable, count_words, count_words_by_threes
 from tests.scale import examples
 from tests.strategies import conversations, disordered
@@ -285,7 +286,7 @@ def test_a_recalling_window_is_a_function_of_the_conversation(buffer: TokenBuffe
 @settings(max_examples=examples(200), deadline=None)
 def test_while_a_turn_runs_recall_changes_no_prefix(buffer: TokenBuffer, messages: list[BaseMessage]) -> None:
     plain = again(buffer, 0)
-    assume(plain.token_counter.additive)
+    assume(message_counter(plain.token_counter).additive)
     for n in range(1, len(messages)):
         one, other = trimmed(plain, messages[:n]), trimmed(plain, messages[: n + 1])
         if messages[n].type != "human" and one and other and comparable(other[: len(one)]) == comparable(one):

@@ -5,11 +5,25 @@ from __future__ import annotations
 import inspect
 import pickle
 import pydoc
+from typing import TYPE_CHECKING
 
 import pytest
+from langchain_core.chat_history import InMemoryChatMessageHistory
 
 import langchain_tokenbuffer
+from langchain_tokenbuffer import (
+    ConversationTokenBufferMemory,
+    SQLTokenBufferHistory,
+    TokenBudgetError,
+    TokenBuffer,
+    TokenBufferChatMessageHistory,
+    TokenBufferMiddleware,
+    TokenCounter,
+)
 from tests.builders import ROOT, run_script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PACKAGE = ROOT / "langchain_tokenbuffer"
 SURFACE = [
@@ -107,15 +121,12 @@ MEMBERS = {
         " get_metadata import_message_store import_messages imported iter_messages messages recall sessions"
         " set_metadata"
     ),
-    "TokenBudgetError": "is_retryable of",
-    "TokenBuffer": "atrim awindow budget log_dropped meter trim window",
+    "TokenBudgetError": "is_retryable",
+    "TokenBuffer": "atrim awindow trim window",
     "TokenBufferChatMessageHistory": "arecall messages recall",
     "TokenBufferError": "",
     "TokenBufferMiddleware": "",
-    "TokenCounter": (
-        "additive as_lines borrowed_tokenizer choice_tokens constant count count_cache describe is_estimate key keys"
-        " text_tokens tokenizer tokens"
-    ),
+    "TokenCounter": "count describe",
     "Violation": "code detail index",
     "Window": "clamped cleared cut dropped kept mended recalled thinned tokens",
 }
@@ -141,6 +152,33 @@ def test_a_member_has_a_docstring(name: str) -> None:
     public = getattr(langchain_tokenbuffer, name)
     members = {each: inspect.getattr_static(public, each) for each in members_of(name)}
     assert [each for each, member in members.items() if not (member.__doc__ or isinstance(member, bool))] == []
+
+
+class History(InMemoryChatMessageHistory):
+    """A subclass, since the class itself warns when made."""
+
+
+INSTANCES: dict[str, Callable[[], object]] = {
+    "ConversationTokenBufferMemory": lambda: ConversationTokenBufferMemory(llm=len),
+    "SQLTokenBufferHistory": lambda: SQLTokenBufferHistory("a", "sqlite://", max_tokens=9, token_counter=len),
+    "TokenBudgetError": lambda: TokenBudgetError("too small", tokens=2, max_tokens=1),
+    "TokenBuffer": lambda: TokenBuffer(9, token_counter=len),
+    "TokenBufferChatMessageHistory": lambda: TokenBufferChatMessageHistory(History(), max_tokens=9, token_counter=len),
+    "TokenBufferMiddleware": lambda: TokenBufferMiddleware(9, token_counter=len),
+    "TokenCounter": lambda: TokenCounter("o200k_base"),
+}
+BESIDE_ARGUMENTS = {"TokenBufferChatMessageHistory": {"buffer"}}
+"""What instances show that neither their class shows nor an argument names."""
+
+
+@pytest.mark.parametrize("name", INSTANCES)
+def test_dir_of_an_instance_shows_its_arguments_beside_its_class(name: str) -> None:
+    if name == "TokenBufferMiddleware":
+        pytest.importorskip("langchain")
+    instance, public = INSTANCES[name](), getattr(langchain_tokenbuffer, name)
+    own = {each for each in set(dir(instance)) - set(dir(public)) if not each.startswith("_")}
+    arguments = set(inspect.signature(public).parameters)
+    assert own - arguments == BESIDE_ARGUMENTS.get(name, set())
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

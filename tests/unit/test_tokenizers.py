@@ -18,6 +18,7 @@ from langchain_tokenbuffer import (
     TokenCounter,
     vocabularies,
 )
+from langchain_tokenbuffer.counters import message_counter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,7 @@ def test_a_file_that_was_replaced_is_read_anew(path: Path) -> None:
 
 
 def test_counters_over_one_file_remember_together(path: Path) -> None:
-    assert TokenCounter(path).count_cache is TokenCounter(path).count_cache
+    assert message_counter(TokenCounter(path)).count_cache is message_counter(TokenCounter(path)).count_cache
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:

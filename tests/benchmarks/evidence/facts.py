@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_tokenbuffer._replay.needs import facts_of, occurs, text_of
-from tests.benchmarks.trimming.conversations import COUNTER
+from tests.benchmarks.trimming.conversations import COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -79,7 +79,7 @@ class Finder:
         self._found: dict[str, int] = {}
         self._place = {id(message): 1 << place for place, message in enumerate(messages)}
         self._places: dict[Any, int] = defaultdict(int)  # equal messages show the same
-        for place, key in enumerate(COUNTER.keys(messages)):
+        for place, key in enumerate(COUNTS.keys(messages)):
             self._places[key] |= 1 << place
 
     def places(self, fact: str) -> int:
@@ -96,7 +96,7 @@ class Finder:
         """
         shown, others = 0, []
         for message in window:
-            places = self._place.get(id(message)) or self._places.get(COUNTER.keys([message])[0], 0)
+            places = self._place.get(id(message)) or self._places.get(COUNTS.keys([message])[0], 0)
             shown |= places
             if not places and message.text != self._system:
                 others.append(_unescaped(text_of(message)))

@@ -19,6 +19,7 @@ from langchain_core.messages import (
 )
 
 from langchain_tokenbuffer import TokenCounter
+from langchain_tokenbuffer.counters import message_counter
 from tests.benchmarks.trimming import generated
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ Wire = dict[str, Any]  # a message as OpenAI's clients send it
 RECORDINGS = Path(__file__).resolve().parents[4] / "shared" / "data"
 ENCODING = "o200k_base"
 COUNTER = TokenCounter(ENCODING)
+COUNTS = message_counter(COUNTER)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Conversation:
     @cached_property
     def largest(self) -> int:
         """What a request with the largest message alone would cost."""
-        return self.beside + max(COUNTER.tokens(self.messages, COUNTER.keys(self.messages)))
+        return self.beside + max(COUNTS.tokens(self.messages, COUNTS.keys(self.messages)))
 
     @cached_property
     def is_chat(self) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import BaseMessage, convert_to_messages
 
 from langchain_tokenbuffer.order import validate
-from tests.benchmarks.trimming.conversations import COUNTER
+from tests.benchmarks.trimming.conversations import COUNTS
 from tests.benchmarks.trimming.tokenizing import Exact, forget, tallied
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def needed(data_set: DataSet) -> int:
     """
     heads = {each.system: each for each in data_set.conversations}
     messages = [m for each in data_set.conversations for m in (*each.head, *each.messages)]
-    distinct = dict(zip(COUNTER.keys(messages), messages, strict=True))
+    distinct = dict(zip(COUNTS.keys(messages), messages, strict=True))
     with tallied() as tally:
         exact = Exact()
         exact.messages(distinct.values())
@@ -167,9 +167,9 @@ class _Request:
 
     def __init__(self, conversation: Conversation | None = None, messages: Sequence[BaseMessage] = ()) -> None:
         self._tools = 0 if conversation is None else conversation.tool_tokens
-        self._keys = COUNTER.keys(messages)
-        self._prices = COUNTER.tokens(messages, self._keys)
-        self.tokens = self._tools + COUNTER.constant + sum(self._prices)
+        self._keys = COUNTS.keys(messages)
+        self._prices = COUNTS.tokens(messages, self._keys)
+        self.tokens = self._tools + COUNTS.constant + sum(self._prices)
 
     def common(self, last: _Request) -> int:
         """Return how many tokens it has in common with the beginning of the request before."""
@@ -202,8 +202,8 @@ class _Original:
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._messages = conversation.messages
-        self._keys = COUNTER.keys(self._messages)
-        self._prices = COUNTER.tokens(self._messages, self._keys)
+        self._keys = COUNTS.keys(self._messages)
+        self._prices = COUNTS.tokens(self._messages, self._keys)
         self._price_of = dict(zip(self._keys, self._prices, strict=True))
         self._beginning: dict[Any, list[int]] = defaultdict(list)
         for place, message in enumerate(self._messages):
@@ -219,12 +219,12 @@ class _Original:
         A shortened one counts by the part of its text that is still there at its two ends; what is
         no message of the conversation, such as a summary, shows nothing of it.
         """
-        [key] = COUNTER.keys([message])
+        [key] = COUNTS.keys([message])
         return self._price_of.get(key) or self._longest_part(message)
 
     def is_shortened(self, message: BaseMessage) -> bool:
         """Tell whether a message of a window is a part of one of the conversation."""
-        [key] = COUNTER.keys([message])
+        [key] = COUNTS.keys([message])
         return key not in self._price_of and self._longest_part(message) > 0
 
     def _longest_part(self, message: BaseMessage) -> float:
@@ -245,7 +245,7 @@ class _Original:
 
     def _shows(self, place: int, message: BaseMessage) -> bool:
         """Tell whether a message of a window is one of the conversation, whole or shortened."""
-        [key] = COUNTER.keys([message])
+        [key] = COUNTS.keys([message])
         return key == self._keys[place] or self._part(place, message) > 0
 
     def _part(self, place: int, message: BaseMessage) -> float:

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from langchain_tokenbuffer.order import validate
 from tests.benchmarks.trimming import conversations, generated, targets
-from tests.benchmarks.trimming.conversations import COUNTER, Conversation, DataSet
+from tests.benchmarks.trimming.conversations import COUNTER, COUNTS, Conversation, DataSet
 from tests.benchmarks.trimming.measuring import FAULTS, Figures, Played, judge, needed, play
 from tests.benchmarks.trimming.peers import version_of
 from tests.benchmarks.trimming.reporting import PAGE, README, RESULTS
@@ -93,7 +93,7 @@ def test_the_counters_given_to_the_others_count_what_they_are_judged_by(
     exact = Exact()
     for data_set in made[:3]:
         for each in data_set.conversations[:2]:
-            prices = COUNTER.tokens(each.messages, COUNTER.keys(each.messages))
+            prices = COUNTS.tokens(each.messages, COUNTS.keys(each.messages))
             assert [exact.wire(message) for message in each.wire] == prices
             assert exact.messages(each.messages) == COUNTER(each.messages)
 
@@ -151,7 +151,7 @@ def test_a_shortened_message_counts_by_what_is_left_of_it() -> None:
     text = str(RESULT.content)
     half = ToolMessage(f"{text[:15]}[...]{text[-15:]}", tool_call_id="call_1")
     figures = judged(SYSTEM, QUESTION, CALL, half)
-    price = COUNTER([RESULT]) - COUNTER.constant
+    price = COUNTER([RESULT]) - COUNTS.constant
     assert figures.faults == dict.fromkeys(FAULTS, 0)
     assert figures.said - figures.seen == pytest.approx(price * (1 - 30 / len(text)))
 
@@ -166,7 +166,7 @@ def test_what_begins_as_the_request_before_is_a_tenth_of_the_price_from_1024_tok
     played = Played(windows=[[long[:1], long]])
     figures = judge(DataSet("One", 9000, (Conversation(None, (), tuple(long)),)), played)
     first, second = COUNTER(long[:1]), COUNTER(long)
-    cached = first - COUNTER.constant
+    cached = first - COUNTS.constant
     assert figures.openai == pytest.approx(first + second - 0.9 * cached)
     assert figures.anthropic == pytest.approx(1.25 * first + 1.25 * (second - cached) + 0.1 * cached)
 

@@ -15,6 +15,7 @@ from langchain_tokenbuffer import TokenCounter
 from langchain_tokenbuffer._counting.count_cache import CountCache, cache_named
 from langchain_tokenbuffer._counting.message_counters import Call, ChatCounter
 from langchain_tokenbuffer._counting.providers import OPENAI
+from langchain_tokenbuffer.counters import message_counter
 from langchain_tokenbuffer.vocabularies import load
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Exact:
 
     def messages(self, messages: Any) -> int:
         """Count messages as one request."""
-        return self._pricing.constant + sum(map(self._pricing.tokens, messages))
+        return self._pricing.constant + sum(map(self._pricing.message_tokens, messages))
 
     def wire(self, message: dict[str, Any]) -> int:
         """Count one message in OpenAI's format, which has a text as its content."""
@@ -109,6 +110,6 @@ def tallied() -> Iterator[Tally]:
 
 def forget() -> None:
     """Let go of the counts that this process remembers, so that the next policy starts cold."""
-    for cache in (TokenCounter(ENCODING).count_cache, cache_named("texts", ENCODING)):
+    for cache in (message_counter(TokenCounter(ENCODING)).count_cache, cache_named("texts", ENCODING)):
         cache.counts.clear()
         cache.excerpts.clear()
