@@ -5,13 +5,14 @@ Engines of ours are few and have an end: one for each URL, the least recently us
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -196,6 +197,7 @@ def prepared_engine(engine: AnyEngine) -> AnyEngine:
     pgbouncer.watch(inner)
     if inner.dialect.name == "sqlite" and not sa.event.contains(inner, "connect", _on_connect):
         sa.event.listen(inner, "connect", _on_connect)
+        sa.event.listen(inner, "invalidate", _on_invalidate)
     return engine
 
 
@@ -216,6 +218,16 @@ def _on_connect(connection: Any, record: pool.ConnectionPoolEntry) -> None:
                 break
             time.sleep(0.02)
     cursor.close()
+
+
+def _on_invalidate(connection: Any, *_: object) -> None:
+    """End the transaction of a call that was cancelled or interrupted, before its connection is closed.
+
+    A closed SQLite connection keeps its locks for as long as a statement is not read to its end, and Python keeps the
+    statement with the frames of what was raised.
+    """
+    with suppress(asyncio.CancelledError, sqlite3.Error):
+        connection.rollback()
 
 
 atexit.register(ours.close_all)

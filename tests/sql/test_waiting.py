@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 import tenacity
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from langchain_tokenbuffer._sql import database, engines
 from tests.builders import turn
@@ -41,6 +41,13 @@ def impatient_engine(place: Place) -> sa.Engine:
         "mysql": {"init_command": "SET innodb_lock_wait_timeout=1"},
     }
     return place.engine(connect_args=wait[sa.make_url(place.url).get_backend_name()])
+
+
+def async_engine(place: Place) -> AsyncEngine:
+    driver = ASYNC_DRIVERS.get(sa.make_url(place.url).get_backend_name())
+    if driver is None:
+        pytest.skip("no asynchronous driver for it is installed")
+    return create_async_engine(sa.make_url(place.url).set(drivername=driver))
 
 
 def test_a_lock_costs_one_wait_and_not_one_for_each_try(
@@ -147,12 +154,7 @@ WRITERS = 20  # more than a pool has connections
 
 @pytest.mark.parametrize("kind", ["url", "async engine"])
 async def test_a_reader_does_not_wait_behind_writers_that_are_stuck(place: Place, session_id: str, kind: str) -> None:
-    connection: Any = place.url
-    if kind == "async engine":
-        driver = ASYNC_DRIVERS.get(sa.make_url(place.url).get_backend_name())
-        if driver is None:
-            pytest.skip("no asynchronous driver for it is installed")
-        connection = create_async_engine(sa.make_url(place.url).set(drivername=driver))
+    connection: Any = place.url if kind == "url" else async_engine(place)
     histories = [place.history(f"{session_id}-{n}", connection=connection) for n in range(WRITERS)]
     for each in histories:
         await each.aadd_messages(turn(0))
@@ -185,3 +187,42 @@ def test_a_reader_in_a_thread_does_not_wait_behind_writers_that_are_stuck(place:
         thread.join(10)
     engine.dispose()
     assert (found, all(are_alive)) == ([], True)
+
+
+def test_an_interrupted_append_leaves_no_lock(place: Place, session_id: str) -> None:
+    engine = place.engine()
+    history = place.history(session_id, connection=engine)
+    history.add_messages(turn(0))
+
+    def interrupt(_c: object, _d: object, statement: str, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            raise KeyboardInterrupt
+
+    sa.event.listen(engine, "after_cursor_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt) as kept:  # as a notebook keeps what was raised last
+        history.add_messages(turn(1))
+    sa.event.remove(engine, "after_cursor_execute", interrupt)
+    history.add_messages(turn(2))
+    found = history.messages
+    engine.dispose()
+    assert (kept.type, found) == (KeyboardInterrupt, turn(0) + turn(2))
+
+
+async def test_a_cancelled_append_leaves_no_lock(place: Place, session_id: str) -> None:
+    engine = async_engine(place)
+    history = place.history(session_id, connection=engine)
+    await history.aadd_messages(turn(0))
+
+    def cancel(_c: object, _d: object, statement: str, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            cancelled.cancel()
+
+    cancelled = asyncio.create_task(history.aadd_messages(turn(1)))
+    sa.event.listen(engine.sync_engine, "before_cursor_execute", cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    sa.event.remove(engine.sync_engine, "before_cursor_execute", cancel)
+    await history.aadd_messages(turn(2))
+    found = await history.aget_messages()
+    await engine.dispose()
+    assert (cancelled.cancelled(), found) == (True, turn(0) + turn(2))
