@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,30 @@ async def test_a_history_that_was_closed_async_has_no_file_open(tmp_path: Path) 
     async with history(tmp_path / "chats.db") as opened:
         await opened.aadd_messages(HELLO)
     assert open_files(tmp_path) == 0
+
+
+CONNECTIONS = {
+    "postgresql": ("SELECT pg_backend_pid()", "SELECT pid FROM pg_stat_activity"),
+    "mariadb": ("SELECT connection_id()", "SELECT id FROM information_schema.processlist"),
+}
+"""What a connection's number is, and which ones a server has."""
+
+
+@pytest.mark.parametrize("kind", CONNECTIONS)
+def test_a_history_that_was_closed_has_no_connection_to_a_server(
+    shared_place: Callable[[str], Place], kind: str
+) -> None:
+    place, (own, everyones) = shared_place(kind), CONNECTIONS[kind]
+    engine = place.engine(isolation_level="AUTOCOMMIT")
+    with engine.connect() as server, place.history("end") as opened:
+        mine = opened._database.read(lambda connection: connection.scalar(sa.text(own)))
+        before = mine in set(server.scalars(sa.text(everyones)))
+        opened.close()
+        deadline = time.monotonic() + 10
+        while (after := mine in set(server.scalars(sa.text(everyones)))) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    engine.dispose()
+    assert (before, after) == (True, False)
 
 
 def test_who_is_busy_is_not_disturbed_by_the_end(tmp_path: Path) -> None:
