@@ -3,12 +3,14 @@
 	lint_workflows type format bench extras clean
 
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin
 OLDEST := $(VENV)-oldest
 LOCAL := $(VENV)-local
 DEMO := $(VENV)-demo
 space := $(subst ,, )
+SPLIT := --numprocesses $(WORKERS) --dist worksteal # each process takes about a gigabyte
 PIP := pip install --quiet --disable-pip-version-check
 
 help: ## Show this list
@@ -87,11 +89,11 @@ docs: $(VENV)/.docs ## Build these pages into site/, strictly and offline, and l
 local_model: $(VENV)/.ready $(LOCAL)/.ready ## Talk to a real model on this machine (downloads 127 MB once)
 	$(RUN)/python examples/local_model.py
 
-test: $(VENV)/.ready ## Run the tests (PYTHON=python3.13 VENV=.venv-3.13: on another Python)
-	$(RUN)/python -m pytest
+test: $(VENV)/.ready ## Run the tests in two processes (WORKERS=4; PYTHON=python3.13 VENV=.venv-3.13: on another Python)
+	$(RUN)/python -m pytest $(SPLIT)
 
 test_full: $(VENV)/.ready ## Run the tests with all examples, transcripts and processes (slower)
-	TOKENBUFFER_TEST_FULL=1 $(RUN)/python -m pytest
+	TOKENBUFFER_TEST_FULL=1 $(RUN)/python -m pytest $(SPLIT)
 
 stress: $(VENV)/.ready ## Write 2,400 turns into each database while processes, backends and servers are ended (30 minutes)
 	TOKENBUFFER_TEST_FULL=1 $(RUN)/python -m pytest -s tests/sql/test_stress.py -k storm
