@@ -139,7 +139,7 @@ bench: $(VENV)/.bench ## Test the benchmark and measure, as ratios within one ru
 	$(RUN)/python -m pytest tests/benchmarks
 	$(RUN)/python -m tests.benchmarks
 
-extras: ## Measure what each extra installs, for docs/install.md (slower)
+extras: ## Measure what each extra installs, for docs/install.md (PYTHON=python3.12 or newer; slower)
 	$(PYTHON) -m tests.packaging.extras
 
 clean: ## Remove what was built

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+import sys
 import tempfile
 import tomllib
 import venv
@@ -58,11 +59,14 @@ class Figures(TypedDict):
 
 def main() -> None:
     """Measure, and write down what was found."""
+    major, minor, _ = platform.python_version_tuple()
+    if (int(major), int(minor)) < (3, 12):
+        sys.exit("The extra claude installs nothing before Python 3.12: make extras PYTHON=python3.12")
     names = [BASE, *extras()]
     with tempfile.TemporaryDirectory() as folder:
         installs = {name: installed(name, Path(folder, name or "base")) for name in names}
     found = Figures(
-        python=".".join(platform.python_version_tuple()[:2]),
+        python=f"{major}.{minor}",
         system=f"{platform.system()} {platform.machine()}",
         installs=installs,
     )
