@@ -131,10 +131,10 @@ class TokenBufferMiddleware(AgentMiddleware[Any, Any, Any]):
     is the truth up to its reply, only what follows is estimated, scaled by how billed tokens have grown against counted
     ones and never below its count. A report counts from its message on and never before, so the window stays a function
     of the messages. Where counting is exact (OpenAI) reports only correct what tools were counted to, upwards. Ignored
-    are reports of another model, of requests with other tools or another budget, and those that cannot be this window's
-    bill, less than half or more than twice its count; a reply without usage changes nothing. Agents that share messages
-    but not their private state cannot tell each other's reports from their own. A `token_counter` that is no estimate
-    is taken as it is; reports never correct it.
+    are reports of another model, and of requests with other tools or another budget. One of less than half or more than
+    twice its window's count is believed once the next one agrees with it, with a WARNING; a reply without usage changes
+    nothing. Agents that share messages but not their private state cannot tell each other's reports from their own. A
+    `token_counter` that is no estimate is taken as it is; reports never correct it.
 
     Edges: a request that the provider calls too long is tried again, up to four times, each time smaller: under the
     limit that it named, else with 80 % of what was refused, then a half, a half and a fourth of it; never after a part
