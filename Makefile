@@ -48,7 +48,7 @@ $(VENV)/.mutation: $(VENV)/.ready
 # The oldest of all that pyproject.toml names, test tools included. langchain needs a newer
 # langchain-core than we do, so there is one without agents, too.
 LEAKS := -W ignore::pytest.PytestUnraisableExceptionWarning # old test tools leave event loops open
-NEED_AGENTS := tests/agents tests/replay
+NEED_AGENTS := tests/agents tests/replay tests/fuzz/test_agents.py tests/site/test_pages.py tests/unit/test_overflow.py
 $(OLDEST)/.ready: WANTED := --editable ".[offline,sql]" --group test
 $(OLDEST)-agents/.ready: WANTED := --editable ".[all]" --group test --group test-agents
 $(OLDEST)/.ready $(OLDEST)-agents/.ready: pyproject.toml
