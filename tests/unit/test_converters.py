@@ -126,7 +126,7 @@ def test_the_table_knows_every_type_of_a_packages_converters(package: str) -> No
 
 
 def test_the_converters_name_types() -> None:
-    assert {"computer_call", "image_url", "server_tool_result", "tool_use"} <= {
+    assert {"computer_call", "image_url", "server_tool_use", "tool_use"} <= {
         kind for package in ("langchain_core", "langchain_openai") for kind in types_known_to(package)
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -250,10 +251,12 @@ SENT: dict[str, str] = {  # what langchain-openai sends a stand-in as, by the ca
 
 @pytest.mark.parametrize(("call", "sent"), SENT.items())
 def test_a_stand_in_is_sent_as_its_call_needs_it(call: str, sent: str) -> None:
-    from langchain_openai.chat_models.base import _construct_responses_api_input  # noqa: PLC0415  # seconds
+    from langchain_openai.chat_models import base  # noqa: PLC0415  # seconds
 
+    if f'"{sent}"' not in inspect.getsource(base):
+        pytest.skip(f"this langchain-openai sends no {sent}")
     message, _ = WAITING[call]
-    items = _construct_responses_api_input([message, stand_in(message, 0)])
+    items = base._construct_responses_api_input([message, stand_in(message, 0)])
     assert items[-1]["type"] == sent
     assert "1" in (items[-1].get("call_id"), items[-1].get("approval_request_id"))
 

@@ -74,4 +74,4 @@ def test_what_a_question_quotes_is_not_read() -> None:
 
 
 def test_a_passage_has_its_terms() -> None:
-    assert read_passages(HumanMessage("The code is 12."))[0].terms == ("code", "12")
+    assert read_passages(HumanMessage("The pin is 12."))[0].terms == ("pin", "12")

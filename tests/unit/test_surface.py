@@ -198,6 +198,8 @@ def test_pydoc_renders_the_package() -> None:
 
 @pytest.mark.parametrize("name", [name for name in SURFACE if name != "TokenBufferError"])  # it is as `Exception` is
 def test_a_signature_names_its_arguments(name: str) -> None:
+    if name == "TokenBufferMiddleware":
+        pytest.importorskip("langchain")
     kinds = {each.kind for each in inspect.signature(getattr(langchain_tokenbuffer, name)).parameters.values()}
     assert kinds - {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
