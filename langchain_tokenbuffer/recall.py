@@ -13,7 +13,7 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field, create_model
 
 from langchain_tokenbuffer._messages.kinds import kind_of
-from langchain_tokenbuffer._recall.questions import newest_question
+from langchain_tokenbuffer._recall.questions import newest_question, question_terms
 from langchain_tokenbuffer._recall.recalling import (
     Match,
     RecallingHistory,
@@ -22,7 +22,6 @@ from langchain_tokenbuffer._recall.recalling import (
     ranked_messages,
     text_tokens,
 )
-from langchain_tokenbuffer._recall.terms import terms_of
 from langchain_tokenbuffer._window.settings import checked_max_tokens
 from langchain_tokenbuffer.counters import TokenCounter, message_counter
 
@@ -91,7 +90,7 @@ class _Lookup:
         self._counter = counter
 
     def in_messages(self, question: str, messages: list[BaseMessage]) -> str:
-        return self._answer(ranked_messages(messages, terms_of(question)))
+        return self._answer(ranked_messages(messages, question_terms([], question)))
 
     def in_history(self, question: str, history: object) -> str:
         if isinstance(history, RecallingHistory):

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 RECALL_RULE = 1
 """The number of the rule that makes passages and terms of messages; bound to what is stored of them."""
-LONGEST = 500
+LONGEST = 350
 """The most letters of a passage."""
 WIDER = 2
 """By so much a Chinese, Japanese or Korean letter counts more than another: it says as much as a syllable or a word,
 and its tokens are as many."""
 _WIDE = re.compile("[\u1100-\u11ff\u2e80-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 MOST = 1 << 10
-"""So many passages of one message are found; it has about 500,000 letters then."""
+"""So many passages of one message are found; it has about 350,000 letters then."""
 
 
 class Passage(NamedTuple):
@@ -42,6 +42,11 @@ def passages_of(message: BaseMessage) -> list[str]:
     shortened, in any dialect: results and documents are among them, not so names, arguments, thinking and files. What a
     question quotes is left out: it was said elsewhere. So is what system messages say: they tell the model what to do.
     """
+    return [piece.strip() for piece in pieces_of(message)]
+
+
+def pieces_of(message: BaseMessage) -> list[str]:
+    """Return the same with the space around them: those that follow each other are what the message says there."""
     found: list[str] = []
     if kind_of(message) == "system":
         return found
@@ -50,6 +55,7 @@ def passages_of(message: BaseMessage) -> list[str]:
             if len(found) == MOST:
                 return found
             found.append(piece)
+        found[-1:] = [f"{piece}\n" for piece in found[-1:]]  # the next one is of another text
     return found
 
 
@@ -72,7 +78,7 @@ def _pieces(text: str) -> Iterator[str]:
         end = start + _fitting(text[start : start + LONGEST])
         if end < len(text):
             end = next((at for each in _ENDS if (at := _last(each, text, start, end)) - start > _LEAST), end)
-        if piece := text[start:end].strip():
+        if (piece := text[start:end]).strip():
             yield piece
         start = end
 

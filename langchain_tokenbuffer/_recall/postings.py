@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _BITS = 9  # of a frequency and of a length
 _MOST_TERMS = (1 << _BITS) - 1
-"""A passage of 500 letters may have more terms: NFKC spells a few letters out. As many as fit say as much to BM25."""
+"""A passage may have more terms: NFKC spells a few letters out. As many as fit say as much to BM25."""
 
 
 def postings_of(place: int, passages: Iterable[Passage]) -> list[Posting]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ENOUGH = 2
 """A question of fewer terms is about what was asked before: it takes the terms of that question, too."""
+OWN = 5
+"""So many times as much as one of those its own term says."""
 
 
 def newest_question(messages: Sequence[BaseMessage]) -> int | None:
@@ -28,7 +30,7 @@ def newest_question(messages: Sequence[BaseMessage]) -> int | None:
 
 
 def question_terms(messages: Sequence[BaseMessage], question: BaseMessage | str) -> list[str]:
-    """Return the terms of a question; of the question before only as many as are asked for beside its own.
+    """Return the terms of a question, as often as they count; of the question before only as many as are asked for.
 
     Args:
         messages: What was said before; it may end with the question itself.
@@ -38,12 +40,12 @@ def question_terms(messages: Sequence[BaseMessage], question: BaseMessage | str)
         TypeError: If the question is neither a text nor a message.
     """
     text = _text_of(question)
-    terms = terms_of(text)
-    if len(set(terms)) >= ENOUGH:
+    terms = [*dict.fromkeys(terms_of(text))]
+    if len(terms) >= ENOUGH:
         return terms
     before = (_text_of(messages[index]) for index in islice(_questions(messages), 2))
     borrowed = asked_terms(terms_of(next((each for each in before if each != text), "")))
-    return [*terms, *borrowed[: MOST_TERMS - len(set(terms))]]
+    return [*terms * OWN, *borrowed[: MOST_TERMS - len(terms)]]
 
 
 def has_question_before(messages: Sequence[BaseMessage]) -> bool:

@@ -7,7 +7,7 @@ is: `MOST_TERMS` times `MOST_POSTINGS` postings, and `MOST_CANDIDATES` times `MO
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from langchain_tokenbuffer._recall.terms import term_hash
@@ -20,14 +20,14 @@ MOST_POSTINGS = 128
 """So many of the newest postings of a term are read; how dense they are says how rare the term is."""
 MOST_CANDIDATES = 256
 
-K1, B, LENGTH = 1.2, 0.4, 40
+K1, B, LENGTH = 1.2, 0.4, 28
 """BM25: how soon a term that comes again says nothing more; how far a passage's length matters; and which length, in
 terms, is neither good nor bad. It is fixed: a mean would be another for each conversation and at each message."""
 BESIDE, INSIDE = 0.15, 0.35
 """The share of its score that a message adds to those beside it, and a passage to those beside it in the same message:
-an answer stands behind what was asked."""
+an answer stands behind what was asked. A passage beside one that matches is found, whatever it says."""
 COVERAGE = 0.1
-"""A passage is shown if its terms have at least this share of what the question's terms weigh."""
+"""A passage matches if its terms have at least this share of what the question's terms weigh."""
 _DIGITS = 4  # of a score: sums may differ beyond that from one machine to the next
 
 
@@ -58,7 +58,7 @@ class Postings(Protocol):
 
 
 class Ranked(NamedTuple):
-    """A passage that matches, and how well."""
+    """A passage that matches or stands beside one that does, and how well. The message may end before that one."""
 
     message: int
     passage: int
@@ -78,18 +78,19 @@ def rank(terms: Iterable[str], count: int, postings: Postings) -> list[Ranked]:
     """Rank passages by the terms of a question; the best first, of equal ones the newest.
 
     Args:
-        terms: Of the question, in order.
+        terms: Of the question, in order, as often as they count.
         count: How many messages stand before the question; places of messages are below it.
         postings: Of what left the window.
     """
-    hashes = [term_hash(term) for term in asked_terms(terms)]
+    counts = Counter(terms)
+    hashes = {term_hash(term): counts[term] for term in asked_terms(counts)}
     if not hashes:
         return []
-    found = postings.newest(hashes, MOST_POSTINGS)
+    found = postings.newest([*hashes], MOST_POSTINGS)
     by_term: dict[int, list[Posting]] = {term: [] for term in hashes}
     for posting in found:
         by_term[posting.term].append(posting)
-    weights = {term: _weight(postings, count) for term, postings in by_term.items()}
+    weights = {term: hashes[term] * _weight(postings, count) for term, postings in by_term.items()}
     candidates = _candidates(by_term, weights)
     # Of a term that has fewer postings all are known.
     cut_off = tuple(term for term in hashes if len(by_term[term]) == MOST_POSTINGS)
@@ -131,13 +132,14 @@ def _ranked(candidates: Sequence[Place], postings: Iterable[Posting], weights: M
     for (message, _), score in own.items():
         best[message] = max(best[message], score)
     least = COVERAGE * sum(weights.values())
+    matching = [each for each in candidates if sum(weights[t] for t in weights if t in matched[each]) >= least]
+    near = {(message, max(0, passage + step)) for message, passage in matching for step in (-1, 0, 1)}
     ranked = []
-    for message, passage in candidates:
-        if sum(weights[term] for term in weights if term in matched[message, passage]) >= least:
-            beside = best.get(message - 1, 0.0) + best.get(message + 1, 0.0)
-            inside = own.get((message, passage - 1), 0.0) + own.get((message, passage + 1), 0.0)
-            score = own[message, passage] + BESIDE * beside + INSIDE * inside
-            ranked.append(Ranked(message, passage, round(score, _DIGITS)))
+    for message, passage in near:
+        beside = best.get(message - 1, 0.0) + best.get(message + 1, 0.0)
+        inside = own.get((message, passage - 1), 0.0) + own.get((message, passage + 1), 0.0)
+        score = own.get((message, passage), 0.0) + BESIDE * beside + INSIDE * inside
+        ranked.append(Ranked(message, passage, round(score, _DIGITS)))
     return sorted(ranked, key=lambda each: (-each.score, -each.message, each.passage))
 
 

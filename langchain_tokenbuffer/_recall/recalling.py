@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage
 
 from langchain_tokenbuffer._messages.kinds import kind_of
-from langchain_tokenbuffer._recall.passages import passages_of
+from langchain_tokenbuffer._recall.passages import pieces_of
 from langchain_tokenbuffer._recall.postings import PostingLists
 from langchain_tokenbuffer._recall.questions import question_terms
 from langchain_tokenbuffer._recall.quotation import Quote, quotation
@@ -39,25 +40,36 @@ class RecallingHistory(Protocol):
 
 
 class Match(NamedTuple):
-    """A passage that matches a question."""
+    """A passage that matches a question, or several that follow each other."""
 
-    quote: Quote
+    kind: str  # of the message
+    text: str  # with the space around it
     message: int  # its place in the conversation
-    passage: int  # its place in the message
+    passage: int  # its place in the message; of several the first one's
     score: float
     is_own: bool = True  # whether its message is one of the caller's; else a history has it, and it is older
 
+    @property
+    def quote(self) -> Quote:
+        """How it is quoted."""
+        return Quote(self.kind, self.text.strip())
+
+    @property
+    def source(self) -> tuple[bool, int]:
+        """Its message, in the order of the conversation."""
+        return self.is_own, self.message
+
     def document(self) -> Document:
         """Return it as LangChain's retrievers return what they find."""
-        about = {"type": self.quote.kind, "message": self.message, "passage": self.passage, "score": self.score}
+        about = {"type": self.kind, "message": self.message, "passage": self.passage, "score": self.score}
         return Document(page_content=self.quote.text, metadata=about)
 
     @classmethod
     def of(cls, document: Document) -> Match:
         """Return what `document` was made of."""
         about = document.metadata
-        quote = Quote(str(about.get("type", "other")), document.page_content)
-        return cls(quote, about.get("message", 0), about.get("passage", 0), about.get("score", 0.0), is_own=False)
+        kind, places = str(about.get("type", "other")), (about.get("message", 0), about.get("passage", 0))
+        return cls(kind, document.page_content, *places, about.get("score", 0.0), is_own=False)
 
 
 def matches_of(
@@ -70,10 +82,10 @@ def matches_of(
         if (message := messages[place]) is None:
             continue
         if place not in pieces:
-            pieces[place] = passages_of(message)
-        if passage < len(pieces[place]) and (text := pieces[place][passage]) not in texts:
+            pieces[place] = pieces_of(message)
+        if passage < len(pieces[place]) and (text := pieces[place][passage].strip()) not in texts:
             texts.add(text)
-            yield Match(Quote(kind_of(message), text), place, passage, score)
+            yield Match(kind_of(message), pieces[place][passage], place, passage, score)
 
 
 def merged(given: Iterable[Match], own: Iterable[Match]) -> list[Match]:
@@ -140,7 +152,7 @@ def chosen(
     tokens_of: Callable[[str], int],
     whole: Callable[[str], int] | None = None,
 ) -> list[Match]:
-    """Return the best passages that fit, in the order of the conversation.
+    """Return the best passages that fit, in the order of the conversation; what is one text there is one again.
 
     Law: `whole` of the text that quotes them is at most `max_tokens`.
 
@@ -152,22 +164,33 @@ def chosen(
     """
     whole = whole or tokens_of
     room, misses, best = max_tokens - tokens_of(quotation([])), 0, list[Match]()
+    used = defaultdict[tuple[bool, int], int](int)  # by the passages of each message
     for match in matches:
-        tokens = tokens_of(f"{match.quote.line}\n")
-        if tokens <= room:
-            room -= tokens
+        of_message = joined([match, *(each for each in best if each.source == match.source)])
+        tokens = sum(tokens_of(f"{each.quote.line}\n") for each in of_message)
+        if (more := tokens - used[match.source]) <= room:
+            room -= more
+            used[match.source] = tokens
             best.append(match)
         elif (misses := misses + 1) == _MISSES:
             break
     # What lines cost together may be more than what each costs.
-    while best and whole(quoted(in_order(best))) > max_tokens:
+    while best and whole(quoted(joined(best))) > max_tokens:
         best.pop()
-    return in_order(best)
+    return joined(best)
 
 
-def in_order(matches: Iterable[Match]) -> list[Match]:
-    """Return passages in the order of the conversation."""
-    return sorted(matches, key=lambda match: (match.is_own, match.message, match.passage))
+def joined(matches: Iterable[Match]) -> list[Match]:
+    """Return passages in the order of the conversation, those that follow each other in a message as one."""
+    found, last = list[Match](), -1  # the place of the last one's last passage
+    for match in sorted(matches, key=lambda match: (*match.source, match.passage)):
+        if found and found[-1].source == match.source and last + 1 == match.passage:
+            score = max(found[-1].score, match.score)
+            found[-1] = found[-1]._replace(text=found[-1].text + match.text, score=score)
+        else:
+            found.append(match)
+        last = match.passage
+    return found
 
 
 def quoted(matches: Iterable[Match]) -> str:

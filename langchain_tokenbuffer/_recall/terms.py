@@ -16,6 +16,7 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from langchain_tokenbuffer._recall.base_forms import BASE_FORMS
 from langchain_tokenbuffer._recall.stop_words import STOP_PAIRS, STOP_WORDS
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _RUNS = re.compile(
     rf"(?P<word>{_LETTER}+(?:[{_MARKS}]+{_LETTER}*)*)|[{_HAN}]+|[{_HANGUL}]+|[{_HIRAGANA}]+|[{_UNSPACED}]+"
 )
 _ASCII_WORDS = re.compile(r"[a-z0-9]+")
+_SHORT_PARTS = re.compile(r"\b(?:[a-z]{1,2}-[a-z]+|[a-z]+-[a-z]{1,2})\b")
+"""Words that some write as one: e-mail, check-in."""
 _PARTICLES = re.compile("[的了吗嘛呢吧啊是在和与及我你他她它]")
 """Chinese words of one letter that belong to no other: no pair reaches across them."""
 
@@ -71,18 +74,23 @@ def terms_of(text: str) -> list[str]:
     """Return the terms of a text, in order, as often as they stand in it.
 
     They are words, casefolded, without accents, stemmed and without stop words; of Chinese, Japanese, Korean and
-    Southeast Asian letters each two that follow each other. A function of the text and of `STEMMER`.
+    Southeast Asian letters each two that follow each other. Behind them stand words with a hyphen that some write as
+    one. A function of the text and of `STEMMER`.
     """
     if text.isascii():
-        return [term for word in _ASCII_WORDS.findall(text.lower()) if (term := _term(word))]
-    return list(_terms(unicodedata.normalize("NFKC", text).casefold()))
+        text = text.lower()
+        found = [_term(word) for word in _ASCII_WORDS.findall(text)]
+    else:
+        text = unicodedata.normalize("NFKC", text).casefold()
+        found = list(_terms(text))
+    found += [_term(word.replace("-", "")) for word in _SHORT_PARTS.findall(text)]
+    return [term for term in found if term]
 
 
 def _terms(text: str) -> Iterator[str]:
     for run in _RUNS.finditer(text):
         if run["word"]:
-            if term := _term(run[0]):
-                yield term
+            yield _term(run[0])
         else:
             yield from _pairs(run[0])
 
@@ -101,9 +109,9 @@ def _pairs(run: str) -> Iterator[str]:
 @lru_cache(maxsize=1 << 16)
 def _term(word: str) -> str:
     """Return the term of a casefolded word; an empty one of a stop word."""
+    word = BASE_FORMS.get(word, word)[:_LONGEST]
     if word in STOP_WORDS:
         return ""
-    word = word[:_LONGEST]
     if any(map(str.isdigit, word)):
         return word
     language = next((language for end, language in _SCRIPTS if word < end), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,12 @@ def test_the_oldest_passage_is_quoted_first() -> None:
 def test_what_was_said_twice_is_quoted_once() -> None:
     messages = [*CHAT[:2], *CHAT[:2], *filler(20), QUESTION]
     assert text_of(buffer().trim(messages)).count(LOCKER) == 1
+
+
+def test_passages_that_follow_each_other_are_quoted_as_the_text_they_are() -> None:
+    told = f"{'The code is 12. ' * 20}\n\n{'The locker is red. ' * 20}".strip()
+    window = buffer(400, 300).trim([HumanMessage(told), *filler(30), HumanMessage("Which code has the locker?")])
+    assert json.loads(window[-1].text.splitlines()[1]) == {"type": "human", "text": told}
 
 
 def test_system_messages_are_not_quoted() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from langchain_tokenbuffer._recall.passages import LONGEST, MOST, passages_of, read_passages
+from langchain_tokenbuffer._recall.passages import LONGEST, MOST, passages_of, pieces_of, read_passages
 from langchain_tokenbuffer._recall.quotation import Quote, quotation, with_quotation
 
 
@@ -24,11 +24,11 @@ def test_a_passage_ends_where_a_sentence_does() -> None:
 
 
 def test_a_passage_of_one_sentence_ends_where_a_word_does() -> None:
-    assert passages_of(HumanMessage("word " * 200))[0] == ("word " * 100).strip()
+    assert passages_of(HumanMessage("word " * 200))[0] == ("word " * 70).strip()
 
 
 def test_chinese_passages_are_a_third_as_long() -> None:
-    assert {len(each) for each in passages_of(HumanMessage("储" * 500))} == {166, 2}
+    assert {len(each) for each in passages_of(HumanMessage("储" * 500))} == {116, 36}
 
 
 @given(st.text(max_size=3000))
@@ -39,6 +39,16 @@ def test_a_passage_is_no_longer_than_said(text: str) -> None:
 @given(st.text(max_size=3000))
 def test_passages_are_all_of_a_text_but_space(text: str) -> None:
     assert "".join("".join(passages_of(HumanMessage(text))).split()) == "".join(text.split())
+
+
+@given(st.text(max_size=3000))
+def test_pieces_that_follow_each_other_are_the_text_itself(text: str) -> None:
+    assert "".join(pieces_of(HumanMessage(text))).strip() in text
+
+
+def test_pieces_of_two_texts_are_lines_apart() -> None:
+    blocks: list[str | dict[str, str]] = [{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}]
+    assert pieces_of(HumanMessage(blocks)) == ["One.\n", "Two.\n"]
 
 
 def test_a_huge_message_has_so_many_passages_at_most() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from langchain_tokenbuffer._recall.passages import LONGEST, passages_of
 from langchain_tokenbuffer._recall.postings import PostingLists
 from langchain_tokenbuffer._recall.questions import question_terms
 from langchain_tokenbuffer._recall.ranking import (
@@ -37,7 +38,8 @@ def lists(messages: Sequence[BaseMessage], order: Sequence[int] | None = None) -
 
 
 def ranked(question: str, messages: Sequence[BaseMessage]) -> list[Ranked]:
-    return rank(terms_of(question), len(messages), lists(messages))
+    found = rank(question_terms([], question), len(messages), lists(messages))
+    return [each for each in found if each.passage < len(passages_of(messages[each.message]))]
 
 
 def chat(*texts: str) -> list[BaseMessage]:
@@ -55,7 +57,7 @@ def test_a_passage_with_the_questions_terms_is_first() -> None:
 
 @pytest.mark.parametrize("letter", ["\U0001f201", "\ufdfa", "\u2106", "\u0e33"])
 def test_letters_that_spell_several_are_found_where_they_stand(letter: str) -> None:
-    found = ranked(letter * 3, chat("Hello.", letter * 500, "Hi."))
+    found = ranked(letter * 3, chat("Hello.", letter * LONGEST, "Hi."))
     assert [each[:2] for each in found] == [(1, 0)]
 
 
@@ -72,6 +74,14 @@ def test_of_equal_passages_the_newest_is_first() -> None:
 def test_what_stands_beside_a_match_is_before_what_does_not() -> None:
     messages = chat("anchor", "drum", "x", "y", "z", "drum", "x")
     assert [each.message for each in ranked("anchor drum", messages)][:2] == [0, 1]
+
+
+SENTENCE = f"{'word ' * (LONGEST // 5 - 2)}end. "
+
+
+def test_what_stands_beside_a_match_in_its_message_is_found_behind_it() -> None:
+    found = ranked("banjo", chat("x", f"{SENTENCE}{SENTENCE}Banjo! {SENTENCE}{SENTENCE}", "y"))
+    assert [each.passage for each in found] == [2, 1, 3]
 
 
 def test_what_covers_little_of_the_question_is_not_shown() -> None:
@@ -132,7 +142,7 @@ def watched(*texts: str) -> Watched:
 
 def test_a_ranking_looks_nothing_up_where_no_term_is_cut_off() -> None:
     postings = watched("banjo", "flute")
-    assert (len(rank(["banjo", "flute"], 2, postings)), postings.asked) == (2, [])
+    assert ({each.message for each in rank(["banjo", "flute"], 2, postings)}, postings.asked) == ({0, 1}, [])
 
 
 def test_a_ranking_looks_up_the_terms_that_are_cut_off_in_its_candidates_the_rarest_first() -> None:
@@ -152,7 +162,7 @@ def test_the_order_in_which_messages_left_changes_nothing(said: list[str], asked
 
 @given(texts, st.lists(st.sampled_from(WORDS), min_size=1, max_size=4))
 @settings(max_examples=examples(200))
-def test_what_is_ranked_has_a_term_of_the_question(said: list[str], asked: list[str]) -> None:
+def test_where_messages_are_short_what_is_ranked_has_a_term_of_the_question(said: list[str], asked: list[str]) -> None:
     messages = chat(*said)
     wanted = set(terms_of(" ".join(asked)))
     for each in ranked(" ".join(asked), messages):
@@ -182,3 +192,14 @@ def test_the_own_word_of_a_short_question_is_asked_for_whatever_was_asked_before
     terms = question_terms([before, AIMessage("Hm.")], "And the cat?")
     assert (terms[0], len(asked_terms(terms))) == ("cat", MOST_TERMS)
     assert set(terms) == set(asked_terms(terms))
+
+
+def test_the_own_word_of_a_short_question_says_more_than_those_of_the_one_before() -> None:
+    before = HumanMessage(" ".join(WORDS))
+    messages = chat(*[" ".join(WORDS[:4])] * 3, "I have a cat.", *[" ".join(WORDS[4:])] * 3)
+    found = rank(question_terms([before], "The cat?"), len(messages), lists(messages))
+    assert found[0].message == 3
+
+
+def test_a_term_that_a_question_repeats_counts_once() -> None:
+    assert question_terms([], "banjo and flute, a flute") == ["banjo", "flute"]

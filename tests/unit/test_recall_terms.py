@@ -33,6 +33,10 @@ def no_snowball(monkeypatch: pytest.MonkeyPatch) -> None:
         ("東京タワーへ行きました", ["東京", "京タ", "タワ", "ワー", "行", "きま"]),
         ("GPT를 어제 썼다", ["gpt", "어제", "썼다"]),
         ("книги книгу", ["книг", "книг"]),
+        ("Lost, she wrote to the children", ["lose", "write", "child"]),
+        ("She knew, I'm gone", []),
+        ("an e-mail to de-stress", ["mail", "de", "stress", "email", "destress"]),
+        ("O-K", ["k"]),
         ("", []),
     ],
 )
