@@ -163,7 +163,7 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         if whole_tokens is None and not shortened and turn.question is None:
             return window
         shown = conversation.show(slots, shortened)
-        recalled = self._quote(turn, slots, shown)
+        recalled = self._quote(turn, conversation, slots, shown)
         if whole_tokens is None or recalled.text:
             # What is shortened is charged its target; shown, it may cost a little less.
             whole_tokens = self._fixed - self._counter.constant + self._counter.whole(shown)
@@ -237,16 +237,21 @@ class TokenBuffer(Runnable[MessagesLike, list[BaseMessage]]):
         with self._follow(conversation) as (driver, _):
             slots, shortened = driver.slots(), driver.clamped()
         shown = conversation.show(slots, shortened)
-        self._quote(turn, slots, shown, given)
+        self._quote(turn, conversation, slots, shown, given)
         return shown
 
     def _quote(
-        self, turn: Turn, slots: Sequence[Slot], shown: list[BaseMessage], given: Sequence[Match] = ()
+        self,
+        turn: Turn,
+        conversation: ConversationTokens,
+        slots: Sequence[Slot],
+        shown: list[BaseMessage],
+        given: Sequence[Match] = (),
     ) -> Recalled:
         """Put a copy of the question into a window, if something is recalled; return what is quoted."""
         if turn.question is None or (place := turn.place_in(slots)) is None:
             return Recalled()
-        recalled = self._recall.recalled(turn, meter_of(self), Billing(self._budget()), given)
+        recalled = self._recall.recalled(turn, conversation, Billing(self._budget()), given)
         if not recalled.text:
             return recalled
         question = shown[place]

@@ -75,5 +75,5 @@ def _packed(posting: Posting) -> int:
 
 
 def _unpacked(term: int, packed: int) -> Posting:
-    place, numbers = packed >> 2 * _BITS, packed & (1 << 2 * _BITS) - 1
-    return Posting(term, *divmod(place, MOST), *divmod(numbers, 1 << _BITS))
+    place, most = packed >> 2 * _BITS, _MOST_TERMS
+    return Posting(term, place // MOST, place % MOST, packed >> _BITS & most, packed & most)

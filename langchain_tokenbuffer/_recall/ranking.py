@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from langchain_tokenbuffer._recall.terms import term_hash
@@ -86,53 +87,50 @@ def rank(terms: Iterable[str], count: int, postings: Postings) -> list[Ranked]:
     hashes = {term_hash(term): counts[term] for term in asked_terms(counts)}
     if not hashes:
         return []
-    found = postings.newest([*hashes], MOST_POSTINGS)
-    by_term: dict[int, list[Posting]] = {term: [] for term in hashes}
-    for posting in found:
-        by_term[posting.term].append(posting)
-    weights = {term: hashes[term] * _weight(postings, count) for term, postings in by_term.items()}
-    candidates = _candidates(by_term, weights)
-    # Of a term that has fewer postings all are known.
-    cut_off = tuple(term for term in hashes if len(by_term[term]) == MOST_POSTINGS)
-    more = postings.look_up(cut_off, candidates) if cut_off and candidates else ()
-    return _ranked(candidates, [*found, *more], weights)
+    found: dict[int, dict[Place, Posting]] = {term: {} for term in hashes}
+    for posting in postings.newest([*hashes], MOST_POSTINGS):
+        found[posting.term][posting.message, posting.passage] = posting
+    weights = {term: hashes[term] * _weight(list(each), count) for term, each in found.items()}
+    candidates = _candidates(found, weights)
+    # Of a term that has fewer postings all are known, else all from its oldest on that was read.
+    oldest = {term: next(reversed(each)) for term, each in found.items() if len(each) == MOST_POSTINGS}
+    unknown = [place for place in candidates if place < max(oldest.values(), default=place)]
+    for posting in postings.look_up(tuple(oldest), unknown) if unknown else ():
+        found[posting.term][posting.message, posting.passage] = posting
+    return _ranked(candidates, found, weights)
 
 
-def _weight(postings: Sequence[Posting], count: int) -> float:
-    """Return how much a term says: BM25's inverse document frequency.
+def _weight(places: Sequence[Place], count: int) -> float:
+    """Return how much a term says that has these newest places: BM25's inverse document frequency.
 
     Robertson and Zaragoza 2009, kept positive by adding 1: ln(1 + (N - n + 0.5) / (n + 0.5)). Of a term with more
     postings than are read, N is how far they reach back, in messages.
     """
-    n = len(postings)
-    reach = count - postings[-1].message if n == MOST_POSTINGS else count
+    n = len(places)
+    reach = count - places[-1][0] if n == MOST_POSTINGS else count
     return math.log((max(reach, n) + 1) / (n + 0.5))
 
 
-def _candidates(by_term: Mapping[int, Sequence[Posting]], weights: Mapping[int, float]) -> list[Place]:
+def _candidates(found: Mapping[int, Iterable[Place]], weights: Mapping[int, float]) -> list[Place]:
     """Return the first passages that have a term, those of the rarest term first."""
-    found: dict[Place, None] = {}
-    for term in sorted(by_term, key=weights.__getitem__, reverse=True):
-        for posting in by_term[term]:
-            found[posting.message, posting.passage] = None
-            if len(found) == MOST_CANDIDATES:
-                return list(found)
-    return list(found)
+    rarest_first = sorted(found, key=weights.__getitem__, reverse=True)
+    return list(islice(dict.fromkeys(chain.from_iterable(found[term] for term in rarest_first)), MOST_CANDIDATES))
 
 
-def _ranked(candidates: Sequence[Place], postings: Iterable[Posting], weights: Mapping[int, float]) -> list[Ranked]:
-    places = set(candidates)
-    matched: dict[Place, dict[int, float]] = {place: {} for place in candidates}
-    for posting in postings:
-        place = posting.message, posting.passage
-        if place in places:
-            matched[place][posting.term] = _score(posting, weights[posting.term])
-    own = {place: sum(each[term] for term in weights if term in each) for place, each in matched.items()}
+def _ranked(
+    candidates: Sequence[Place], found: Mapping[int, Mapping[Place, Posting]], weights: Mapping[int, float]
+) -> list[Ranked]:
+    own, covered = dict.fromkeys(candidates, 0.0), dict.fromkeys(candidates, 0.0)
+    for term, weight in weights.items():
+        for place, posting in found[term].items():
+            if place in own:
+                own[place] += _score(posting, weight)
+                covered[place] += weight
     best: dict[int, float] = defaultdict(float)  # of each message
     for (message, _), score in own.items():
         best[message] = max(best[message], score)
     least = COVERAGE * sum(weights.values())
-    matching = [each for each in candidates if sum(weights[t] for t in weights if t in matched[each]) >= least]
+    matching = [place for place in candidates if covered[place] >= least]
     near = {(message, max(0, passage + step)) for message, passage in matching for step in (-1, 0, 1)}
     ranked = []
     for message, passage in near:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import weakref
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
@@ -10,6 +11,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage
 
 from langchain_tokenbuffer._messages.kinds import kind_of
+from langchain_tokenbuffer._messages.slots import messages_of
 from langchain_tokenbuffer._recall.passages import pieces_of
 from langchain_tokenbuffer._recall.postings import PostingLists
 from langchain_tokenbuffer._recall.questions import question_terms
@@ -88,12 +90,17 @@ def matches_of(
             yield Match(kind_of(message), pieces[place][passage], place, passage, score)
 
 
-def merged(given: Iterable[Match], own: Iterable[Match]) -> list[Match]:
-    """Return both, the best first, each text once."""
-    texts: dict[str, Match] = {}
-    for match in sorted([*given, *own], key=lambda match: -match.score):
-        texts.setdefault(match.quote.text, match)
-    return list(texts.values())
+def merged(given: Iterable[Match], own: Iterable[Match]) -> Iterator[Match]:
+    """Yield both, the best first, each text once; of the own ones the best come first already."""
+    texts = set[str]()
+    for match in heapq.merge(sorted(given, key=_worse), own, key=_worse):
+        if (text := match.quote.text) not in texts:
+            texts.add(text)
+            yield match
+
+
+def _worse(match: Match) -> float:
+    return -match.score
 
 
 def ranked_messages(messages: Sequence[BaseMessage], terms: Iterable[str]) -> list[Match]:
@@ -104,6 +111,23 @@ def ranked_messages(messages: Sequence[BaseMessage], terms: Iterable[str]) -> li
     return list(matches_of(rank(terms, len(messages), postings), messages))
 
 
+class _Left:
+    """The postings of what left one driver's window."""
+
+    def __init__(self) -> None:
+        self.postings = PostingLists()
+        self._count = 0  # of messages that were followed
+        self._inside: frozenset[int] = frozenset()  # those of them in the window
+
+    def follow(self, driver: WindowDriver, messages: Sequence[BaseMessage]) -> None:
+        """Add what left since. O(window), not O(conversation)."""
+        inside = frozenset(messages_of(driver.slots()))
+        for place in (*sorted(self._inside - inside), *range(self._count, driver.count)):
+            if place not in inside:
+                self.postings.add(place, messages[place])
+        self._count, self._inside = driver.count, inside
+
+
 class LeftMessages:
     """What left the windows of conversations, remembered between calls as their drivers are.
 
@@ -112,26 +136,25 @@ class LeftMessages:
 
     def __init__(self) -> None:
         self._drivers = DriverCache()
-        # A driver is lent to one caller at a time, and so are its postings.
-        self._postings: weakref.WeakKeyDictionary[WindowDriver, PostingLists] = weakref.WeakKeyDictionary()
+        # A driver is lent to one caller at a time, and so is what left its window.
+        self._left: weakref.WeakKeyDictionary[WindowDriver, _Left] = weakref.WeakKeyDictionary()
 
     def __reduce__(self) -> tuple[type[LeftMessages], tuple[()]]:
         return LeftMessages, ()
 
-    def matches(self, conversation: ConversationTokens, billing: Billing, terms: Iterable[str]) -> list[Match]:
-        """Rank what left the window of a conversation by the terms of a question.
+    def matches(self, conversation: ConversationTokens, billing: Billing, terms: Iterable[str]) -> Iterator[Match]:
+        """Rank what left the window of a conversation by the terms of a question; texts are read as far as asked.
 
         Nothing is found where the window cannot be had: what must stay does not fit.
         """
         messages = conversation.messages
         try:
             with self._drivers.follow(conversation, billing) as (driver, _):
-                postings = self._postings.setdefault(driver, PostingLists())
-                for place in driver.window().dropped:
-                    postings.add(place, messages[place])
-                return list(matches_of(rank(terms, len(messages), postings), messages))
+                left = self._left.setdefault(driver, _Left())
+                left.follow(driver, messages)
+                return matches_of(rank(terms, len(messages), left.postings), messages)
         except TokenBufferError:
-            return []
+            return iter(())
 
     def documents(
         self, conversation: ConversationTokens, billing: Billing, question: str | BaseMessage, max_tokens: int

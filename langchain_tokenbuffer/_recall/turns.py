@@ -10,7 +10,7 @@ from langchain_tokenbuffer._messages.slots import Piece, StandIn
 from langchain_tokenbuffer._recall.questions import newest_question, question_terms
 from langchain_tokenbuffer._recall.quotation import quotation_in, with_quotation, without_quotation
 from langchain_tokenbuffer._recall.recalling import LeftMessages, chosen, merged, quoted, text_tokens
-from langchain_tokenbuffer._window.conversation import ConversationTokens
+from langchain_tokenbuffer._window.drivers import stretch_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._messages.slots import Slot
     from langchain_tokenbuffer._recall.recalling import Match
     from langchain_tokenbuffer._window.billing import Billing
-    from langchain_tokenbuffer._window.conversation import MessageMeter
+    from langchain_tokenbuffer._window.conversation import ConversationTokens
 
 
 class Turn(NamedTuple):
@@ -81,35 +81,35 @@ class TurnRecall:
         self._recall_tokens = recall_tokens
         self._left = LeftMessages()
         self._lock = threading.Lock()
-        self._remembered: OrderedDict[tuple[int, tuple[str, ...]], Recalled] = OrderedDict()
+        self._remembered: OrderedDict[tuple[tuple[int, ...], tuple[str, ...]], Recalled] = OrderedDict()
 
     def __reduce__(self) -> tuple[type[TurnRecall], tuple[int]]:
         return TurnRecall, (self._recall_tokens,)
 
-    def recalled(self, turn: Turn, meter: MessageMeter, billing: Billing, given: Sequence[Match] = ()) -> Recalled:
-        """Return what is quoted in front of the question of a turn."""
+    def recalled(
+        self, turn: Turn, conversation: ConversationTokens, billing: Billing, given: Sequence[Match] = ()
+    ) -> Recalled:
+        """Return what is quoted in front of the question of a turn; the conversation is the turn's."""
         if turn.question is None:
             return Recalled()
         if turn.carried is not None:
             return Recalled(quotation_in(turn.carried) or "")
-        until = turn.messages[: turn.question + 1]
-        key = meter.key(until), tuple(match.quote.line for match in given)
+        until = conversation.until(turn.question + 1)
+        key = stretch_keys(until), tuple(match.quote.line for match in given)
         with self._lock:
             found = self._remembered.get(key)
         if found is None:
-            found = self._ranked(until, meter, billing, given)
+            found = self._ranked(until, billing, given)
             with self._lock:
                 self._remembered[key] = found
                 while len(self._remembered) > _MOST:
                     self._remembered.popitem(last=False)
         return found
 
-    def _ranked(
-        self, messages: list[BaseMessage], meter: MessageMeter, billing: Billing, given: Sequence[Match]
-    ) -> Recalled:
-        *before, question = messages
-        own = self._left.matches(ConversationTokens(messages, meter), billing, question_terms(before, question))
-        counter = meter.counter
+    def _ranked(self, conversation: ConversationTokens, billing: Billing, given: Sequence[Match]) -> Recalled:
+        *before, question = conversation.messages
+        own = self._left.matches(conversation, billing, question_terms(before, question))
+        counter = conversation.meter.counter
 
         def whole(text: str) -> int:
             return max(alone(text), _added_tokens(counter, with_quotation(question, text), question))

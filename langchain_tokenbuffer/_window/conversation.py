@@ -92,6 +92,15 @@ class ConversationTokens:
     def __init__(self, messages: Sequence[BaseMessage], meter: MessageMeter) -> None:
         self.messages = messages
         self.meter = meter
+        self._known: dict[tuple[int, int], int] = {}  # by the two indices of `key`
+
+    def until(self, stop: int) -> ConversationTokens:
+        """Return the conversation of the first messages; what is known of these is known of both."""
+        if stop == len(self.messages):
+            return self
+        first = ConversationTokens(self.messages[:stop], self.meter)
+        first._known = self._known
+        return first
 
     @cached_property
     def keys(self) -> list[int]:
@@ -100,7 +109,9 @@ class ConversationTokens:
 
     def key(self, start: int, stop: int) -> int:
         """Return one hash of all that the window depends on of the messages between two indices."""
-        return self.meter.key(self.messages[start:stop])
+        if (start, stop) not in self._known:
+            self._known[start, stop] = self.meter.key(self.messages[start:stop])
+        return self._known[start, stop]
 
     def numbers(self, start: int = 0) -> list[MessageTokens]:
         """Return the messages from an index on, in numbers."""

@@ -49,6 +49,11 @@ def _keys(conversation: ConversationTokens, start: int, stop: int) -> Iterator[i
     return (conversation.key(at, min(at + STRETCH, stop)) for at in range(start, stop, STRETCH))
 
 
+def stretch_keys(conversation: ConversationTokens) -> tuple[int, ...]:
+    """Return the keys of a conversation: all that its window depends on, of each stretch."""
+    return tuple(_keys(conversation, 0, len(conversation.messages)))
+
+
 MAX_MESSAGES = 1 << 18
 """How many messages are followed, of all conversations together; the conversations asked for longest ago go first, and
 one that is longer is held alone. No message is held, and no text: a key for each stretch, and of each message that is

@@ -14,12 +14,15 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from langchain_tokenbuffer import TokenBudgetError, TokenBuffer, TokenBufferError, validate
 from langchain_tokenbuffer._recall.quotation import END, is_quoted, without_quotation
+from langchain_tokenbuffer._window.conversation import MessageMeter
 from langchain_tokenbuffer.counters import message_counter
 from tests.builders import ai_calling, comparable, count_words, count_words_by_threes
 from tests.scale import examples
 from tests.strategies import conversations, disordered
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_tokenbuffer.counters import CountedBy
 
 LOCKER = "My locker at the station has the code 4711."
@@ -162,6 +165,20 @@ def test_a_process_that_begins_within_a_turn_quotes_the_same() -> None:
 def test_a_quotation_leaves_with_its_turn() -> None:
     shown = buffer().trim([*CHAT, QUESTION, AIMessage("It is 4711."), HumanMessage("Umbrella against rain?")])
     assert [message for message in shown if is_quoted(message)] == []
+
+
+def test_no_message_is_hashed_twice_for_recall(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[int] = []
+    key = MessageMeter.key
+
+    def noted(self: MessageMeter, messages: Sequence[BaseMessage]) -> int:
+        hashed.extend(map(id, messages))
+        return key(self, messages)
+
+    monkeypatch.setattr(MessageMeter, "key", noted)
+    conversation = [*CHAT, QUESTION]
+    assert is_quoted(buffer().trim(conversation)[-1])
+    assert hashed == [*map(id, conversation)]
 
 
 def test_a_changed_message_is_seen() -> None:

@@ -145,11 +145,11 @@ def test_a_ranking_looks_nothing_up_where_no_term_is_cut_off() -> None:
     assert ({each.message for each in rank(["banjo", "flute"], 2, postings)}, postings.asked) == ({0, 1}, [])
 
 
-def test_a_ranking_looks_up_the_terms_that_are_cut_off_in_its_candidates_the_rarest_first() -> None:
+def test_a_ranking_looks_up_the_terms_that_are_cut_off_in_the_candidates_before_what_it_read() -> None:
     postings = watched("x", "flute", *["banjo"] * 200)
     rank(["banjo", "flute"], 202, postings)
     ((terms, passages),) = postings.asked
-    assert (terms, passages[0], len(passages)) == ([term_hash("banjo")], (1, 0), MOST_POSTINGS + 1)
+    assert (terms, passages) == ([term_hash("banjo")], [(1, 0)])
 
 
 @given(texts, st.lists(st.sampled_from(WORDS), max_size=4), st.permutations(range(12)))
