@@ -27,6 +27,10 @@ def test_512_of_2048_tokens_hold_four_fifths_on_every_set(section: Any) -> None:
     assert next(verdicts(section)).endswith(": met.")
 
 
+def test_512_of_4096_tokens_hold_more_than_16384_without_and_cost_less(section: Any) -> None:
+    assert [line for line in verdicts(section) if "16,384" in line and line.endswith(": met.")] != []
+
+
 def row(**values: Any) -> dict[str, Any]:
     return {"set": "x", "max_tokens": 2_048, "recalled": 512, "whole": [0.9, 0, 1], "cost": 1, "faults": 0, **values}
 
