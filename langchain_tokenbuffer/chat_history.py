@@ -141,6 +141,7 @@ class TokenBufferChatMessageHistory(BaseChatMessageHistory):
         Returns:
             The best that fit, oldest first: the passage in `page_content`; in `metadata` the kind of its message
             (`type`), the place of that in the history (`message`), its own place in it (`passage`), and its `score`.
+            Passages that follow each other are one.
         """
         checked_max_tokens(max_tokens)
         with self._alone():

@@ -282,7 +282,8 @@ class SQLTokenBufferHistory(SessionHandle, BaseChatMessageHistory):
 
         Returns:
             Documents with the text of a passage as `page_content` and as `metadata` its message's `type` and sequence
-            number (`message`), the number of the `passage` in it, and the `score`.
+            number (`message`), the number of the `passage` in it, and the `score`; passages that follow each other are
+            one.
 
         Raises:
             TypeError: If an argument has the wrong type.
