@@ -33,8 +33,7 @@ class Quote(NamedTuple):
     @property
     def line(self) -> str:
         """The line that quotes it."""
-        line = json.dumps({"type": self.kind, "text": self.text}, ensure_ascii=False)
-        return _UNSAFE.sub(_escaped, line)
+        return f'{{"type": "{escaped(self.kind)}", "text": "{escaped(self.text)}"}}'
 
 
 # `<` begins role marks and tags, `[` Mistral's; JSON's own escapes leave U+007F and the line ends of Unicode alone.
@@ -44,8 +43,9 @@ _UNSAFE = re.compile(
 )
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
+def escaped(text: str) -> str:
+    """Return a text as it stands between the quotation marks of a line."""
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False)[1:-1])
 
 
 def quotation(quotes: Iterable[Quote]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import weakref
-from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from langchain_core.documents import Document
@@ -15,7 +14,7 @@ from langchain_tokenbuffer._messages.slots import messages_of
 from langchain_tokenbuffer._recall.passages import pieces_of
 from langchain_tokenbuffer._recall.postings import PostingLists
 from langchain_tokenbuffer._recall.questions import question_terms
-from langchain_tokenbuffer._recall.quotation import Quote, quotation
+from langchain_tokenbuffer._recall.quotation import Quote, escaped, quotation
 from langchain_tokenbuffer._recall.ranking import rank
 from langchain_tokenbuffer._window.drivers import DriverCache
 from langchain_tokenbuffer.errors import TokenBufferError
@@ -187,20 +186,27 @@ def chosen(
     """
     whole = whole or tokens_of
     room, misses, best = max_tokens - tokens_of(quotation([])), 0, list[Match]()
-    used = defaultdict[tuple[bool, int], int](int)  # by the passages of each message
+    taken: dict[tuple[bool, int, int], Match] = {}
     for match in matches:
-        of_message = joined([match, *(each for each in best if each.source == match.source)])
-        tokens = sum(tokens_of(f"{each.quote.line}\n") for each in of_message)
-        if (more := tokens - used[match.source]) <= room:
-            room -= more
-            used[match.source] = tokens
+        before, after = (taken.get((*match.source, match.passage + step)) for step in (-1, 1))
+        tokens = _added_tokens(match, before, tokens_of)
+        if after is not None:  # it stood in a line of its own
+            tokens += _added_tokens(after, match, tokens_of) - _added_tokens(after, None, tokens_of)
+        if tokens <= room:
+            room -= tokens
             best.append(match)
+            taken[*match.source, match.passage] = match
         elif (misses := misses + 1) == _MISSES:
             break
     # What lines cost together may be more than what each costs.
     while best and whole(quoted(joined(best))) > max_tokens:
         best.pop()
     return joined(best)
+
+
+def _added_tokens(match: Match, before: Match | None, tokens_of: Callable[[str], int]) -> int:
+    """Return what a passage adds to a quotation in which the one before it stands, or does not, in tokens."""
+    return tokens_of(f"{match.quote.line}\n" if before is None else escaped(match.text))
 
 
 def joined(matches: Iterable[Match]) -> list[Match]:

@@ -21,6 +21,7 @@ from langchain_tokenbuffer._recall.ranking import (
     asked_terms,
     rank,
 )
+from langchain_tokenbuffer._recall.recalling import Match, chosen, quoted
 from langchain_tokenbuffer._recall.terms import term_hash, terms_of
 from tests.scale import examples
 
@@ -203,3 +204,16 @@ def test_the_own_word_of_a_short_question_says_more_than_those_of_the_one_before
 
 def test_a_term_that_a_question_repeats_counts_once() -> None:
     assert question_terms([], "banjo and flute, a flute") == ["banjo", "flute"]
+
+
+def test_a_passage_that_joins_two_makes_room_for_another_line() -> None:
+    first, second, third, other = (Match("human", "word ", *place, 1.0) for place in ((0, 0), (0, 1), (0, 2), (5, 0)))
+    room = len(quoted([first._replace(text="word word word"), other]))
+    assert len(quoted([first, third])) <= room < len(quoted([first, third, other]))
+    found = chosen([first, third, second, other], room, len)
+    assert [(each.message, each.text) for each in found] == [(0, "word word word "), (5, "word ")]
+
+
+def test_what_histories_of_others_give_without_places_is_all_chosen() -> None:
+    given = [Match("human", text, 0, 0, 0.0, is_own=False) for text in ("one", "two")]
+    assert chosen(given, 400, len) == given
