@@ -189,9 +189,9 @@ def chosen(
     taken: dict[tuple[bool, int, int], Match] = {}
     for match in matches:
         before, after = (taken.get((*match.source, match.passage + step)) for step in (-1, 1))
-        tokens = _added_tokens(match, before, tokens_of)
+        tokens = _quoted_tokens(match, before, tokens_of)
         if after is not None:  # it stood in a line of its own
-            tokens += _added_tokens(after, match, tokens_of) - _added_tokens(after, None, tokens_of)
+            tokens += _quoted_tokens(after, match, tokens_of) - _quoted_tokens(after, None, tokens_of)
         if tokens <= room:
             room -= tokens
             best.append(match)
@@ -204,7 +204,7 @@ def chosen(
     return joined(best)
 
 
-def _added_tokens(match: Match, before: Match | None, tokens_of: Callable[[str], int]) -> int:
+def _quoted_tokens(match: Match, before: Match | None, tokens_of: Callable[[str], int]) -> int:
     """Return what a passage adds to a quotation in which the one before it stands, or does not, in tokens."""
     return tokens_of(f"{match.quote.line}\n" if before is None else escaped(match.text))
 
