@@ -226,7 +226,7 @@ def _on_invalidate(connection: Any, *_: object) -> None:
     A closed SQLite connection keeps its locks for as long as a statement is not read to its end, and Python keeps the
     statement with the frames of what was raised.
     """
-    with suppress(asyncio.CancelledError, sqlite3.Error):
+    with suppress(asyncio.CancelledError, Exception):  # it is closed in any case
         connection.rollback()
 
 
