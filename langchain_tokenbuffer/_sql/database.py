@@ -311,11 +311,11 @@ def is_transient(error: BaseException) -> bool:
 
 def _has_transient_code(error: exc.DBAPIError) -> bool:
     original: Any = error.orig
+    number = next(iter(getattr(original, "args", ())), None)
+    if isinstance(number, int):  # MySQL's: its state, where the driver tells it, is mostly "general error"
+        return number in _TRANSIENT_ERRNOS
     code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
     if isinstance(code, str):
         return code.startswith(_TRANSIENT_CODES)
-    number = next(iter(getattr(original, "args", ())), None)
-    if isinstance(number, int):
-        return number in _TRANSIENT_ERRNOS
     # Without a code the server was not reached.
     return isinstance(error, (exc.OperationalError, exc.InterfaceError))

@@ -220,6 +220,8 @@ def wrapped(original: Exception, kind: type[sa.exc.DBAPIError] = sa.exc.Operatio
         (wrapped(Coded(sqlstate="23505"), sa.exc.IntegrityError), False),
         (wrapped(Coded(1213, "deadlock")), True),
         (wrapped(Coded(1205, "lock wait")), True),
+        (wrapped(Coded(1205, "lock wait", sqlstate="HY000")), True),
+        (wrapped(Coded(1146, "no table", sqlstate="42S02"), sa.exc.ProgrammingError), False),
         (wrapped(Coded(1317, "interrupted")), True),
         (wrapped(Coded(1969, "took too long")), True),
         (wrapped(Coded(2003, "cannot connect")), True),

@@ -108,6 +108,22 @@ def test_a_server_that_waits_for_ever_is_told_not_to(
                 operation()
 
 
+def test_a_wait_that_a_server_ends_sooner_is_tried_again(place: Place, session_id: str) -> None:
+    if place.url.startswith("sqlite"):
+        pytest.skip("SQLite has no server")
+    place.history(session_id).add_messages(turn(0))
+    engine = impatient_engine(place)
+    history = place.history(session_id, connection=engine)
+    append = threading.Thread(target=history.add_messages, args=(turn(1),))
+    with locked(place):
+        append.start()
+        append.join(1.5)
+    append.join(10)
+    found = history.messages
+    engine.dispose()
+    assert found == turn(0) + turn(1)
+
+
 def test_a_timeout_in_the_url_is_followed(lite: Place) -> None:
     connection = f"{lite.url}?timeout=0.1"
     lite.history("s", connection=connection).add_messages(turn(0))
