@@ -110,6 +110,8 @@ def url_of(kind: str, folder: Path) -> str:
 def make_place(kind: str, folder: Path) -> Iterator[Place]:
     place = Place(url_of(kind, folder), f"t{uuid.uuid4().hex[:12]}")
     yield place
+    if kind == "sqlite":  # the file goes with its folder
+        return
     engine = place.engine()
     tables = place.tables
     with engine.begin() as connection:

@@ -32,7 +32,7 @@ many = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 some = settings(
-    max_examples=15,
+    max_examples=examples(40),
     suppress_health_check=[
         HealthCheck.too_slow,
         HealthCheck.data_too_large,

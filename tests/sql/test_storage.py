@@ -31,13 +31,14 @@ from langchain_tokenbuffer._sql.rows import decode, encode
 from langchain_tokenbuffer._window.replay import RULE
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.builders import count_words, turn
+from tests.scale import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.sql.conftest import Place
 
-few = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def fill(place: Place, session_id: str, turns: int) -> list[BaseMessage]:
