@@ -2,8 +2,9 @@
 
 On SQLite, and on PostgreSQL and MariaDB where they answer (`TOKENBUFFER_TEST_POSTGRES_URL` and
 `TOKENBUFFER_TEST_MARIADB_URL`). What is compared alternates within one run and is shown as a ratio of medians;
-milliseconds are for orientation. The long session has 100,000 messages; with `TOKENBUFFER_BENCH_FULL=1` a million, and
-there are 200,000 sessions. `TOKENBUFFER_BENCH_MESSAGES` is any other length.
+milliseconds are for orientation. The long session has 100,000 messages, or `TOKENBUFFER_BENCH_MESSAGES`; with
+`TOKENBUFFER_BENCH_FULL=1` a million, there are 200,000 sessions, and the figures are written into `results.json` and
+onto the page.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from langchain_tokenbuffer import TokenBuffer
+from tests.benchmarks.sql_figures import write
 from tests.benchmarks.sql_scale import (
     FULL,
     MAX_TOKENS,
-    ROUNDS,
     TURN,
     many_sessions,
     measured,
@@ -33,13 +34,15 @@ from tests.benchmarks.sql_scale import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tests.benchmarks.sql_figures import Figure
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from langchain_community.chat_message_histories import SQLChatMessageHistory
 
 POSTGRES = os.environ.get("TOKENBUFFER_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 MARIADB = os.environ.get("TOKENBUFFER_TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
-LONG = int(os.environ.get("TOKENBUFFER_BENCH_MESSAGES", "1000000" if FULL else "100000"))
+LONG = 1_000_000 if FULL else int(os.environ.get("TOKENBUFFER_BENCH_MESSAGES", "100000"))
 SHORT = 100
 COMMUNITY = 10_000
 
@@ -58,8 +61,8 @@ def same_window(length: int, near: int) -> int:
     return 2 * turns
 
 
-def rows(url: str) -> Iterator[str]:
-    """Measure on one database."""
+def long_session(url: str) -> Iterator[Figure]:
+    """Measure a long session against a short one, and community's against ours."""
     data = new_data(url)
     name, history = name_of(url), data.history
     short = same_window(LONG, SHORT)
@@ -69,22 +72,23 @@ def rows(url: str) -> Iterator[str]:
     sizes = {len(history(session_id).messages) for session_id in ("short", "long")}
     if len(sizes) > 1:
         sys.exit(f"The windows compared are not of one size: {sizes}")
-    what = f"{LONG:,} against {short} messages, window of {sizes.pop()}"
-    read = measured(lambda: history("long").messages, lambda: history("short").messages, ROUNDS)
-    yield read.row(f"{name}: read the window, {what}")
-    append = measured(
+    what = f"session of {LONG:,} against {short} messages"
+    yield measured(
+        name, f"read the window, {what}", lambda: history("long").messages, lambda: history("short").messages
+    )
+    yield measured(
+        name,
+        f"append a turn, {what}",
         lambda: history("long").add_messages(TURN),
         lambda: history("short").add_messages(TURN),
-        ROUNDS,
     )
-    yield append.row(f"{name}: append a turn, {what}")
     engine = sa.create_engine(url)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = SQLChatMessageHistory("community", connection=engine, table_name=f"{data.prefix}_old")
         theirs.add_messages(TURN * (COMMUNITY // 2))
-        against = measured(lambda: theirs.messages, lambda: history("community").messages, 9)
-    yield against.row(f"{name}: read, community's `SQLChatMessageHistory`, {COMMUNITY:,} messages")
+        what = f"read, community's `SQLChatMessageHistory` against ours, {COMMUNITY:,} messages"
+        yield measured(name, what, lambda: theirs.messages, lambda: history("community").messages, 9)
     with engine.begin() as connection:
         sa.Table(f"{data.prefix}_old", sa.MetaData()).drop(connection)
     engine.dispose()
@@ -100,20 +104,24 @@ def urls(folder: str) -> Sequence[str]:
             with engine.connect():
                 found.append(url)
         except sa.exc.DBAPIError:
-            print(f"(no {name_of(url)} answers)")
+            print(f"(nothing answers at {sa.make_url(url)!r})")
         engine.dispose()
     return found
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, and write down what was measured in full."""
     print("## SQL history\n")
     print("| what | first | second | ratio |")
     print("| --- | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         for url in urls(folder):
-            for row in itertools.chain(rows(url), many_sessions(url), settings_change(url)):
-                print(row, flush=True)
+            figures = []
+            for figure in itertools.chain(long_session(url), many_sessions(url), settings_change(url)):
+                print(figure.row(), flush=True)
+                figures.append(figure)
+            if FULL:
+                write(figures)
     print()
 
 

@@ -21,6 +21,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_tokenbuffer._sql.rows import key_of
 from langchain_tokenbuffer._sql.schema import Tables, tables
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
+from tests.benchmarks.sql_figures import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,38 +32,29 @@ CHANGED = 300_000 if FULL else 30_000
 ROUNDS = 300
 MAX_TOKENS = 1000
 BATCH = 10_000
+NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL", "mariadb": "MariaDB"}
 TURN: list[BaseMessage] = [
     HumanMessage("Could you tell me where the nearest bakery is, and when it opens?"),
     AIMessage("It is two streets from here, on the left, and it opens at seven o'clock."),
 ]
 
 
-class Measured(NamedTuple):
-    """Medians of two things that alternated, in seconds."""
-
-    first: float
-    second: float
-
-    def row(self, what: str) -> str:
-        """Return a row of the table."""
-        first, second = 1000 * self.first, 1000 * self.second
-        return f"| {what} | {first:.2f} ms | {second:.2f} ms | {self.first / self.second:.2f} |"
-
-
-def measured(first: Callable[[], object], second: Callable[[], object], rounds: int) -> Measured:
+def measured(
+    database: str, what: str, first: Callable[[], object], second: Callable[[], object], rounds: int = ROUNDS
+) -> Figure:
     """Run two things in turns and return the median of each."""
     times: tuple[list[float], list[float]] = [], []
     for _ in range(rounds):
         for call, spent in zip((first, second), times, strict=True):
             spent.append(timed(call))
-    return Measured(statistics.median(times[0]), statistics.median(times[1]))
+    return Figure(database, what, statistics.median(times[0]), statistics.median(times[1]))
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Return how many seconds a call takes."""
+    """Return how many milliseconds a call takes."""
     began = time.perf_counter()
     call()
-    return time.perf_counter() - began
+    return 1000 * (time.perf_counter() - began)
 
 
 class Data(NamedTuple):
@@ -139,7 +131,7 @@ def _gather_statistics(engine: sa.Engine, described: Tables) -> None:
                 connection.exec_driver_sql(f"{verb} {table.name}")
 
 
-def many_sessions(url: str) -> Iterator[str]:
+def many_sessions(url: str) -> Iterator[Figure]:
     """Measure in tables with many sessions against such with few."""
     many, few = new_data(url), new_data(url)
     for data, count in ((many, MANY), (few, FEW)):
@@ -150,37 +142,39 @@ def many_sessions(url: str) -> Iterator[str]:
     def some(data: Data, count: int) -> SQLTokenBufferHistory:
         return data.history(str(dice.randrange(count)))
 
-    what = f"with {MANY:,} sessions against {FEW:,}"
-    read = measured(lambda: some(many, MANY).messages, lambda: some(few, FEW).messages, ROUNDS)
-    yield read.row(f"{name_of(url)}: read a window {what}")
-    append = measured(lambda: some(many, MANY).add_messages(TURN), lambda: some(few, FEW).add_messages(TURN), ROUNDS)
-    yield append.row(f"{name_of(url)}: append a turn {what}")
+    name, what = name_of(url), f"{MANY:,} sessions against {FEW:,}"
+    yield measured(name, f"read a window, {what}", lambda: some(many, MANY).messages, lambda: some(few, FEW).messages)
+    yield measured(
+        name,
+        f"append a turn, {what}",
+        lambda: some(many, MANY).add_messages(TURN),
+        lambda: some(few, FEW).add_messages(TURN),
+    )
     many.drop()
     few.drop()
 
 
-def settings_change(url: str) -> Iterator[str]:
+def settings_change(url: str) -> Iterator[Figure]:
     """Measure another session's reads while a long session is computed anew, in the same process."""
     data = new_data(url)
     data.lengthen("long", CHANGED)
     data.history("other").add_messages(TURN * 20)
-    usual = statistics.median(_reads(data, lambda count: count < ROUNDS))
+    usual = _reads(data, lambda count: count < ROUNDS)
     change: list[float] = []
     changed = data.history("long", MAX_TOKENS - 100)
     thread = threading.Thread(target=lambda: change.append(timed(lambda: changed.messages)))
     thread.start()
     beside = _reads(data, lambda _: thread.is_alive())
     thread.join()
-    what = f"while settings change on {CHANGED:,} messages"
-    yield Measured(statistics.median(beside), usual).row(f"{name_of(url)}: read another session {what}, against usual")
-    yield Measured(max(beside), change[0]).row(
-        f"{name_of(url)}: the worst of {len(beside):,} such reads, against the change"
-    )
+    usual += _reads(data, lambda count: count < ROUNDS)  # also behind it, if the machine has got more or less busy
+    what = f"read another session while settings change on {CHANGED:,} messages"
+    yield Figure(name_of(url), f"{what}, against usual", statistics.median(beside), statistics.median(usual))
+    yield Figure(name_of(url), "the worst of these reads, against the change", max(beside), change[0])
     data.drop()
 
 
 def _reads(data: Data, goes_on: Callable[[int], bool]) -> list[float]:
-    """Return how long reads of a session take, with a little rest between them."""
+    """Return how many milliseconds reads of a session take, with a little rest between them."""
     times: list[float] = []
     while goes_on(len(times)):
         times.append(timed(lambda: data.history("other").messages))
@@ -189,8 +183,13 @@ def _reads(data: Data, goes_on: Callable[[int], bool]) -> list[float]:
 
 
 def name_of(url: str) -> str:
-    """Return what a row calls a database."""
-    return sa.make_url(url).get_backend_name().replace("mysql", "mariadb")
+    """Return what a row calls a database: its name and version."""
+    engine = sa.create_engine(url)
+    with engine.connect():
+        version = ".".join(map(str, (engine.dialect.server_version_info or ())[:2]))
+    engine.dispose()
+    name = "mariadb" if getattr(engine.dialect, "is_mariadb", False) else engine.dialect.name
+    return f"{NAMES.get(name, name)} {version}"
 
 
 def new_data(url: str) -> Data:
