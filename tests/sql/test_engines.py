@@ -17,8 +17,10 @@ from langchain_tokenbuffer._sql import engines, pools
 from langchain_tokenbuffer._sql.database import ConcurrentCreateError, is_transient
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 from tests.builders import count_words, run_script
+from tests.sql.conftest import SERVERS, answers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.sql.conftest import Place
@@ -134,29 +136,32 @@ import os, sys
 from langchain_core.messages import HumanMessage
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 
-def history():
-    return SQLTokenBufferHistory(
-        sys.argv[3], sys.argv[1], max_tokens=900, token_counter=len, prefix=sys.argv[2]
-    )
+for place in sys.argv[1:]:
+    def history():
+        url, prefix, session_id = place.split()
+        return SQLTokenBufferHistory(session_id, url, max_tokens=900, token_counter=len, prefix=prefix)
 
-shared = history()
-shared.add_messages([HumanMessage("parent")])
-for n in range(3):
-    if os.fork() == 0:
-        shared.add_messages([HumanMessage(f"child {n}")])
-        history().messages
-        os._exit(0)
-codes = {os.wait()[1] for _ in range(3)}
-shared.add_messages([HumanMessage("parent again")])
-print(codes, sorted(message.content for message in history().messages))
+    shared = history()
+    shared.add_messages([HumanMessage("parent")])
+    for n in range(3):
+        if os.fork() == 0:
+            shared.add_messages([HumanMessage(f"child {n}")])
+            history().messages
+            os._exit(0)
+    codes = {os.wait()[1] for _ in range(3)}
+    shared.add_messages([HumanMessage("parent again")])
+    print(codes, sorted(message.content for message in history().messages))
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_process_connects_anew(place: Place, session_id: str) -> None:
-    place.history(session_id).create_tables()
-    printed = run_script(FORKED, place.url, place.prefix, session_id)
-    assert printed == "{0} ['child 0', 'child 1', 'child 2', 'parent', 'parent again']\n"
+def test_a_forked_process_connects_anew(shared_place: Callable[[str], Place], session_id: str) -> None:
+    kinds = ["sqlite", *(kind for kind, url in SERVERS.items() if answers(url))]
+    places = list(map(shared_place, kinds))
+    for place in places:
+        place.history(session_id).create_tables()
+    printed = run_script(FORKED, *(f"{place.url} {place.prefix} {session_id}" for place in places))
+    assert printed == len(places) * "{0} ['child 0', 'child 1', 'child 2', 'parent', 'parent again']\n"
 
 
 BLOCKING = """
@@ -166,8 +171,7 @@ from langchain_core.messages import HumanMessage
 from sqlalchemy.ext.asyncio import create_async_engine
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
 
-async def main():
-    connection = sys.argv[1]
+async def main(connection):
     if "aiosqlite" in connection:
         connection = create_async_engine(connection)
     history = SQLTokenBufferHistory("s", connection, max_tokens=50, token_counter="o200k_base")
@@ -186,13 +190,14 @@ async def main():
         guard.deactivate()
     print("not blocked")
 
-asyncio.run(main())
+for connection in sys.argv[1:]:
+    asyncio.run(main(connection))
 """
 
 
-@pytest.mark.parametrize("scheme", ["", "sqlite+aiosqlite:///"])
-def test_async_calls_do_not_block_the_event_loop(tmp_path: Path, scheme: str) -> None:
-    assert run_script(BLOCKING, f"{scheme}{tmp_path / 'chats.db'}") == "not blocked\n"
+def test_async_calls_do_not_block_the_event_loop(tmp_path: Path) -> None:
+    path = tmp_path / "chats.db"
+    assert run_script(BLOCKING, str(path), f"sqlite+aiosqlite:///{path}") == 2 * "not blocked\n"
 
 
 class Coded(Exception):  # noqa: N818  # stands for a driver's own
