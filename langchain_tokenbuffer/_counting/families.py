@@ -65,6 +65,10 @@ class ChatFormat:
     # alone, so that a window of messages does not pay for it. 12 requests, residual 0.
     added: int = 0
     thinking: int = 0  # the same where the model object is set to think
+    thought: int = 0  # for a message with thinking that is sent again, beside its text
+    # Whether thinking of earlier turns is not billed again. A window counts it: where it will be cut is not known. Such
+    # models are taken to be set to think where a message holds thinking and the model object does not say.
+    forgets: bool = False
     task_budget: int = 0  # and where it is told how many tokens a task may take
     opening_reply: int = 0  # where the conversation begins with a reply, before which the provider puts something
     # For binding tools, beside what `tools_text` shows. The cookbook's example, 14 validated cases and 19 requests,

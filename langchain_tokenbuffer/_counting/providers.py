@@ -62,16 +62,11 @@ OPENAI = Provider(
         (r"gpt-4\.1-mini", openai.seeing(openai.GPT_4O, Patches(1.62))),
         (r"gpt-4\.1-nano", openai.seeing(openai.GPT_4O, Patches(2.46))),
         (r"gpt-(?:4o|4\.[15])|chatgpt", openai.GPT_4O),
-        (r"o4-mini", openai.seeing(openai.REASONING, Patches(1.72))),
-        # Published are 1.62 and 2.46; billed were 1.2 (6 requests) and 1.5.
-        (r"gpt-5-mini.* .*openrouter", openai.seeing(openai.GPT_5_AT_OPENROUTER, Patches(1.2))),
-        (r"gpt-[5-9].* .*openrouter", openai.GPT_5_AT_OPENROUTER),
-        (r"gpt-5-mini", openai.seeing(openai.GPT_5, Patches(1.2))),
-        (r"gpt-5-nano", openai.seeing(openai.GPT_5, Patches(1.5))),
-        # 2 requests of gpt-5.5, one image of 1,716 patches each, residual 0. The limit is not known.
-        (r"gpt-(?:5\.|[6-9])", openai.seeing(openai.GPT_5, Patches(1.2, 2500))),
-        (r"gpt-5", openai.seeing(openai.GPT_5, Tiles(70, 140))),
-        (r"codex-mini|" + _O, openai.REASONING),
+        (r"o4-mini|codex-mini", openai.seeing(openai.REASONING, Patches(1.72))),
+        (r"o1-mini", openai.O1_MINI),
+        *((rf"(?:{pattern}).* .*openrouter", openai.at_openrouter(family)) for pattern, family in openai.GENERATIONS),
+        *openai.GENERATIONS,
+        (_O, openai.REASONING),
         (r"(?<![a-z])gpt-4|(?:davinci|babbage)-002", openai.GPT_4),
         # A deployment or a fine-tuned model whose name says nothing, most often OpenAI's own.
         ("", Family(Vocabulary(estimate=Estimate(1.0)))),

@@ -94,11 +94,21 @@ FORMULAS: dict[str, tuple[Any, tuple[int, int] | None, Any, int]] = {
     "low detail": (Tiles(85, 170), (4096, 8192), "low", 85),
     "patches below the limit": (Patches(1.0), (1024, 1024), None, 1024),
     "patches above the limit": (Patches(1.0), (1800, 2400), None, 1452),
+    "patches at low detail": (Patches(1.0), (1800, 2400), "low", 1452),
+    "patches at high detail, where that is less": (Patches(1.2, 10_000, high=2500), (3200, 3200), "high", 3000),
+    "patches at original detail, where that is more": (
+        Patches(1.2, 2500, original=10_000),
+        (3200, 3200),
+        "original",
+        12000,
+    ),
+    "patches at no detail in particular": (Patches(1.2, 10_000, high=2500), (3200, 3200), None, 12000),
     # validated by openai-messages-token-helper: 266 and 8,511 with a text of 11
     "a tiny one": (Tiles(85, 170), (1, 1), "auto", 255),
     "a tiny one on gpt-4o-mini": (Tiles(2833, 5667), (1, 1), "auto", 8500),
     "of unknown size": (Tiles(85, 170), None, "auto", 85 + 8 * 170),
     "patches of unknown size": (Patches(1.62), None, None, 2489),
+    "patches of unknown size, as at high detail": (Patches(1.2, 10_000, high=2500), None, None, 3000),
     # Anthropic's own example, 1092 x 1092, takes about 1590
     "Claude's": (Grid(1568, 1600), (1092, 1092), None, 1524),
     "Claude's on a long edge": (Grid(1568, 1600), (3136, 56), None, 59),
@@ -160,8 +170,10 @@ FAMILIES = {
     "gpt-5-mini": 1229,
     "gpt-5-nano": 1536,
     "gpt-5.5": 1229,
+    "gpt-5-codex": 1229,
     "o3": 675,
     "o4-mini": 1762,
+    "codex-mini-latest": 1762,
     "gemini-2.0-flash": 5 * 258,
     "us.amazon.nova-pro-v1:0": 1850,
 }
@@ -172,3 +184,37 @@ def test_each_family_has_its_formula(model: str, tokens: int) -> None:
     counter = TokenCounter(ChatOpenAI(model=model, api_key=SecretStr("unused")))
     block = SHAPES["LangChain's"]
     assert counter([HumanMessage(["Look:", block])]) - counter([HumanMessage(["Look:"])]) == tokens
+
+
+def image_tokens(counter: TokenCounter, width: int, height: int) -> int:
+    data = base64.b64encode(png(width, height) + b"\0" * 3000).decode()
+    block = {"type": "image", "base64": data, "mime_type": "image/png"}
+    return counter([HumanMessage(["Look:", block])]) - counter([HumanMessage(["Look:"])])
+
+
+LIMITS = {
+    "gpt-5-mini": 1826,
+    "gpt-5.2": 1826,
+    "gpt-5.3-codex": 1826,
+    "gpt-5.4": 3000,
+    "gpt-5.5": 12000,
+    "gpt-5.6": 18750,
+}
+
+
+@pytest.mark.parametrize(("model", "tokens"), LIMITS.items())
+def test_each_generation_of_gpt_5_sees_large_images_as_large_as_published(model: str, tokens: int) -> None:
+    counter = TokenCounter(ChatOpenAI(model=model, api_key=SecretStr("unused")))
+    assert image_tokens(counter, 4000, 4000) == tokens
+
+
+@pytest.mark.parametrize("model", LIMITS)
+def test_openrouter_bills_the_same_images(model: str) -> None:
+    routed = ChatOpenAI(model=f"openai/{model}", api_key=SecretStr("unused"), base_url="https://openrouter.ai/api/v1")
+    assert image_tokens(TokenCounter(routed), 4000, 4000) == LIMITS[model]
+
+
+@pytest.mark.parametrize("responses", [False, True])
+def test_both_apis_of_openai_bill_the_same_images(responses: bool) -> None:  # noqa: FBT001
+    model = ChatOpenAI(model="gpt-5-mini", api_key=SecretStr("unused"), use_responses_api=responses)
+    assert image_tokens(TokenCounter(model), 1024, 1024) == 1229
