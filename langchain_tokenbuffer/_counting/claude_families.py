@@ -31,6 +31,7 @@ _CHAT = ChatFormat(
     cited=530,
     prefill=-3,
     thinking=29,
+    thought=15,
     task_budget=35,
     opening_reply=12,
     tools=491,
@@ -52,19 +53,26 @@ def _family(edition: str, chat: ChatFormat, media: Media = _MEDIA) -> Family:
     return Family(Vocabulary("o200k_base", estimate, Own("claude", edition)), chat, media=media)
 
 
+# Thinking that is sent again takes 8 beside its text (2 requests, residual 0), and is billed in its own turn alone (6
+# requests, residual at most 1). Opus 4.5 and what came with or after 4.6 keep it (Anthropic, "Extended thinking"), and
+# think as they see fit: 15 (1 request, residual 0).
+_FORGETS = replace(_CHAT, thought=8, forgets=True)
+
+
 def _with_tools(tools: int) -> Family:
     """Return the family of an earlier generation, whose prompt for tools takes so many tokens."""
-    return _family("3.0", replace(_CHAT, tools=tools))
+    return _family("3.0", replace(_FORGETS, tools=tools))
 
 
-CLAUDE = _family("3.0", _CHAT)  # 4.5 and 4.6
+CLAUDE = _family("3.0", _CHAT)  # 4.6, Opus 4.5
+CLAUDE_4_5 = _family("3.0", _FORGETS)
 CLAUDE_2 = _family("3.0", replace(_CHAT, per_message=4))  # "Human:" and "Assistant:" in plain text: 1 request
 CLAUDE_3_OPUS = _with_tools(530)  # 2 requests with tools
 CLAUDE_3_SONNET = _with_tools(154)  # 3
 CLAUDE_HAIKU_3 = _with_tools(258)  # also 3.5: 3
 CLAUDE_3_5 = _with_tools(286)  # 5
 # from 3.7 to 4.1: 5 requests; that a tool must be called brings 2 and 6 (2 response formats at Databricks)
-CLAUDE_4 = _family("3.0", replace(_CHAT, tools=308, choice=6))
+CLAUDE_4 = _family("3.0", replace(_FORGETS, tools=308, choice=6))
 
 # Images are seen larger since Opus 4.7 (Anthropic, "Vision"), pages therefore too, which rounds up.
 _SEES_MORE = Media(Grid(2576, 4784), page=6000)
@@ -80,6 +88,7 @@ GENERATIONS: tuple[tuple[str, Family], ...] = (
     (r"3[.-]5-haiku|3-haiku", CLAUDE_HAIKU_3),
     (r"3[.-]5", CLAUDE_3_5),
     (r"3[.-]7|(?:opus|sonnet)-4(?![.-][4-9](?!\d))", CLAUDE_4),
+    (r"(?:sonnet|haiku)-4[.-]5", CLAUDE_4_5),
     ("", CLAUDE),
 )
 """By a pattern of their models' names; the first that matches counts."""

@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_tokenbuffer._counting.content import content_tokens
 from langchain_tokenbuffer._counting.count_cache import IRREGULAR, CountCache, freeze, freeze_whole, frozen
 from langchain_tokenbuffer._counting.documents import document_tokens
+from langchain_tokenbuffer._counting.reported_usage import ends_turn
 from langchain_tokenbuffer._counting.tokenizers import checked
 from langchain_tokenbuffer._counting.tools import (
     as_format,
@@ -25,6 +26,7 @@ from langchain_tokenbuffer._counting.tools import (
 )
 from langchain_tokenbuffer._messages.blocks import read_block
 from langchain_tokenbuffer._messages.kinds import kind_of
+from langchain_tokenbuffer._messages.thinking import has_thinking, without_thinking
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
@@ -154,7 +156,7 @@ class ChatCounter(MessageCounter):
         super().__init__(cache, what)
         self._count = text
         self._format = form
-        self._has_kinds = bool(form.system or form.reply or form.text or form.document)
+        self._has_kinds = bool(form.system or form.reply or form.text or form.document or form.thought)
         self._media = media
         self.tokenizer = text.tokenizer
         self.constant = form.constant
@@ -185,6 +187,8 @@ class ChatCounter(MessageCounter):
         total = document_tokens(message.__dict__["content"], chat_format) if chat_format.document else 0
         if kind == "system":
             return total + chat_format.system
+        if chat_format.thought and has_thinking(message):
+            total += chat_format.thought + chat_format.thinking * chat_format.forgets
         if calls:
             return total + (chat_format.text if chat_format.text and _has_text(message) else 0)
         return total + (chat_format.reply if kind == "ai" else 0)
@@ -213,6 +217,7 @@ class ChatCounter(MessageCounter):
         merged = chat_format.merged if messages and messages[0].type == "system" else 0
         total = chat_format.added + (self._as_written(messages) + self._results_as_sent(messages) if self.exact else 0)
         total += chat_format.opening_reply * _begins_with_reply(messages)
+        total -= self._forgotten_tokens(messages)
         if tools:
             total += self._tokens_of_tools([as_schema(tool) for tool in tools]) - merged
         if response_format is not None:
@@ -220,6 +225,16 @@ class ChatCounter(MessageCounter):
             total += self._tokens_of_format(response_format, 0 if tools else chat_format.opening - merged, messages)
         is_begun = bool(chat_format.prefill and messages and kind_of(messages[-1]) == "ai")
         return total + is_begun * chat_format.prefill
+
+    def _forgotten_tokens(self, messages: Messages) -> int:
+        """What the messages are counted to for thinking of earlier turns; that the model is set to think stays."""
+        if not self._format.forgets:
+            return 0
+        last = max((n for n, message in enumerate(messages) if ends_turn(message)), default=0)
+        pairs = ((message, without_thinking(message)) for message in messages[:last])
+        shares = [self.tokens(message) - self.tokens(rest) for message, rest in pairs if rest is not None]
+        is_known = not shares or any(map(has_thinking, messages[last:]))
+        return sum(shares) - (0 if is_known else self._format.thinking)
 
     def _tokens_of_tools(self, schemas: list[dict[str, Any]]) -> int:
         around = self._format.tools + self._format.per_tool * len(schemas)

@@ -230,7 +230,7 @@ def anchored(
     reports show: from the second one on the count is exact where that is the same for every message.
     """
     last = max(found)
-    runs = last + 1 < len(messages) and not any(map(_ends_turn, messages[last + 1 :]))
+    runs = last + 1 < len(messages) and not any(map(ends_turn, messages[last + 1 :]))
     if not borrowed_tokenizer:
         behind = messages[last:]
         off = len(behind) * _around(messages, found, estimate)
@@ -246,7 +246,8 @@ def anchored(
     return anchor.billed + anchor.thought * runs + _up(anchor.rate * later)
 
 
-def _ends_turn(message: BaseMessage) -> bool:
+def ends_turn(message: BaseMessage) -> bool:
+    """Tell whether the turn before a message is over with it: it is human, and no result."""
     facts = facts_of(message)
     return facts.kind == "human" and not facts.results
 

@@ -289,7 +289,7 @@ def _row_of(model: object, options: dict[str, Any]) -> tuple[Family, ChatFormat]
     family = providers.provider_of(model).family_of(model_name(model) or "", providers.place_of(model))
     chat_format = family.responses if family.responses and _uses_responses(model, options) else family.chat
     if _thinks(model, options):
-        chat_format = replace(chat_format, added=chat_format.added + chat_format.thinking)
+        chat_format = replace(chat_format, added=chat_format.added + chat_format.thinking, thinking=0)
     if _has_task_budget(model, options):
         chat_format = replace(chat_format, added=chat_format.added + chat_format.task_budget)
     if chosen := chat_format.choice_tokens(options.get("tool_choice")):

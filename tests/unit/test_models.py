@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel, BaseLLM, FakeListChatModel, FakeListLLM
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import ConfigurableField
 from langchain_openai import AzureChatOpenAI, ChatOpenAI, OpenAI
@@ -509,6 +509,81 @@ def test_bound_thinking_takes_what_claude_is_billed_for_it() -> None:
     model = of("langchain_anthropic", Chat)
     thinking = model.bind(thinking={"type": "enabled", "budget_tokens": 1024})
     assert TokenCounter(thinking).count(ASKED) - TokenCounter(model).count(ASKED) == 29
+
+
+# What a reply thought and sends again, in the shapes that the providers' classes keep it in.
+THOUGHT = {
+    "claude": AIMessage([{"type": "thinking", "thinking": "Short.", "signature": "c2lnbmF0dXJl"}, "Yes."]),
+    "openai": AIMessage([{"type": "reasoning", "summary": [], "encrypted_content": "gAAAAABo" * 80}, "Yes."]),
+    "open": AIMessage("Yes.", additional_kwargs={"reasoning_content": "They want it short."}),
+}
+FORGETTING = {"claude-sonnet-4-5": "claude", "claude-3-7-sonnet": "claude", "gpt-5-mini": "openai", "o3": "openai"}
+FORGETTING |= {"gpt-oss-120b": "open", "qwen3": "open"}
+KEEPING = {"claude-sonnet-4-6": "claude", "claude-opus-4-5": "claude", "gpt-5.6": "openai", "deepseek-chat": "open"}
+CALLED = [{"name": "look", "args": {}, "id": "1"}]
+
+
+def thinker(name: str) -> TokenCounter:
+    """Count as the class does that is asked for thinking."""
+    is_openais = name.startswith("gpt-5") or name == "o3"
+    return TokenCounter(chat(name, responses=True) if is_openais else name)
+
+
+def thought(kind: str, *behind: BaseMessage) -> tuple[list[BaseMessage], list[BaseMessage]]:
+    """Return a conversation whose first reply thought, and the same without its thinking."""
+    return [*ASKED, THOUGHT[kind], *behind], [*ASKED, AIMessage("Yes."), *behind]
+
+
+@pytest.mark.parametrize(("name", "kind"), FORGETTING.items())
+def test_what_an_earlier_turn_thought_costs_nothing_where_it_is_not_billed(name: str, kind: str) -> None:
+    with_thinking, without = thought(kind, HumanMessage("Why?"))
+    set_to_think = 29 if kind == "claude" else 0
+    assert thinker(name).count(with_thinking) == thinker(name).count(without) + set_to_think
+
+
+@pytest.mark.parametrize(("name", "kind"), KEEPING.items())
+def test_what_an_earlier_turn_thought_costs_tokens_where_it_is_billed(name: str, kind: str) -> None:
+    with_thinking, without = thought(kind, HumanMessage("Why?"))
+    assert thinker(name).count(with_thinking) > thinker(name).count(without)
+
+
+@pytest.mark.parametrize(("name", "kind"), [*FORGETTING.items(), *KEEPING.items()])
+def test_what_the_running_turn_thought_costs_tokens(name: str, kind: str) -> None:
+    call, result = AIMessage("", tool_calls=CALLED), ToolMessage("It.", tool_call_id="1")
+    with_thinking, without = thought(kind, call, result)
+    assert thinker(name).count(with_thinking) > thinker(name).count(without)
+
+
+@pytest.mark.parametrize(("name", "kind"), FORGETTING.items())
+def test_a_window_counts_earlier_thinking_to_no_less_than_the_whole(name: str, kind: str) -> None:
+    with_thinking, _ = thought(kind, HumanMessage("Why?"))
+    counter = thinker(name)
+    added = counter.count(ASKED) - counter(ASKED)
+    assert counter.count(with_thinking) - added <= counter(with_thinking)
+
+
+class Claude(Chat):
+    """A Claude that thought before it had a class of its own."""
+
+    model: str = "claude-sonnet-4-5"
+
+
+BEHIND: dict[str, list[BaseMessage]] = {
+    "in the running turn": [AIMessage("", tool_calls=CALLED), ToolMessage("It.", tool_call_id="1")],
+    "in an earlier turn": [HumanMessage("Why?")],
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
+def test_thinking_in_the_history_means_that_claude_is_set_to_think(behind: list[BaseMessage]) -> None:
+    messages, _ = thought("claude", *behind)
+    thinking = Claude().bind(thinking={"type": "enabled", "budget_tokens": 1024})
+    assert TokenCounter(Claude()).count(messages) == TokenCounter(thinking).count(messages)
+
+
+def test_o1_mini_takes_four_more_a_message() -> None:
+    said = [HumanMessage("Hi"), HumanMessage("Hi")]
+    assert TokenCounter("o1-mini").count(said) == TokenCounter("o1").count(said) + 8
 
 
 def test_a_reply_that_was_begun_takes_no_turn_of_claudes() -> None:

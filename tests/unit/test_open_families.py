@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -160,3 +161,60 @@ def test_a_function_that_refers_to_nothing_counts() -> None:
     counter = TokenCounter("gemini-2.5-flash")
     broken = {"name": "look_up", "description": "", "parameters": {"$ref": "#/$defs/Nothing"}}
     assert counter.count([ASKED], tools=[broken]) > counter.count([ASKED])
+
+
+OWN_PROMPTS = {
+    "deepseek-chat": 0,
+    "deepseek-v4-flash": 79,
+    "us.amazon.nova-pro-v1:0": 0,
+    "us.amazon.nova-2-lite-v1:0": 46,
+    "command-r-08-2024": 60,
+    "command-a-03-2025": 490,
+    "command-a-reasoning-08-2025": 1381,
+    "gemini-2.5-flash": 0,
+    "grok-4.3": 187,
+}
+
+
+@pytest.mark.parametrize(("name", "tokens"), OWN_PROMPTS.items())
+def test_a_whole_request_pays_for_the_providers_own_prompt(name: str, tokens: int) -> None:
+    counter = TokenCounter(name)
+    assert counter.count([ASKED]) - counter([ASKED]) == tokens
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("gemini-2.0-flash", 0), ("gemini-2.5-flash", 1), ("gemini-3-flash", 1)])
+def test_gemini_bills_a_token_for_each_message_from_25_on(name: str, tokens: int) -> None:
+    ours, without = TokenCounter(name), TokenCounter("gemini-2.0-flash")  # which share their vocabulary
+    assert ours([ASKED]) - without([ASKED]) == tokens
+
+
+def test_a_system_message_takes_more_at_cohere() -> None:
+    system, asked = TokenCounter("command-a-03-2025").tokens([SystemMessage(ASKED.text), ASKED])
+    assert system - asked == 31
+
+
+def test_an_argument_of_a_call_takes_more_than_its_json_at_deepseek() -> None:
+    counter = TokenCounter("deepseek-chat")
+    calls = [{"name": "look_up", "args": args, "id": "1"} for args in ({}, {"word": "bread"})]
+    none, one = counter.tokens([AIMessage("", tool_calls=[call]) for call in calls])
+    shown, empty = counter.tokens([HumanMessage('{"word": "bread"}'), HumanMessage("{}")])
+    assert one - none == shown - empty + 5
+
+
+def test_a_further_tool_takes_22_less_than_its_json_with_nova_1() -> None:
+    tool = {"type": "function", "function": {"name": "look_up", "description": "", "parameters": {}}}
+    first, second = TokenCounter("nova-lite"), TokenCounter("nova-2-lite")
+    more = [
+        counter.count([ASKED], tools=[tool] * 2) - counter.count([ASKED], tools=[tool]) for counter in (first, second)
+    ]
+    assert more[0] == more[1] - 22
+
+
+def test_a_page_is_counted_as_each_gemini_bills_it() -> None:
+    page = {
+        "type": "file",
+        "base64": base64.b64encode(b"%PDF-1.4\n/Type /Page\n" * 60).decode(),
+        "mime_type": "application/pdf",
+    }
+    pages = [TokenCounter(name).tokens([HumanMessage([page])])[0] for name in ("gemini-2.5-flash", "gemini-3-flash")]
+    assert pages == [60 * 1350 + 1, 60 * 2400 + 1]
