@@ -231,10 +231,16 @@ class ChatCounter(MessageCounter):
         if not self._format.forgets:
             return 0
         last = max((n for n, message in enumerate(messages) if ends_turn(message)), default=0)
-        pairs = ((message, without_thinking(message)) for message in messages[:last])
-        shares = [self.tokens(message) - self.tokens(rest) for message, rest in pairs if rest is not None]
-        is_known = not shares or any(map(has_thinking, messages[last:]))
-        return sum(shares) - (0 if is_known else self._format.thinking)
+        forgotten = sum(map(self._thinking_tokens, messages[:last]))
+        is_known = not forgotten or any(map(has_thinking, messages[last:]))
+        return forgotten - (0 if is_known else self._format.thinking)
+
+    def _thinking_tokens(self, message: BaseMessage) -> int:
+        rest = without_thinking(message)
+        if rest is None:
+            return 0
+        key = hash(("thinking", *freeze_whole([message])))
+        return self.count_cache.counted(key, lambda: self.tokens(message) - self.tokens(rest))
 
     def _tokens_of_tools(self, schemas: list[dict[str, Any]]) -> int:
         around = self._format.tools + self._format.per_tool * len(schemas)

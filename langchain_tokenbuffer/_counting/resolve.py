@@ -306,12 +306,12 @@ def _uses_responses(model: Any, options: dict[str, Any]) -> bool:
 
 
 def _thinks(model: object, options: dict[str, Any]) -> bool:
-    """Tell whether a model is set to think: Claude's, by itself or among what Bedrock passes on."""
+    """Tell whether a model is set to think: Claude's, by itself or among what Bedrock passes on, by either name."""
     passed_on = (getattr(model, field, None) for field in ("additional_model_request_fields", "model_kwargs"))
     settings = [
         options.get("thinking"),
         getattr(model, "thinking", None),
-        *(each.get("thinking") for each in passed_on if isinstance(each, dict)),
+        *(each.get(name) for each in passed_on if isinstance(each, dict) for name in ("thinking", "reasoning_config")),
     ]
     return any(isinstance(each, dict) and each.get("type") == "enabled" for each in settings)
 

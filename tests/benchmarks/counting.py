@@ -119,7 +119,7 @@ def _options(request: dict[str, Any]) -> dict[str, Any]:
     """Return what a request says of thinking and of the tool that must be called, beside its messages and tools."""
     passed_on = request.get("additionalModelRequestFields") or {}
     said = {
-        "thinking": request.get("thinking") or passed_on.get("thinking"),
+        "thinking": request.get("thinking") or passed_on.get("thinking") or passed_on.get("reasoning_config"),
         "tool_choice": request.get("tool_choice") or (request.get("toolConfig") or {}).get("toolChoice"),
     }
     return {name: value for name, value in said.items() if value}

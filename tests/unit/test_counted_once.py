@@ -172,6 +172,16 @@ def test_a_role_or_a_name_is_tokenized_once_for_all_messages(
     assert tokenized.count(name) == 1
 
 
+def test_what_an_earlier_turn_thought_is_not_tokenized_again_by_the_next_request(tokenized: list[str]) -> None:
+    counter, thought = TokenCounter("gpt-oss-120b"), "They ask for the second time what a tide is."
+    reply = AIMessage("Water.", additional_kwargs={"reasoning_content": thought})
+    counter.count([HumanMessage("What is a tide?"), reply, HumanMessage("Why?")])
+    assert thought in tokenized
+    tokenized.clear()
+    counter.count([HumanMessage("What is a tide?"), reply, HumanMessage("Why?")])
+    assert thought not in tokenized
+
+
 # --- changes in place ---------------------------------------------------------------------------
 
 

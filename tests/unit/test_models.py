@@ -563,9 +563,16 @@ def test_a_window_counts_earlier_thinking_to_no_less_than_the_whole(name: str, k
 
 
 class Claude(Chat):
-    """A Claude that thought before it had a class of its own."""
+    """A Claude that is asked through Bedrock."""
 
     model: str = "claude-sonnet-4-5"
+    additional_model_request_fields: dict[str, Any] | None = None
+
+
+@pytest.mark.parametrize("name", ["thinking", "reasoning_config"])
+def test_bedrock_may_pass_on_that_claude_is_set_to_think(name: str) -> None:
+    thinking = Claude(additional_model_request_fields={name: {"type": "enabled", "budget_tokens": 1024}})
+    assert TokenCounter(thinking).count(ASKED) - TokenCounter(Claude()).count(ASKED) == 29
 
 
 BEHIND: dict[str, list[BaseMessage]] = {
