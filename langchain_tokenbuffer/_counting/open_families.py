@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from langchain_tokenbuffer._counting.estimates import DEEPSEEK, GEMINI, LLAMA, MISTRAL, QWEN, Estimate
 from langchain_tokenbuffer._counting.families import ChatFormat, Family, Own, Vocabulary
+from langchain_tokenbuffer._counting.gemini_tools import as_declarations, as_python
 from langchain_tokenbuffer._counting.images import Crops, Each, Media, Rows, Squares
 from langchain_tokenbuffer._counting.tools import as_functions, as_json, as_typescript
 
@@ -32,11 +33,12 @@ _PLAIN = ChatFormat(
 )
 
 # --- Gemini ---------------------------------------------------------------------------------------
-# 52 texts, 49 near. AI Studio bills a token for each message from 2.5 on, Vertex none; which is asked is not known.
-# How a function is shown is not known: as JSON it is counted high, by a third at the median of 60 requests with tools,
-# 5 of them low. A response schema is not billed. A page is 258 tokens of 2.5 where no text is read with it, and 490 to
-# 2,350 of 3; an image of 3 is 1,060 to 1,190. What 2.5 thought is not billed again: 4 of 25 requests with signatures
-# are billed 23 to 108 more.
+# 52 texts, 49 near. AI Studio bills a token for each message from 2.5 on, Vertex none; which is asked is not known. How
+# Gemini 2.0 is shown a function is not known: as JSON most are counted high; of the others see `gemini_tools`. A
+# response schema is not billed. A page is 258 tokens of 2.5 where no text is read with it, and 490 to 2,350 of 3; an
+# image of 3 is 1,060 to 1,190. A call with its result takes 7 to 22 beside their texts of 2.5 (27 requests), the most
+# where the result is no JSON, and 10 to 18 of 3 (3 requests). What 2.5 thought is not billed again: 4 of 25 requests
+# with signatures are billed 23 to 108 more.
 _GEMINI = Family(
     Vocabulary("o200k_base", GEMINI, Own("open", "gemma4")),
     replace(_PLAIN, tools_text=as_functions, response_format=None),
@@ -44,9 +46,15 @@ _GEMINI = Family(
 )
 GEMINI_2 = replace(_GEMINI, chat=replace(_GEMINI.chat, tools=-20), media=Media(Crops()))
 GEMINI_2_5 = replace(
-    _GEMINI, chat=replace(_GEMINI.chat, per_message=1, per_tool=4), media=Media(Squares(), 1350, sealed=False)
+    _GEMINI,
+    chat=replace(_GEMINI.chat, per_message=1, call=20, tools_text=as_python),
+    media=Media(Squares(), 1350, sealed=False),
 )
-GEMINI_3 = replace(_GEMINI, chat=replace(_GEMINI.chat, per_message=1, tools=1), media=Media(Each(1120), 2400))
+GEMINI_3 = replace(
+    _GEMINI,
+    chat=replace(_GEMINI.chat, per_message=1, call=18, tools_text=as_declarations),
+    media=Media(Each(1120), 2400),
+)
 
 # --- Mistral --------------------------------------------------------------------------------------
 # The template of mistral-common: 20 texts, 19 near; 29 with tools, 26 near; 4 images of known size, all near. What

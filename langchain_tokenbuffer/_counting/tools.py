@@ -17,7 +17,7 @@ from langchain_core.utils.json_schema import dereference_refs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MAX_DEPTH = 32
+MAX_DEPTH = 32
 
 
 def as_json(value: object, *, compact: bool = False) -> str:
@@ -54,11 +54,12 @@ def as_schema(tool: Any) -> dict[str, Any]:
 
 
 def as_functions(schemas: Sequence[dict[str, Any]]) -> str:
-    """Return the functions alone, as JSON, each reference as what it refers to: about what Gemini sees of its tools."""
-    return as_json([_inlined(schema.get("function", schema)) for schema in schemas])
+    """Return the functions alone, as JSON, each reference inlined: more than Gemini 2.0 sees of most tools."""
+    return as_json([inlined(schema.get("function", schema)) for schema in schemas])
 
 
-def _inlined(function: dict[str, Any]) -> dict[str, Any]:
+def inlined(function: dict[str, Any]) -> dict[str, Any]:
+    """Return a function with each reference of its parameters as what it refers to."""
     try:
         parameters = dereference_refs(function["parameters"])
     except Exception:  # noqa: BLE001  # no parameters, or references to nothing
@@ -169,7 +170,7 @@ def _default(schema: dict[str, Any]) -> str:
 
 
 def _type(schema: dict[str, Any], root: dict[str, Any], depth: int) -> str:
-    if depth > _MAX_DEPTH:
+    if depth > MAX_DEPTH:
         return as_json(schema)
     reference = schema.get("$ref")
     if isinstance(reference, str):
@@ -276,7 +277,7 @@ def _format_in(response_format: Any) -> tuple[dict[str, Any], Any]:
 
 
 def _shown(value: Any, depth: int) -> Any:
-    if depth > _MAX_DEPTH:
+    if depth > MAX_DEPTH:
         return value
     if isinstance(value, list):
         return [_shown(item, depth + 1) for item in value]

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, conv
 
 from langchain_tokenbuffer import TokenCounter
 from langchain_tokenbuffer._counting import resolve
+from langchain_tokenbuffer._counting.gemini_tools import as_declarations, as_python
 from langchain_tokenbuffer.counters import message_counter
 
 if TYPE_CHECKING:
@@ -218,3 +219,76 @@ def test_a_page_is_counted_as_each_gemini_bills_it() -> None:
     }
     pages = [TokenCounter(name).tokens([HumanMessage([page])])[0] for name in ("gemini-2.5-flash", "gemini-3-flash")]
     assert pages == [60 * 1350 + 1, 60 * 2400 + 1]
+
+
+# --- Gemini's tools -------------------------------------------------------------------------------
+
+
+STRING = {"type": "string"}
+PLACE = {"type": "object", "description": "A place.", "properties": {"street": STRING}, "required": ["street"]}
+
+
+def function(properties: Row, *required: str) -> Row:
+    parameters = {"type": "object", "properties": properties, "required": list(required)}
+    return {"type": "function", "function": {"name": "look_up", "description": "Look.", "parameters": parameters}}
+
+
+def test_gemini_25_sees_a_tool_as_python() -> None:
+    tool = function({"word": {**STRING, "description": "Any."}, "times": {"type": "integer"}}, "word")
+    assert as_python([tool]) == (
+        "def look_up(\n    word: str,\n    times: int | None = None,\n) -> dict:\n"
+        '  """Look.\n\n  Args:\n    word: Any.\n    times: \n  """\n'
+    )
+
+
+def test_gemini_25_sees_an_object_among_the_arguments_as_a_dataclass() -> None:
+    shown = as_python([function({"places": {"type": "array", "items": PLACE}}, "places")])
+    assert shown.startswith(
+        "@dataclasses.dataclass(kw_only=True)\nclass LookUpPlaces:\n"
+        '  """A place.\n\n  Attributes:\n    street: \n  """\n  street: str\n\n\ndef look_up(\n'
+    )
+    assert "places: list[LookUpPlaces]," in shown
+
+
+KINDS_OF_ARGUMENTS: dict[str, tuple[Row, str]] = {
+    "an enum": ({**STRING, "enum": ["a", "b"]}, 'Literal["a", "b"]'),
+    "one of several": ({"anyOf": [STRING, {"type": "null"}]}, "str | None"),
+    "an array": ({"type": "array", "items": {"type": "number"}}, "list[float]"),
+    "an object of anything": ({"type": "object"}, "dict"),
+    "anything": ({}, "Any"),
+}
+
+
+@pytest.mark.parametrize(("value", "kind"), KINDS_OF_ARGUMENTS.values(), ids=KINDS_OF_ARGUMENTS)
+def test_gemini_25_sees_an_arguments_type_as_an_annotation(value: Row, kind: str) -> None:
+    assert f"    it: {kind},\n" in as_python([function({"it": value}, "it")])
+
+
+def test_gemini_3_sees_a_tool_as_gemma_4_does() -> None:
+    tool = function({"word": {**STRING, "description": ""}, "sort": {**STRING, "enum": ["a"]}}, "word")
+    assert as_declarations([tool]).replace("\x01", "|") == (
+        "|declaration:look_up{description:|Look.|,parameters:{type:|OBJECT|,properties:{word:{type:|STRING|},"
+        "sort:{type:|STRING|,enum:[|a|]}},required:[|word|]}}|"
+    )
+
+
+@pytest.mark.parametrize("shown", [as_python, as_declarations])
+def test_a_tool_that_google_runs_itself_counts_as_json(shown: Any) -> None:
+    assert shown([{"google_search": {}}]) == '{"google_search": {}}'
+
+
+# A city or two integers, as they were billed
+BILLED_TOOLS = {
+    "gemini-2.5-flash": ({"city": STRING}, "get_weather", "Get the current weather for a city.", 40),
+    "gemini-3-flash-preview": ({"city": STRING}, "favorite_color", "Returns a person's favourite colour", 46),
+}
+
+
+@pytest.mark.parametrize("name", BILLED_TOOLS)
+def test_with_gemmas_vocabulary_a_tool_costs_what_gemini_billed(name: str) -> None:
+    pytest.importorskip("splintr")
+    properties, called, description, billed = BILLED_TOOLS[name]
+    tool = function(properties, *properties)
+    tool["function"] |= {"name": called, "description": description}
+    counter = TokenCounter(name)
+    assert counter.count([ASKED], tools=[tool]) - counter.count([ASKED]) == pytest.approx(billed, abs=2)
