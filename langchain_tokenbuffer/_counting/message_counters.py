@@ -239,8 +239,8 @@ class ChatCounter(MessageCounter):
         rest = without_thinking(message)
         if rest is None:
             return 0
-        key = hash(("thinking", *freeze_whole([message])))
-        return self.count_cache.counted(key, lambda: self.tokens(message) - self.tokens(rest))
+        whole, without = self.tokens([message, rest])
+        return whole - without
 
     def _tokens_of_tools(self, schemas: list[dict[str, Any]]) -> int:
         around = self._format.tools + self._format.per_tool * len(schemas)

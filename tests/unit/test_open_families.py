@@ -190,12 +190,12 @@ def test_gemini_bills_a_token_for_each_message_from_25_on(name: str, tokens: int
 
 
 def test_a_system_message_takes_more_at_cohere() -> None:
-    system, asked = TokenCounter("command-a-03-2025").tokens([SystemMessage(ASKED.text), ASKED])
+    system, asked = message_counter(TokenCounter("command-a-03-2025")).tokens([SystemMessage(ASKED.text), ASKED])
     assert system - asked == 31
 
 
 def test_an_argument_of_a_call_takes_more_than_its_json_at_deepseek() -> None:
-    counter = TokenCounter("deepseek-chat")
+    counter = message_counter(TokenCounter("deepseek-chat"))
     calls = [{"name": "look_up", "args": args, "id": "1"} for args in ({}, {"word": "bread"})]
     none, one = counter.tokens([AIMessage("", tool_calls=[call]) for call in calls])
     shown, empty = counter.tokens([HumanMessage('{"word": "bread"}'), HumanMessage("{}")])
@@ -217,7 +217,7 @@ def test_a_page_is_counted_as_each_gemini_bills_it() -> None:
         "base64": base64.b64encode(b"%PDF-1.4\n/Type /Page\n" * 60).decode(),
         "mime_type": "application/pdf",
     }
-    pages = [TokenCounter(name).tokens([HumanMessage([page])])[0] for name in ("gemini-2.5-flash", "gemini-3-flash")]
+    pages = [TokenCounter(name)([HumanMessage([page])]) for name in ("gemini-2.5-flash", "gemini-3-flash")]
     assert pages == [60 * 1350 + 1, 60 * 2400 + 1]
 
 
