@@ -13,7 +13,7 @@ from langchain_tokenbuffer._recall.recalling import LeftMessages, chosen, merged
 from langchain_tokenbuffer._window.drivers import stretch_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from langchain_core.messages import BaseMessage
 
@@ -40,7 +40,7 @@ class Turn(NamedTuple):
         plain = without_quotation(came)
         if plain is came:
             return cls(messages, place)
-        if _added_tokens(counter, came, plain) > recall_tokens:
+        if added_tokens(counter, came, plain) > recall_tokens:
             return cls(messages)
         return cls([*messages[:place], plain, *messages[place + 1 :]], place, came)
 
@@ -109,17 +109,21 @@ class TurnRecall:
     def _ranked(self, conversation: ConversationTokens, billing: Billing, given: Sequence[Match]) -> Recalled:
         *before, question = conversation.messages
         own = self._left.matches(conversation, billing, question_terms(before, question))
-        counter = conversation.meter.counter
-
-        def whole(text: str) -> int:
-            return max(alone(text), _added_tokens(counter, with_quotation(question, text), question))
-
-        alone = text_tokens(counter)
-        best = chosen(merged(given, own), self._recall_tokens, alone, whole)
-        return Recalled(quoted(best), tuple(sorted({match.message for match in best if match.is_own})))
+        return fitting(merged(given, own), question, self._recall_tokens, conversation.meter.counter)
 
 
-def _added_tokens(counter: MessageCounter, one: BaseMessage, other: BaseMessage) -> int:
+def fitting(matches: Iterable[Match], question: BaseMessage, recall_tokens: int, counter: MessageCounter) -> Recalled:
+    """Return what is quoted in front of a question of what matches it, the best first: at most `recall_tokens`."""
+
+    def whole(text: str) -> int:
+        return max(alone(text), added_tokens(counter, with_quotation(question, text), question))
+
+    alone = text_tokens(counter)
+    best = chosen(matches, recall_tokens, alone, whole)
+    return Recalled(quoted(best), tuple(sorted({match.message for match in best if match.is_own})))
+
+
+def added_tokens(counter: MessageCounter, one: BaseMessage, other: BaseMessage) -> int:
     """Return by how much a message costs more than another, in tokens."""
     more, less = counter.tokens([one, other])
     return more - less

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from langchain_tokenbuffer._messages.slots import Piece
-from langchain_tokenbuffer._replay.needs import Need, ShownWindow, needs_of, text_of
+from langchain_tokenbuffer._replay.needs import Need, ShownWindow, needs_of, occurs, text_of
+from langchain_tokenbuffer._replay.recall import NOTHING, Questions, Quoted, Recalling, said_in
 from langchain_tokenbuffer._window.budget import Budget, slack_of
 from langchain_tokenbuffer._window.conversation import ConversationTokens, MessageMeter
 from langchain_tokenbuffer._window.driver import WindowDriver, WindowReason
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from langchain_tokenbuffer._replay.transcripts import Transcript
     from langchain_tokenbuffer._window.driver import CallWindow
     from langchain_tokenbuffer.counters import TokenCounter
+    from langchain_tokenbuffer.errors import TokenBudgetError
 
 
 _TEXTS = 256  # shortened messages whose text is remembered
@@ -37,6 +39,7 @@ class Setting(NamedTuple):
     max_tokens: int
     trim_to: float
     clear_results: bool = False
+    recall_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class Call(NamedTuple):
     error: str | None = None  # why the budget could not be kept
     facts: int = 0  # how many the reply uses that were said before
     missing: tuple[Need, ...] = ()  # of these, the ones that the model did not see
+    recalled_tokens: int = 0  # of `tokens`, what is quoted in front of the question
 
     @property
     def dropped(self) -> int:
@@ -95,6 +99,7 @@ class CountedTranscript:
         counts = message_counter(counter)
         conversation = ConversationTokens(transcript.messages, MessageMeter(counts))
         self.transcript = transcript
+        self._counter = counter
         self.messages = conversation.numbers()
         self.cumulative = [0, *accumulate(message.tokens for message in self.messages)]  # before each index
         kinds = [message.kind for message in self.messages]
@@ -120,8 +125,18 @@ class CountedTranscript:
     def budget(self, setting: Setting) -> Budget:
         """Return the budget that `TokenBuffer` or, with tools, the middleware would run under."""
         slack = slack_of(setting.max_tokens, self.fixed + self._system_tokens) if self.transcript.tools else 0
-        max_tokens, trim_to, clear_results = setting
-        return Budget(max_tokens, trim_to, self.fixed + slack, slack, clear_results=clear_results)
+        max_tokens = setting.max_tokens - setting.recall_tokens
+        return Budget(max_tokens, setting.trim_to, self.fixed + slack, slack, clear_results=setting.clear_results)
+
+    @property
+    def can_recall(self) -> bool:
+        """Whether this is a chat: an agent's middleware recalls nothing."""
+        return not self.transcript.tools and not any(each.calls or each.results for each in self.messages)
+
+    @cached_property
+    def questions(self) -> Questions:
+        """What is asked for in it, where something is recalled."""
+        return Questions(self.transcript.messages, self.call_indices, self._counter)
 
     @cached_property
     def needs(self) -> Mapping[int, tuple[Need, ...]]:
@@ -172,30 +187,51 @@ class _Shortened:
 def calls_of(counted: CountedTranscript, setting: Setting, prices: Prices) -> Iterator[Call]:
     """Follow a transcript under a budget and yield every model call of it."""
     driver, shortened = WindowDriver(counted.budget(setting)), _Shortened(counted)
-    is_cached = False  # the last call, which therefore was sent
+    recalling = Recalling(counted.questions, setting.recall_tokens) if setting.recall_tokens else None
+    last: Quoted | None = None  # in front of the last call's question; None: it was not sent
     for number, length in enumerate(counted.call_indices, 1):
         for message in counted.messages[driver.count : length]:
             driver.push(message, counted)
+            if recalling is not None:
+                recalling.follow(driver)
         window, shortage, needs = driver.call(), driver.shortage, counted.needs.get(length, ())
         before_cut, left = tuple(driver.kept_before_cut), tuple(sorted(driver.left_since_call))
         numbers = number, length, window.tokens, window.total_tokens
         call = Call(*numbers, window.reason, window.cut, before_cut, left, len(driver.strays), facts=len(needs))
         if shortage is not None:
-            yield call._replace(tokens=shortage.tokens, reason="over", error=str(shortage), missing=needs)
-        else:
-            shortened.update(window)
-            tokens = window.tokens - sum(shortened.saved.values())
-            reusable = window.reusable_tokens(shortened.saved) if is_cached else 0
             yield call._replace(
-                tokens=tokens,
-                reason=_reason(window, shortened.clamped, has_left=bool(left)),
-                clamped=shortened.clamped,
-                cleared=window.cleared,
-                reusable=reusable,
-                cost=prices.cost(tokens, reusable),
-                missing=_missing(counted, needs, driver, call, window.clamped) if needs else (),
+                tokens=shortage.tokens, reason="over", error=_explained(shortage, setting), missing=needs
             )
-        is_cached = shortage is None
+            last = None
+            continue
+        shortened.update(window)
+        tokens = window.tokens - sum(shortened.saved.values())
+        quoted = NOTHING if recalling is None else recalling.quoted(window.clamped, setting.max_tokens - tokens)
+        reusable = 0 if last is None else _reusable(driver, window, shortened.saved, last, quoted)
+        yield call._replace(
+            tokens=tokens + quoted.tokens,
+            reason=_reason(window, shortened.clamped, has_left=bool(left)),
+            clamped=shortened.clamped,
+            cleared=window.cleared,
+            reusable=reusable,
+            cost=prices.cost(tokens + quoted.tokens, reusable),
+            missing=_not_quoted(_missing(counted, needs, driver, call, window.clamped), quoted) if needs else (),
+            recalled_tokens=quoted.tokens,
+        )
+        last = quoted
+
+
+def _reusable(driver: WindowDriver, window: CallWindow, saved: Mapping[int, int], last: Quoted, quoted: Quoted) -> int:
+    """Return how much of a request begins as the last one did, in tokens; not a question that quotes anew."""
+    if last == quoted:
+        return window.reusable_tokens(saved) + (quoted.tokens if quoted.question < window.first_changed else 0)
+    changed = min(each.question for each in (last, quoted) if each.text)
+    return driver.call(first_thinned=changed).reusable_tokens(saved)
+
+
+def _explained(shortage: TokenBudgetError, setting: Setting) -> str:
+    kept = f" Of max_tokens={setting.max_tokens}, recall_tokens={setting.recall_tokens} are kept free."
+    return f"{shortage}{kept if setting.recall_tokens else ''}"
 
 
 def _reason(
@@ -227,6 +263,11 @@ def _missing(
     changed = shortened.keys() | pieces.keys() if pieces else shortened
     shown = ShownWindow(call, driver.strays, changed, text_at)
     return tuple(need for need in needs if not shown.has(need))
+
+
+def _not_quoted(needs: tuple[Need, ...], quoted: Quoted) -> tuple[Need, ...]:
+    said = said_in(quoted.text) if needs else ""
+    return tuple(need for need in needs if not occurs(need.fact, said))
 
 
 def untrimmed_calls_of(counted: CountedTranscript, prices: Prices) -> Iterator[Call]:
@@ -291,7 +332,7 @@ def totals_of(simulated: Iterable[tuple[CountedTranscript, Iterable[Call]]], pri
             if call.reason != "over":
                 totals.tokens += call.tokens
                 totals.peak = max(totals.peak, call.tokens)
-                totals.visible += call.tokens - beside
+                totals.visible += call.tokens - call.recalled_tokens - beside
                 totals.cached += prices.cached_tokens(call.reusable)
                 totals.cost += call.cost
     return totals
