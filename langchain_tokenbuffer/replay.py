@@ -5,17 +5,17 @@ cache could serve and what the input cost; and which budget to take. Nothing is 
 names alone.
 
 `--json` prints one object. Its keys: `format` (counts up when a key changes its meaning or goes), `file`, `model`,
-`counted` (by what, and how exactly), `context` (what the model takes), `prices`, `setting` (`max_tokens`, `trim_to` and
-`clear_results`; null: nothing was trimmed), `conversations` (`name`, `messages`, `tools`, `fixed_tokens`, `calls`,
-`totals`), `totals`, `never_trimming`, `advice` (`setting`, `sentence`) and `sweep` (a list of settings, with
-`share_seen`, `cost_share` of never trimming, `on_frontier`); the last two are null without a sweep. A call has
-`number`, `messages` (how many there were), `tokens`, `history_tokens`, `reason`, `cut`, `held` (indices kept before the
-cut), `dropped`, `left`, `clamped`, `cleared`, `reusable_tokens`, `cached_tokens`, `cost`, `error`, `facts` (how many
-ids, numbers and arguments the reply uses that were said before), `facts_held` (of these, by the window) and `missing`
-(the others: each `fact`, and the newest `message` that has it). Totals have `calls`, `tokens`, `largest_call`,
-`cached_tokens`, `share_seen`, `cost`, `moved`, `clamped`, `over`, `facts`, `facts_held`, `replies` (that use a fact)
-and `replies_whole` (whose facts the window all held). Costs are in the prices' unit: tokens at the input price, or
-money.
+`counted` (by what, and how exactly), `context` (what the model takes), `prices`, `setting` (`max_tokens`, `trim_to`,
+`clear_results` and `recall_tokens`; null: nothing was trimmed), `conversations` (`name`, `messages`, `tools`,
+`fixed_tokens`, `calls`, `totals`), `totals`, `never_trimming`, `advice` (`setting`, `sentence`) and `sweep` (a list of
+settings, with `share_seen`, `cost_share` of never trimming, `on_frontier`); the last two are null without a sweep. A
+call has `number`, `messages` (how many there were), `tokens`, `history_tokens`, `reason`, `cut`, `held` (indices kept
+before the cut), `dropped`, `left`, `clamped`, `cleared`, `recalled_tokens`, `reusable_tokens`, `cached_tokens`, `cost`,
+`error`, `facts` (how many ids, numbers and arguments the reply uses that were said before), `facts_held` (of these, by
+the window) and `missing` (the others: each `fact`, and the newest `message` that has it). Totals have `calls`,
+`tokens`, `largest_call`, `cached_tokens`, `share_seen`, `cost`, `moved`, `clamped`, `over`, `facts`, `facts_held`,
+`replies` (that use a fact) and `replies_whole` (whose facts the window all held). Costs are in the prices' unit: tokens
+at the input price, or money.
 
 `model` names all models, with commas. `notes` is a list of sentences on the files. A conversation also has the `model`
 that counted it, `model_from` (`command`, `file` or `default`: who named it) and `mended` (what is out of order in it:
@@ -48,10 +48,11 @@ from langchain_tokenbuffer._replay.report import Report, as_json
 from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices, Setting, calls_of, untrimmed
 from langchain_tokenbuffer._replay.sources import SourceError, read_all
 from langchain_tokenbuffer._replay.transcripts import EXPECTED, UnreadableError
+from langchain_tokenbuffer._window.settings import checked_recall
 from langchain_tokenbuffer.errors import TokenBufferError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
     from langchain_tokenbuffer._replay.transcripts import Transcript
@@ -159,11 +160,13 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     add: Callable[..., object] = command.add_argument
     model = f"a model, an encoding such as o200k_base, or a tokenizer.json (default: as the file says, or {DEFAULT})"
     spend = "recommend what costs at most this share of never trimming (default: %(default)s)"
+    recalled = "quote what left and matches the newest question (default: 0; in a sweep of chats it is tried)"
     add("file", metavar="FILE", nargs="+", help=_SOURCES)
     add("--model", metavar="NAME", help=model)
     add("--max-tokens", **_TOKENS, help="the budget of a request; without it, try many and recommend one")
     add("--trim-to", **_SHARE, help=f"the low-water mark in (0, 1] (default: {_TRIM_TO}; in a sweep several are tried)")
     add("--clear-results", **_EITHER, help="clear results of old steps first (default: no; in a sweep both are tried)")
+    add("--recall-tokens", **_FLOOR, help=recalled)
     add("--sweep", action="store_true", help="try many budgets also beside --max-tokens")
     add("--spend", **_SHARE, default=SPEND, help=spend)
     add("--context", **_TOKENS, help="how many tokens the model takes (default: what its installed package says)")
@@ -228,11 +231,12 @@ def _report(options: argparse.Namespace) -> Report:
     counted = _counted(_chosen(found.transcripts, options.conversation), counters, found.name)
     transcripts = [*map(attrgetter("transcript"), counted)]
     prices, context = _prices(options, transcripts), options.context or counters.context
-    never, advice, setting = untrimmed(counted, prices), None, None
-    if options.max_tokens is not None:
-        setting = Setting(options.max_tokens, options.trim_to or _TRIM_TO, bool(options.clear_results))
+    never, advice, setting = untrimmed(counted, prices), None, _setting(options)
+    if options.recall_tokens:
+        _refuse_agents(counted)
     if options.sweep or setting is None:
         asked = {"trim_tos": options.trim_to and (options.trim_to,), "clear_results": options.clear_results}
+        asked["recall_tokens"] = options.recall_tokens
         advice = advise(counted, prices, context=context, spend=options.spend, track=track, **asked)
         setting = setting or advice.setting
     simulated = setting or Setting(2 * never.peak + 1, 1.0)  # which nothing passes
@@ -240,6 +244,21 @@ def _report(options: argparse.Namespace) -> Report:
     notes = (*found.notes, *mended_notes(transcripts))
     counted_by = counters.describe(transcripts)
     return Report(found.name, counters.names, counted_by, context, prices, setting, calls, never, advice, notes)
+
+
+def _setting(options: argparse.Namespace) -> Setting | None:
+    """Return the setting that the command gives, if it gives a budget."""
+    if options.max_tokens is None:
+        return None
+    recall_tokens = checked_recall(options.recall_tokens or 0, options.max_tokens)
+    return Setting(options.max_tokens, options.trim_to or _TRIM_TO, bool(options.clear_results), recall_tokens)
+
+
+def _refuse_agents(transcripts: Iterable[CountedTranscript]) -> None:
+    """Refuse recall for conversations whose windows the middleware makes."""
+    if agent := next((each.transcript.name for each in transcripts if not each.can_recall), None):
+        msg = f"--recall-tokens is for chats, and {agent!r} has tools: for an agent nothing is quoted; leave it out"
+        raise TokenBufferError(msg)
 
 
 def _counted(transcripts: Sequence[Transcript], counters: Counters, name: str) -> list[CountedTranscript]:

@@ -1,7 +1,10 @@
-"""A sweep over `max_tokens`, `trim_to` and `clear_results`, and the setting to take.
+"""A sweep over `max_tokens`, `trim_to`, `clear_results` and `recall_tokens`, and the setting to take.
 
 What a setting is worth is what replies miss with it, then the share of the conversation that the model sees; what it
 takes is the input's cost against never trimming. The frontier are the settings that no cheaper one is worth as much as.
+
+Recall takes the most time, so it is tried last: where replies miss something and the cost leaves room for it, at the
+low-water mark to take without it.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING
 from langchain_tokenbuffer._replay.simulation import Setting, trimmed, untrimmed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices, Totals
 
@@ -22,6 +25,10 @@ USUAL = 0.6  # of them, the one that everything else has by default
 BUDGETS = 9  # how many are tried, between what the fixed part allows and the whole conversation
 _GRIDS = ((BUDGETS, TRIM_TOS), (BUDGETS, (0.5, 0.6, 0.8)), (BUDGETS, (USUAL,)), (6, (USUAL,)), (4, (USUAL,)))
 MAX_CALLS = 60_000  # that a sweep simulates: with longer conversations fewer settings are tried
+MAX_QUESTIONS = 2_000  # that a sweep ranks passages for: with more, recall is tried with fewer budgets, or none
+RECALL = "recall_tokens"  # the way that has another number for each budget
+_RECALLED = 8  # of `max_tokens`, the share that is recalled is one in so many
+_MOST_RECALLED = 6_000  # tokens, however large the budget
 _WIDEST = 16  # the smallest budget is the whole conversation divided by this
 USABLE = 0.95  # of a model's context, what a budget may take; the rest is for what nobody can count
 COMFORTABLE = 0.8  # of a model's context, what a conversation may take that is still growing
@@ -71,18 +78,24 @@ class Advice:
     @property
     def trim_to(self) -> float:
         """The low-water mark of what to take; where nothing is, the usual one if it was tried."""
-        tried = {each.setting.trim_to for each in self.results}
-        return self.setting.trim_to if self.setting else min(tried, key=lambda each: abs(each - USUAL), default=USUAL)
+        return self.setting.trim_to if self.setting else _usual(each.setting for each in self.results)
 
     @property
     def ways(self) -> list[str]:
-        """What was set beside budget and low-water mark, without what changed nothing."""
-        found: dict[str, list[tuple[float, tuple[int, float]]]] = {}
-        for each in self.results:
-            found.setdefault(each.way, []).append((each.cost_share, each.worth))
-        taken = {each.way for each in self.results if each.setting == self.setting}
-        plain = found.get("")
-        return [way for way, came_to in found.items() if not way or way in taken or came_to != plain]
+        """What was set beside budget and low-water mark, without what helps nothing."""
+        plain = {each.setting: each for each in self.results if not each.way}
+        helping = {each.way for each in self.results if each.setting == self.setting or _differs(each, plain)}
+        return [way for way in dict.fromkeys(each.way for each in self.results) if way in helping]
+
+
+def _differs(result: SweepResult, plain: Mapping[Setting, SweepResult]) -> bool:
+    """Tell whether a way comes to something else than none at the same budget; recall, to fewer replies that miss."""
+    same = plain.get(Setting(result.setting.max_tokens, result.setting.trim_to))
+    if same is None or not result.way:
+        return True
+    if result.setting.recall_tokens:
+        return result.totals.misses < same.totals.misses
+    return (result.cost_share, result.worth) != (same.cost_share, same.worth)
 
 
 def advise(
@@ -92,20 +105,37 @@ def advise(
     context: int | None = None,
     trim_tos: Sequence[float] | None = None,
     clear_results: bool | None = None,
+    recall_tokens: int | None = None,
     spend: float = SPEND,
     track: Callable[[Sequence[Setting], str], Iterable[Setting]] = lambda settings, _: settings,
 ) -> Advice:
     """Try settings on conversations and say which to take: one that costs at most `spend` of never trimming, if any.
 
-    `trim_tos` and `clear_results` are tried instead of what usually is. `track` goes through what is tried, and may say
-    how far it is.
+    `trim_tos`, `clear_results` and `recall_tokens` are tried instead of what usually is. `track` goes through what is
+    tried, and may say how far it is.
     """
     never = untrimmed(transcripts, prices)
+
+    def tried(settings: Sequence[Setting], what: str) -> list[SweepResult]:
+        totals = ((setting, trimmed(transcripts, setting, prices)) for setting in track(settings, what))
+        return [SweepResult(setting, each, each.cost_share(never)) for setting, each in totals]
+
     settings = _settings(transcripts, _clearing(transcripts, clear_results), trim_tos, (prices.floor, context))
-    results = []
-    for setting in track(settings, "Trying budgets"):
-        totals = trimmed(transcripts, setting, prices)
-        results.append(SweepResult(setting, totals, totals.cost_share(never)))
+    if recall_tokens:
+        settings = _recalling(transcripts, _at(_usual(settings), settings), recall_tokens)
+    results = tried(settings, "Trying budgets")
+    advice = _advised(results, never, context, spend)
+    if recall_tokens is None and all(counted.can_recall for counted in transcripts):
+        missing = [each for each in results if each.totals.misses and not each.totals.over]
+        paid = [each.setting for each in missing if each.cost_share <= spend]  # with recall they cost more
+        settings = _recalling(transcripts, _at(advice.trim_to, paid))
+        results = sorted([*results, *tried(settings, "Trying recall")], key=lambda each: each.setting)
+        advice = _advised(results, never, context, spend)
+    return advice
+
+
+def _advised(results: Sequence[SweepResult], never: Totals, context: int | None, spend: float) -> Advice:
+    """Say which of the settings tried to take."""
     filled = never.peak / context if context else 0.0
     frontier = [each for each in _frontier(results) if each.cost_share < 1 or filled > USABLE]
     best = _best(frontier, spend, must=filled > COMFORTABLE)
@@ -142,6 +172,24 @@ def _settings(
             break
     budgets = _budgets(transcripts, count, *limits)
     return [Setting(*each) for each in product(budgets, marks, clearing)]
+
+
+def _usual(settings: Iterable[Setting]) -> float:
+    """Return the low-water mark tried that is nearest to the usual one."""
+    return min((each.trim_to for each in settings), key=lambda mark: abs(mark - USUAL), default=USUAL)
+
+
+def _at(mark: float, settings: Iterable[Setting]) -> list[Setting]:
+    return [each for each in settings if each.trim_to == mark]
+
+
+def _recalling(transcripts: Iterable[CountedTranscript], settings: Sequence[Setting], asked: int = 0) -> list[Setting]:
+    """Return settings with recall, `asked` or the usual: evenly spaced, the fewer the more questions there are."""
+    settings = [each for each in settings if each.max_tokens > asked]
+    questions = sum(each.kind == "human" for counted in transcripts for each in counted.messages)
+    count = min(len(settings), max(MAX_QUESTIONS // max(1, questions), int(asked > 0)))
+    spaced = [settings[(2 * n + 1) * len(settings) // (2 * count)] for n in range(count)]
+    return [each._replace(recall_tokens=asked or min(each.max_tokens // _RECALLED, _MOST_RECALLED)) for each in spaced]
 
 
 def _budgets(transcripts: Iterable[CountedTranscript], count: int, floor: int, context: int | None) -> list[int]:
@@ -202,13 +250,15 @@ def percent(share: float) -> str:
 
 def spelt(setting: Setting) -> str:
     """Spell a setting as the arguments of a `TokenBuffer`; what is off is left out."""
-    way = f", {way_of(setting)}" if way_of(setting) else ""
+    recalled = f"={setting.recall_tokens}" if setting.recall_tokens else ""
+    way = f", {way_of(setting)}{recalled}" if way_of(setting) else ""
     return f"max_tokens={setting.max_tokens}, trim_to={setting.trim_to:g}{way}"
 
 
 def way_of(setting: Setting) -> str:
     """Spell what is set beside budget and low-water mark; empty: nothing."""
-    return "clear_results=True" if setting.clear_results else ""
+    ways = {"clear_results=True": setting.clear_results, RECALL: setting.recall_tokens}
+    return ", ".join(way for way, is_on in ways.items() if is_on)
 
 
 def missed(totals: Totals) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from itertools import islice
-from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_tokenbuffer._counting.clamp import clamp
@@ -49,7 +48,7 @@ class Questions:
         newest = {newest_question(messages[:length]) for length in calls}
         self.terms = {index: self._terms_of(index) for index in newest if index is not None}
         hashes = {term_hash(term) for terms in self.terms.values() for term in terms}
-        self.postings: dict[int, list[Posting]] = {term: [] for term in hashes}  # in the order of the conversation
+        self.postings: dict[int, list[Posting]] = {term: [] for term in hashes}  # ascending
         for place, message in enumerate(messages):
             for posting in postings_of(place, read_passages(message)):
                 if posting.term in hashes:
@@ -109,21 +108,18 @@ class _LeftPostings:
 
     def _left(self, term: int) -> Iterator[Posting]:
         postings = self._by_term[term]
-        end = bisect_left(postings, self._cut, key=_message)
+        end = bisect_left(postings, (term, self._cut))
         return (postings[at] for at in range(end - 1, -1, -1) if postings[at].message not in self._kept)
 
     def look_up(self, terms: Sequence[int], passages: Sequence[Place]) -> list[Posting]:
         found = []
-        for postings in map(self._by_term.__getitem__, terms):
-            for passage in passages:
-                at = bisect_left(postings, passage, key=_place)
-                if at < len(postings) and _place(postings[at]) == passage:
+        for term in terms:
+            postings = self._by_term[term]
+            for place in passages:
+                at = bisect_left(postings, (term, *place))
+                if at < len(postings) and postings[at][1:3] == place:
                     found.append(postings[at])
         return found
-
-
-_message = itemgetter(1)  # of a posting
-_place = itemgetter(1, 2)
 
 
 def said_in(quotation: str) -> str:

@@ -99,6 +99,7 @@ def _call(report: Report, call: Call) -> dict[str, Any]:
         "facts": call.facts,
         "facts_held": call.facts - len(call.missing),
         "missing": [{"fact": need.fact, "message": need.newest_before(call.length)} for need in call.missing],
+        "recalled_tokens": call.recalled_tokens,
         "reusable_tokens": call.reusable,
         "cached_tokens": report.prices.cached_tokens(call.reusable),
         "cost": report.money(call.cost),

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from langchain_tokenbuffer._replay.advice import missed, percent, spelt
+from langchain_tokenbuffer._replay.advice import RECALL, missed, percent, spelt
 from langchain_tokenbuffer._replay.simulation import totals_of
 
 if TYPE_CHECKING:
@@ -26,9 +26,10 @@ _STYLES = {"fits": "dim", "held": "", "moved": "yellow", "cleared": "cyan", "cla
 _WORDS = ("why", "way", "conversation")  # columns that are no figures
 _NAMES = ("conversation",)  # columns that may be cut
 _SHORTEST = 10  # of a name
-_OPTIONAL = ("reusable", "of", "moved", "messages", "largest", "tokens", "calls")
+_OPTIONAL = ("reusable", "of", "recalled", "moved", "messages", "largest", "tokens", "calls")
 """Columns that give way where a line is too short for all, in this order."""
 _SWEEP_LEGEND = "Never trimming costs 100. >: to take; *: shortens messages; -: does not hold."
+_IDLE = ("changes nothing", "helps no reply")
 _CALLS_LEGEND = "left: messages (tokens); misses: of what the reply uses and was said before."
 _LIST_LEGEND = "misses: replies that use something said before and gone, of those that use any."
 _MAX_ROWS = 8  # calls, or conversations, that are listed without `--all`
@@ -119,7 +120,7 @@ def _print_sweep(advice: Advice, screen: _Screen) -> None:
         rows = [_budget_row(list(each), advice) for _, each in groupby(shown, lambda each: each.setting.max_tokens)]
     screen.tabulate(_sweep_title(advice, screen), rows)
     idle = sorted({each.way for each in advice.results} - {*advice.ways})
-    screen.say(" ".join([_SWEEP_LEGEND, *(f"{way} changes nothing here." for way in idle)]), "dim")
+    screen.say(" ".join([_SWEEP_LEGEND, *(f"{way} {_IDLE[RECALL in way]} here." for way in idle)]), "dim")
 
 
 def _sweep_title(advice: Advice, screen: _Screen) -> str:
@@ -194,6 +195,8 @@ def _call_cells(report: Report, counted: CountedTranscript, call: Call) -> Itera
     yield "sees", f"{call.length - call.dropped:,}/{call.length:,}"
     yield "tokens", f"{call.tokens:,}"
     yield "of", f"{call.total_tokens:,}"
+    if report.setting and report.setting.recall_tokens:
+        yield "recalled", f"{call.recalled_tokens:,}" if call.recalled_tokens else ""
     yield "why", f"{call.reason} {number}" if number else call.reason
     yield "left", f"{len(call.left):,} ({counted.tokens_of(call.left):,})" if call.left else ""
     yield "misses", f"{len(call.missing)}/{call.facts}" if call.missing else ""

@@ -21,7 +21,6 @@ from tests.agents.scripted import ENCODING
 from tests.scale import examples
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 EXACT = TokenCounter(ENCODING)
@@ -32,8 +31,8 @@ class Came(NamedTuple):
     """What a call came to."""
 
     tokens: int
-    reusable: int
     missing: tuple[str, ...]
+    reusable: int | None  # None where something is clamped: clamping anew may come to the same text
 
 
 def counted(messages: list[BaseMessage]) -> CountedTranscript:
@@ -42,8 +41,11 @@ def counted(messages: list[BaseMessage]) -> CountedTranscript:
 
 def replayed(talk: CountedTranscript, setting: Setting) -> list[Came]:
     """Return what each call comes to in a replay."""
-    calls = calls_of(talk, setting, PRICES)
-    return [Came(each.tokens, each.reusable, tuple(need.fact for need in each.missing)) for each in calls]
+    found = []
+    for each in calls_of(talk, setting, PRICES):
+        missing = tuple(need.fact for need in each.missing)
+        found.append(Came(each.tokens, missing, None if each.clamped else each.reusable))
+    return found
 
 
 def shown(talk: CountedTranscript, setting: Setting) -> list[Came]:
@@ -56,17 +58,18 @@ def shown(talk: CountedTranscript, setting: Setting) -> list[Came]:
         needs = [need.fact for need in talk.needs.get(length, ())]
         messages = talk.transcript.messages[:length]
         try:
-            window = [*zip(buffer.window(messages).kept, buffer.trim(messages), strict=True)]
+            window = buffer.window(messages)
+            now = [*zip(window.kept, buffer.trim(messages), strict=True)]
         except TokenBudgetError as error:
-            found.append(Came(error.tokens, 0, tuple(needs)))
+            found.append(Came(error.tokens, tuple(needs), 0))
             last = []
             continue
-        texts = [said_in(message) for _, message in window]
-        same = [new for _, new in takewhile(lambda pair: pair[0] == pair[1], zip(last, window, strict=False))]
-        reusable = EXACT([message for _, message in same]) if last else 0
+        texts = [said_in(message) for _, message in now]
         missing = tuple(fact for fact in needs if not any(occurs(fact, text) for text in texts))
-        found.append(Came(EXACT([message for _, message in window]), reusable, missing))
-        last = window
+        same = [new for _, new in takewhile(lambda pair: pair[0] == pair[1], zip(last, now, strict=False))]
+        reusable = EXACT([message for _, message in same]) if last else 0
+        found.append(Came(window.tokens, missing, None if window.clamped else reusable))
+        last = now
     return found
 
 
