@@ -181,7 +181,8 @@ def _texts_with(keys: Iterable[str], texts: Sequence[str]) -> Mapping[str, Seque
     found: dict[str, list[int]] = {key: [] for key in keys}
     letters = {key for key in found if not key.isascii()}
     for place, text in enumerate(texts):
-        for key in {*found.keys() & _WORD.findall(text), *letters.intersection(text)}:
+        others = letters.intersection(text) if letters and not text.isascii() else ()
+        for key in {*found.keys() & _WORD.findall(text), *others}:
             found[key].append(place)
     return found
 

@@ -74,6 +74,7 @@ def _sums(report: Report, group: Sequence[Call]) -> dict[str, Any]:
     return {
         "tokens": round(sum(call.tokens for call in group) / len(group)),
         "reusable": round(sum(call.reusable for call in group) / len(group)),
+        "recalled": round(sum(call.recalled_tokens for call in group) / len(group)),
         "cost": round(report.money(sum(call.cost for call in group)), 6),
         "facts": sum(call.facts for call in group),
         "missing": sum(len(call.missing) for call in group),

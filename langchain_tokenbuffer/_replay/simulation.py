@@ -151,10 +151,12 @@ class CountedTranscript:
     @cached_property
     def has_pieces(self) -> bool:
         """Whether some message is so much out of order that a window may show only a part of it."""
+        if not self.transcript.mended:
+            return False
         driver = WindowDriver(Budget(max(1, self.fixed + 2 * self.cumulative[-1])))
         for message in self.messages:
             driver.push(message, self)
-        return bool(self.messages) and any(isinstance(slot, Piece) for slot in driver.slots())
+        return any(isinstance(slot, Piece) for slot in driver.slots())
 
     @property
     def longest(self) -> int:
@@ -266,7 +268,10 @@ def _missing(
 
 
 def _not_quoted(needs: tuple[Need, ...], quoted: Quoted) -> tuple[Need, ...]:
-    said = said_in(quoted.text) if needs else ""
+    """Return those of some facts that do not stand in a quotation either."""
+    if not needs or not quoted.text:
+        return needs
+    said = said_in(quoted.text)
     return tuple(need for need in needs if not occurs(need.fact, said))
 
 

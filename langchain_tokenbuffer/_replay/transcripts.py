@@ -174,6 +174,8 @@ def _with_children(run: Any) -> Iterator[dict[str, Any]]:
 
 def longest(found: Sequence[Transcript]) -> list[Transcript]:
     """Leave out what is empty, and what is the beginning of another."""
+    if len(found) == 1:
+        return [each for each in found if each.messages]
     beginnings: set[int] = set()
     stay: list[int] = []
     for place in sorted(range(len(found)), key=lambda place: -len(found[place].messages)):

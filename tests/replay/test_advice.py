@@ -9,7 +9,17 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_tokenbuffer import TokenCounter
-from langchain_tokenbuffer._replay.advice import BUDGETS, MAX_CALLS, TRIM_TOS, USABLE, Advice, advise
+from langchain_tokenbuffer._replay.advice import (
+    BUDGETS,
+    MAX_CALLS,
+    MAX_QUESTIONS,
+    SPEND,
+    TRIM_TOS,
+    USABLE,
+    Advice,
+    advise,
+    spelt,
+)
 from langchain_tokenbuffer._replay.simulation import CountedTranscript, Prices, Setting, untrimmed
 from langchain_tokenbuffer._replay.transcripts import Transcript
 from tests.builders import ai_calling, count_words, random_chat
@@ -180,6 +190,66 @@ def test_a_way_that_changes_nothing_is_no_choice() -> None:
     small = counted_agent(*[20] * 300)  # results that nothing clears
     found = advise([small], Prices())
     assert found.ways == [""]
+
+
+def counted_codes(turns: int, *, asks_back: int) -> CountedTranscript:
+    """A chat in which each code is told once more, so many turns after it was said."""
+    messages: list[BaseMessage] = []
+    for number in range(turns):
+        asked = max(0, number - asks_back)
+        messages.append(HumanMessage(f"Locker{number} has W-{1000 + number}. Which has locker{asked}? " + "why " * 30))
+        messages.append(AIMessage(f"W-{1000 + asked}. " + "so " * 30))
+    return CountedTranscript(Transcript("codes", messages), COUNTER)
+
+
+CODES = advise([counted_codes(150, asks_back=100)], Prices(floor=0))
+
+
+def test_recall_is_recommended_where_replies_have_with_it_what_they_use() -> None:
+    assert CODES.setting is not None
+    assert CODES.setting.recall_tokens == CODES.setting.max_tokens // 8
+    assert f"Take {spelt(CODES.setting)}: none of 150 replies misses something" in CODES.sentence
+    assert f", recall_tokens={CODES.setting.recall_tokens}" in spelt(CODES.setting)
+
+
+def test_recall_is_tried_where_replies_miss_something_at_a_cost_that_may_be_spent() -> None:
+    with_recall = [each.setting for each in CODES.results if each.setting.recall_tokens]
+    plain = {each.setting: each for each in CODES.results if not each.setting.recall_tokens}
+    same = [plain[each._replace(recall_tokens=0)] for each in with_recall]
+    assert same
+    assert all(each.totals.misses and each.cost_share <= SPEND for each in same)
+    assert {each.trim_to for each in with_recall} == {CODES.trim_to}
+
+
+def test_recall_that_helps_no_reply_is_no_choice() -> None:
+    messages: list[BaseMessage] = []
+    for number in range(150):
+        messages.append(HumanMessage(f"W-{1000 + number} " + "why " * 30))
+        messages.append(AIMessage(f"W-{1000 + max(0, number - 100)} " + "so " * 30))
+    found = advise([CountedTranscript(Transcript("unasked", messages), COUNTER)], Prices(floor=0))
+    assert any(each.setting.recall_tokens for each in found.results)
+    assert found.ways == [""]
+
+
+def test_an_agent_is_swept_without_recall() -> None:
+    found = advise([counted_codes(10, asks_back=5), ORDERS], Prices(), trim_tos=[0.6], clear_results=False)
+    assert any(each.totals.misses and each.cost_share <= SPEND for each in found.results)
+    assert not any(each.setting.recall_tokens for each in found.results)
+
+
+@pytest.mark.parametrize("asked", [0, 120])
+def test_recall_that_is_asked_for_is_the_only_one_tried(asked: int) -> None:
+    found = advise([counted_codes(50, asks_back=30)], Prices(floor=0), recall_tokens=asked)
+    assert {each.setting.recall_tokens for each in found.results} == {asked}
+
+
+@pytest.mark.parametrize(("most", "tried"), [(MAX_QUESTIONS, BUDGETS), (80, 2), (10, 1)])
+def test_the_more_questions_the_fewer_budgets_are_tried_with_recall(
+    most: int, tried: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("langchain_tokenbuffer._replay.advice.MAX_QUESTIONS", most)
+    found = advise([counted_codes(40, asks_back=20)], Prices(floor=0), recall_tokens=90)
+    assert len(found.results) == tried
 
 
 def test_long_conversations_are_tried_with_fewer_settings() -> None:

@@ -209,6 +209,7 @@ def test_a_budget_that_cannot_be_kept_ends_with_1_and_names_the_call(hopeless: s
         ["--spend", "nan"],
         ["--price-input", "-1"],
         ["--cache-floor", "1.5"],
+        ["--recall-tokens", "-1"],
         ["--plot", "out.pdf"],
         ["--prices", "none"],
     ],
@@ -227,6 +228,41 @@ def error_line(capsys: Captured, *arguments: str) -> str:
     assert captured.out == ""
     (line,) = captured.err.splitlines()
     return line
+
+
+def test_recall_that_leaves_nothing_of_the_budget_is_refused(talk_file: str, capsys: Captured) -> None:
+    line = error_line(capsys, talk_file, "--max-tokens", "500", "--recall-tokens", "500")
+    assert "recall_tokens=500 leaves nothing of max_tokens=500" in line
+
+
+@pytest.mark.parametrize("budget", [[], ["--max-tokens", "5000"]])
+def test_recall_is_refused_for_a_conversation_with_tools(budget: list[str], capsys: Captured) -> None:
+    line = error_line(capsys, str(SAMPLE), *budget, "--recall-tokens", "300")
+    assert "--recall-tokens is for chats, and 'conversation' has tools" in line
+
+
+def test_no_recall_may_be_asked_for_with_tools(capsys: Captured) -> None:
+    assert replay(str(SAMPLE), "--max-tokens", "5000", "--recall-tokens", "0") == 0
+    assert "recall" not in capsys.readouterr().out
+
+
+def test_a_budget_with_recall_shows_what_is_quoted(talk_file: str, capsys: Captured) -> None:
+    arguments = talk_file, "--max-tokens", "1000", "--recall-tokens", "200"
+    calls = asked_for_json(capsys, *arguments)["conversations"][0]["calls"]
+    assert 0 < max(call["recalled_tokens"] for call in calls) <= 200
+    assert replay(*arguments) == 0
+    printed = capsys.readouterr().out
+    assert "max_tokens=1000, trim_to=0.6, recall_tokens=200" in printed
+    assert re.search(r"call +sees .* recalled ", printed)
+
+
+def test_a_budget_that_recall_leaves_too_small_says_so(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "talk.json"
+    path.write_text(json.dumps([{"role": "system", "content": "word " * 150}, *TALK[1:3]]))
+    (conversation,) = asked_for_json(capsys, str(path), "--max-tokens", "300", "--recall-tokens", "200")[
+        "conversations"
+    ]
+    assert conversation["calls"][0]["error"].endswith(" Of max_tokens=300, recall_tokens=200 are kept free.")
 
 
 def test_a_file_that_is_not_there_is_an_error(capsys: Captured) -> None:
@@ -480,6 +516,7 @@ KEYS = {
         "left",
         "clamped",
         "cleared",
+        "recalled_tokens",
         "facts",
         "facts_held",
         "missing",
@@ -507,6 +544,7 @@ KEYS = {
         "max_tokens",
         "trim_to",
         "clear_results",
+        "recall_tokens",
         "facts",
         "facts_held",
         "replies",
@@ -532,7 +570,7 @@ def test_the_keys_of_the_json_are_these(capsys: Captured) -> None:
     assert found["never_trimming"].keys() == KEYS["totals"]
     assert found["sweep"][0].keys() == KEYS["point"]
     assert found["advice"].keys() == {"setting", "sentence"}
-    assert found["setting"].keys() == {"max_tokens", "trim_to", "clear_results"}
+    assert found["setting"].keys() == {"max_tokens", "trim_to", "clear_results", "recall_tokens"}
     assert found["prices"].keys() == {"input", "cached", "write", "floor", "in_money"}
 
 

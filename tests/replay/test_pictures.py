@@ -141,6 +141,52 @@ def test_a_way_that_changes_nothing_is_said_not_shown(capsys: pytest.CaptureFixt
     assert not any("misses clear_results=True" in line for line in lines)
 
 
+def codes(turns: int) -> CountedTranscript:
+    """Return a chat in which each code is told once more, 100 turns after it was said."""
+    messages: list[BaseMessage] = []
+    for number in range(turns):
+        asked = max(0, number - 100)
+        messages.append(HumanMessage(f"Locker{number} has W-{1000 + number}. Which has locker{asked}? " + "why " * 30))
+        messages.append(AIMessage(f"W-{1000 + asked}. " + "so " * 30))
+    return CountedTranscript(Transcript("codes", messages), COUNTER)
+
+
+CODES = reported(codes(150), setting=Setting(1500, 0.6, recall_tokens=180), sweep=True)
+
+
+def test_recall_has_a_column_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert any("misses recall_tokens" in line for line in printed(CODES, capsys))
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_tables_with_recall_have_at_most_80_columns(everything: bool, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: FBT001
+    rows = [line for line in printed(CODES, capsys, everything=everything) if re.match(r" *[\d,]+  |─+$| *call ", line)]
+    assert len(rows) > 10
+    assert max(map(len, rows)) <= 80
+
+
+def test_a_call_says_how_much_is_quoted(capsys: pytest.CaptureFixture[str]) -> None:
+    last = CODES.simulated[0][1][-1]
+    (row,) = [line for line in printed(CODES, capsys) if re.match(rf" *{last.number} +\d+/", line)]
+    assert f"{last.recalled_tokens}" in row.split()
+
+
+def test_recall_that_helps_no_reply_is_said_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    messages: list[BaseMessage] = []
+    for number in range(150):
+        messages.append(HumanMessage(f"W-{1000 + number} " + "why " * 30))
+        messages.append(AIMessage(f"W-{1000 + max(0, number - 100)} " + "so " * 30))
+    talk = CountedTranscript(Transcript("it", messages), COUNTER)
+    lines = printed(reported(talk, setting=Setting(1500, 0.6), sweep=True), capsys)
+    assert any("recall_tokens helps no reply here." in line for line in lines)
+    assert not any("misses recall_tokens" in line for line in lines)
+
+
+def test_a_page_says_how_much_is_quoted(tmp_path: Path) -> None:
+    _, data = page_of(CODES, tmp_path)
+    assert data["calls"]["recalled"] == [call.recalled_tokens for call in CODES.simulated[0][1]]
+
+
 def test_a_cleared_call_says_how_many_results_are(capsys: pytest.CaptureFixture[str]) -> None:
     report = reported(orders(120), setting=Setting(1500, 1.0, clear_results=True))
     call = next(call for call in report.simulated[0][1] if call.reason == "cleared")
