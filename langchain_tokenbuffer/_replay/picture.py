@@ -54,7 +54,7 @@ def write(report: Report, path: Path) -> None:
     for axes in (upper, lower):
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.margins(x=0)
-    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # there may be one call
     lower.xaxis.set_major_formatter("{x:,.0f}")
     lower.set_xlabel("model call")
     with warnings.catch_warnings():
@@ -132,7 +132,8 @@ def _draw_window(axes: Any, report: Report) -> None:
     if missing := missed_in(report):
         style = {"marker": "x", "color": _OVER, "s": 28, "label": "used by the reply, and gone"}
         handles.append(axes.scatter(*zip(*missing, strict=True), **style))
-    axes.legend(handles=handles, loc="upper left", frameon=False, fontsize=9)
+    # Of few calls the window lies behind the legend.
+    axes.legend(handles=handles, loc="upper left", framealpha=0.9, edgecolor="none", fontsize=9)
 
 
 def _draw_bands(axes: Any, bands: Sequence[Band]) -> list[Patch]:

@@ -76,8 +76,7 @@ def test_nothing_that_costs_at_most_half_shows_more(advice: Advice) -> None:
 
 def test_the_sentence_names_the_setting_and_both_shares(advice: Advice) -> None:
     (taken,) = [each for each in advice.results if each.setting == advice.setting]
-    budget, trim_to, _ = taken.setting
-    assert f"Take max_tokens={budget}, trim_to={trim_to:g}" in advice.sentence
+    assert f"Take max_tokens={taken.setting.max_tokens}, trim_to={taken.setting.trim_to:g}" in advice.sentence
     assert f"{100 * taken.totals.share:.0f} % of the conversation" in advice.sentence
     assert f"for {100 * taken.cost_share:.0f} % of what never trimming costs" in advice.sentence
 

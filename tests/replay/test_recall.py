@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import takewhile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -103,7 +103,9 @@ def chats(draw: st.DrawFn) -> list[BaseMessage]:
         kinds = draw(st.sampled_from(["ha", "ha", "ha", "haa", "hha", "hna", "hsa", "nha", "a"]))
         for kind in kinds:
             text = f"{draw(said)} {draw(said)}"
-            content = draw(st.sampled_from([text, [{"type": "text", "text": text}]]))
+            content: str | list[str | dict[Any, Any]] = (
+                [{"type": "text", "text": text}] if draw(st.booleans()) else text
+            )
             extra = {"pinned": True} if draw(st.integers(0, 19)) == 0 else {}
             match kind:
                 case "h":
