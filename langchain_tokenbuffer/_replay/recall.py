@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
+    from langchain_tokenbuffer._counting.message_counters import MessageCounter
     from langchain_tokenbuffer._recall.ranking import Place, Posting
     from langchain_tokenbuffer._window.driver import WindowDriver
-    from langchain_tokenbuffer.counters import TokenCounter
 
 
 class Quoted(NamedTuple):
@@ -41,7 +41,7 @@ NOTHING = Quoted()
 class Questions:
     """The questions of a conversation, and where what they ask for stands: read once for all settings."""
 
-    def __init__(self, messages: Sequence[BaseMessage], calls: Iterable[int], counter: TokenCounter) -> None:
+    def __init__(self, messages: Sequence[BaseMessage], calls: Iterable[int], counter: MessageCounter) -> None:
         """Take the messages, the index of each call, and what counts a question as it is shown."""
         self.messages = messages
         self.counter = counter

@@ -99,7 +99,7 @@ class CountedTranscript:
         counts = message_counter(counter)
         conversation = ConversationTokens(transcript.messages, MessageMeter(counts))
         self.transcript = transcript
-        self._counter = counter
+        self._counter = counts
         self.messages = conversation.numbers()
         self.cumulative = [0, *accumulate(message.tokens for message in self.messages)]  # before each index
         kinds = [message.kind for message in self.messages]
