@@ -300,3 +300,13 @@ def test_a_png_is_drawn_without_a_warning(report: Report, tmp_path: Path) -> Non
     data = (tmp_path / "out.png").read_bytes()
     assert data.startswith(b"\x89PNG")
     assert len(data) < 250_000
+
+
+def test_the_only_call_of_a_png_has_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: drawn.append(figure))
+    talk = CountedTranscript(Transcript("it", [HumanMessage("hi"), AIMessage("ok")]), COUNTER)
+    picture.write(reported(talk, setting=Setting(60, 0.6)), tmp_path / "out.png")
+    lower = drawn[0].axes[1]
+    low, high = lower.get_xlim()
+    assert [tick for tick in lower.get_xticks() if low <= tick <= high] == [1]
