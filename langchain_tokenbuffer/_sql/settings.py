@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
+from langchain_tokenbuffer._counting.message_counters import ChatCounter
 from langchain_tokenbuffer._window.replay import RULE
 from langchain_tokenbuffer.buffer import budget_of, meter_of
 from langchain_tokenbuffer.counters import message_counter
@@ -25,6 +26,15 @@ _SAMPLES = (
     AIMessage("Two streets from here.", tool_calls=[{"name": "map", "args": {"n": 1}, "id": "1"}]),
     HumanMessage("x" * 100),
 )
+_IN_BLOCKS = (
+    AIMessage(
+        [{"type": "thinking", "thinking": "There are two.", "signature": "c2lnbmVk"}, {"type": "text", "text": "1"}]
+    ),
+    ToolMessage("[1, 2]", tool_call_id="1"),
+    HumanMessage([{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]),
+    HumanMessage([{"type": "file", "base64": "JVBERi0=", "mime_type": "application/pdf"}]),
+)
+"""What a callable may not take, but a provider's format counts by rules of its own."""
 
 
 class Settings:
@@ -55,7 +65,8 @@ class Settings:
         counter = self.buffer.token_counter
         if self._counter is None or self._counter[0] is not counter:
             counts = message_counter(counter)
-            basis = [RULE, counts.what, counts.constant, *counts.tokens(_SAMPLES)]
+            samples = (*_SAMPLES, *_IN_BLOCKS) if isinstance(counts, ChatCounter) else _SAMPLES
+            basis = [RULE, counts.what, counts.constant, *counts.tokens(samples)]
             self._counter = counter, _digest(basis)
         return self._counter[1]
 
