@@ -228,7 +228,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from langchain_tokenbuffer import SQLTokenBufferHistory
 
 def history(connection):
-    return SQLTokenBufferHistory("s", connection, max_tokens=90, token_counter=len, prefix=sys.argv[2])
+    return SQLTokenBufferHistory(sys.argv[3], connection, max_tokens=90, token_counter=len, prefix=sys.argv[2])
 
 engine = create_async_engine(sys.argv[1])
 for connection in (engine, sys.argv[1]):
@@ -238,12 +238,13 @@ for connection in (engine, sys.argv[1]):
 """
 
 
-def test_one_asynchronous_driver_is_enough(place: Place) -> None:
+def test_one_asynchronous_driver_is_enough(place: Place, session_id: str) -> None:
     backend = sa.make_url(place.url).get_backend_name()
     if backend not in DRIVERS:
         pytest.skip("no asynchronous driver for it is installed")
     url = sa.make_url(place.url).set(drivername=DRIVERS[backend]).render_as_string(hide_password=False)
-    assert run_script(ALONE, url, f"alone{uuid.uuid4().hex[:8]}") == "['0', '1']\n['0', '1', '0', '1']\n"
+    printed = run_script(ALONE, url, place.prefix, session_id)
+    assert printed == "['0', '1']\n['0', '1', '0', '1']\n"
 
 
 # --- execution options -----------------------------------------------------------------------------
