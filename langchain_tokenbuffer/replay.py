@@ -25,11 +25,12 @@ codes of `validate`, and how often).
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from operator import attrgetter
@@ -52,7 +53,7 @@ from langchain_tokenbuffer._window.settings import checked_recall
 from langchain_tokenbuffer.errors import TokenBufferError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from langchain_tokenbuffer._replay.transcripts import Transcript
@@ -79,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         prints, draws = _outputs(options)
-        report = _report(options)
+        with _uncollected():
+            report = _report(options)
     except ImportError as error:
         return _fail(f"{_NEEDS_EXTRA} ({error})")
     except (TokenBufferError, ValueError) as error:
@@ -92,6 +94,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(_unwritable(options.plot, error))
         print(f"langchain-tokenbuffer: wrote {options.plot}", file=sys.stderr)  # noqa: T201
     return 1 if report.totals.over else 0
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Collect no garbage meanwhile: each collection walks through the whole transcript, and there is next to none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _outputs(options: argparse.Namespace) -> tuple[_Output, _Output | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -864,3 +865,15 @@ def test_the_sample_reads_the_same_in_langchains_dump(tmp_path: Path) -> None:
     path = tmp_path / "dump.json"
     path.write_text(json.dumps(messages_to_dict(transcript.messages)))
     assert transcript.messages == read(str(path))[0].messages
+
+
+@pytest.mark.parametrize("is_collecting", [True, False])
+@pytest.mark.parametrize("name", ["talk.json", "nothing.json"])
+def test_behind_the_command_garbage_is_collected_as_before(talk_file: str, name: str, *, is_collecting: bool) -> None:
+    (gc.enable if is_collecting else gc.disable)()
+    try:
+        replay(str(Path(talk_file).with_name(name)), "--max-tokens", "500")
+        found = gc.isenabled()
+    finally:
+        gc.enable()
+    assert found == is_collecting
