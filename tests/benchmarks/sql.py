@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from langchain_tokenbuffer import TokenBuffer
-from tests.benchmarks.sql_figures import write
+from tests.benchmarks.sql_figures import SCALE
 from tests.benchmarks.sql_scale import (
     FULL,
     MAX_TOKENS,
@@ -121,7 +121,7 @@ def main() -> None:
                 print(figure.row(), flush=True)
                 figures.append(figure)
             if FULL:
-                write(figures)
+                SCALE.write(figures)
     print()
 
 

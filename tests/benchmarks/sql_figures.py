@@ -1,17 +1,16 @@
-"""What the SQL measurements found: `results.json` keeps it, and the page's table is drawn from that."""
+"""What the SQL measurements found: `results.json` keeps it, and the pages' tables are drawn from that."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RESULTS = Path(__file__).with_name("results.json")
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- sql: begin -->", "<!-- sql: end -->"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 class Figure(NamedTuple):
@@ -20,7 +19,7 @@ class Figure(NamedTuple):
     database: str
     what: str
     first: float  # milliseconds
-    second: float
+    second: float  # or bytes, and messages
 
     @property
     def ratio(self) -> float:
@@ -29,25 +28,44 @@ class Figure(NamedTuple):
 
     def row(self) -> str:
         """Return a row of what is printed."""
-        return f"| {self.database}: {self.what} | {self.first:.2f} ms | {self.second:.2f} ms | {self.ratio:.2f} |"
+        return f"| {self.database}: {self.what} | {self.first:,.2f} | {self.second:,.2f} | {self.ratio:.2f} |"
 
 
-def write(figures: Sequence[Figure]) -> None:
-    """Put figures into `results.json`, in the place of older ones of the same things, and the table onto the page."""
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    known = {figure[:2]: figure for figure in (Figure(*each) for each in results.get("sql", []))}
-    known |= {figure[:2]: figure for figure in figures}
-    results["sql"] = [[*figure[:2], round(figure.first, 3), round(figure.second, 3)] for figure in known.values()]
-    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    PAGE.write_text(pasted(PAGE.read_text(encoding="utf-8"), results["sql"]), encoding="utf-8")
+class Table(NamedTuple):
+    """A section of `results.json`, and the page on which it is a table."""
+
+    section: str
+    page: Path
+
+    def figures(self) -> list[Figure]:
+        """Return what was measured."""
+        return [Figure(*each) for each in json.loads(RESULTS.read_text(encoding="utf-8")).get(self.section, [])]
+
+    def write(self, figures: Sequence[Figure]) -> None:
+        """Put figures into `results.json`, in the place of older ones of the same things, and draw the table anew."""
+        results = json.loads(RESULTS.read_text(encoding="utf-8"))
+        known = {figure[:2]: figure for figure in [*self.figures(), *figures]}
+        results[self.section] = [[*each[:2], round(each.first, 3), round(each.second, 3)] for each in known.values()]
+        RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        self.page.write_text(self.pasted(self.page.read_text(encoding="utf-8")), encoding="utf-8")
+
+    def pasted(self, page: str) -> str:
+        """Return the page with the table, a pure function of the section."""
+        begin, end = (f"<!-- {self.section}: {mark} -->" for mark in ("begin", "end"))
+        before, _, rest = page.partition(begin)
+        return f"{before}{begin}\n\n{drawn(self.figures())}\n\n{end}{rest.partition(end)[2]}"
 
 
-def table(section: Sequence[Sequence[Any]]) -> str:
-    """Return the page's table, a pure function of the section: a row for what was measured, a column a database."""
-    found = {figure[:2]: figure for figure in (Figure(*each) for each in section)}
-    databases = list(dict.fromkeys(database for database, _ in found))
+SCALE = Table("sql", DOCS / "benchmarks.md")
+RECALL = Table("sql_recall", DOCS / "sql.md")
+
+
+def drawn(figures: Sequence[Figure]) -> str:
+    """Return a table: a row for what was measured, a column a database."""
+    found = {figure[:2]: figure for figure in figures}
+    databases = list(dict.fromkeys(figure.database for figure in figures))
     lines = [f"| what | {' | '.join(databases)} |", f"| --- |{' ---: |' * len(databases)}"]
-    for what in dict.fromkeys(what for _, what in found):
+    for what in dict.fromkeys(figure.what for figure in figures):
         cells = [_short(found[each, what].ratio) if (each, what) in found else "-" for each in databases]
         lines.append(f"| {what} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -55,11 +73,4 @@ def table(section: Sequence[Sequence[Any]]) -> str:
 
 def _short(ratio: float) -> str:
     digits = 0 if ratio >= 10 else 2 if ratio >= 0.1 else 3
-    return f"{ratio:.{digits}f}"
-
-
-def pasted(page: str, section: Sequence[Sequence[Any]]) -> str:
-    """Return the page with the table of a section."""
-    before, _, rest = page.partition(BEGIN)
-    after = rest.partition(END)[2]
-    return f"{before}{BEGIN}\n\n{table(section)}\n\n{END}{after}"
+    return f"{ratio:,.{digits}f}"

@@ -18,7 +18,6 @@ import random
 import statistics
 import sys
 import tempfile
-import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +27,13 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_tokenbuffer._sql.rows import key_of
 from langchain_tokenbuffer._sql.schema import PASSAGES, Tables, tables
 from langchain_tokenbuffer.sql import SQLTokenBufferHistory
+from tests.benchmarks.sql import urls
+from tests.benchmarks.sql_figures import RECALL, Figure
+from tests.benchmarks.sql_scale import name_of, timed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-POSTGRES = os.environ.get("TOKENBUFFER_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
-MARIADB = os.environ.get("TOKENBUFFER_TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
 FULL = os.environ.get("TOKENBUFFER_BENCH_FULL") == "1"
 SHORT = 20_000
 LONG = int(os.environ.get("TOKENBUFFER_BENCH_MESSAGES", "1000000" if FULL else "100000"))
@@ -140,22 +140,14 @@ class Bench:
         self.engine.dispose()
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Time a call."""
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
-
-
-def rows(url: str) -> Iterator[str]:
+def figures_of(url: str) -> Iterator[Figure]:
     """Measure on one database."""
-    bench = Bench(url)
+    bench, name = Bench(url), name_of(url)
     bench.fill("short", SHORT)
-    first = seconds(lambda: bench.history("short").recall(text(), RECALLED))
-    messages, terms = bench.sizes()
-    yield f"| {bench.name}: bytes a message, its terms and the rest | {terms / SHORT:.0f} | {messages / SHORT:.0f} | |"
-    each = 1000 * first / SHORT
-    yield f"| {bench.name}: the first recall, a message | {each:.2f} ms | | |"
+    first = timed(lambda: bench.history("short").recall(text(), RECALLED))
+    print(f"{name}: the first recall takes {first / SHORT:.2f} ms a message")
+    for what, size in zip(("bytes a message", "bytes a message more, for its terms"), bench.sizes(), strict=True):
+        yield Figure(name, f"{what}, messages of 12 words, indexes included", size, SHORT)
     bench.copy("short", "long", LONG // SHORT)
     for _ in range(2):
         if not bench.history("long").recall(text(), RECALLED):
@@ -164,14 +156,13 @@ def rows(url: str) -> Iterator[str]:
     for _ in range(QUESTIONS):
         question = text()
         for session_id, spent in times.items():
-            spent.append(seconds(lambda s=session_id: bench.history(s).recall(question, RECALLED)))  # type: ignore[misc]  # noqa: B023
-    what = f"recall {RECALLED} tokens, {LONG:,} against {SHORT:,} messages"
-    yield _row(f"{bench.name}: {what}", statistics.median(times["long"]), statistics.median(times["short"]))
+            spent.append(timed(lambda s=session_id: bench.history(s).recall(question, RECALLED)))  # type: ignore[misc]  # noqa: B023
+    what = f"recall {RECALLED} tokens in a session of {LONG:,} messages, against {SHORT:,}"
+    yield Figure(name, what, *map(statistics.median, times.values()))
     for length, count in (("long", LONG), ("short", SHORT)):
         bench.copy("short", f"plain {length}", count // SHORT, has_terms=False)
-        yield _row(
-            f"{bench.name}: append a turn, with recall against without, {count:,} messages", *appends(bench, length)
-        )
+        what = f"append a turn with recall in use, against without, {count:,} messages"
+        yield Figure(name, what, *appends(bench, length))
     bench.drop()
 
 
@@ -181,39 +172,24 @@ def appends(bench: Bench, length: str) -> tuple[float, float]:
     for _ in range(TURNS):
         turn = turns(1)
         for session_id in sums:
-            sums[session_id] += seconds(lambda s=session_id: bench.history(s).add_messages(turn))  # type: ignore[misc]  # noqa: B023
+            sums[session_id] += timed(lambda s=session_id: bench.history(s).add_messages(turn))  # type: ignore[misc]  # noqa: B023
     recalled, plain = (total / TURNS for total in sums.values())
     return recalled, plain
 
 
-def _row(what: str, first: float, second: float) -> str:
-    return f"| {what} | {1000 * first:.2f} ms | {1000 * second:.2f} ms | {first / second:.2f} |"
-
-
-def urls(folder: str) -> Iterator[str]:
-    """Yield the databases there are."""
-    yield f"sqlite:///{folder}/chats.db"
-    for url in (POSTGRES, MARIADB):
-        engine = sa.create_engine(url, connect_args={"connect_timeout": 2})
-        try:
-            with engine.connect():
-                pass
-        except sa.exc.DBAPIError:
-            print(f"(nothing answers at {sa.make_url(url)!r})")
-        else:
-            yield url
-        engine.dispose()
-
-
 def main() -> None:
-    """Print the table."""
+    """Print the table, and write down what was measured in full."""
     print("## Recall in the SQL history\n")
     print("| what | first | second | ratio |")
     print("| --- | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         for url in urls(folder):
-            for row in rows(url):
-                print(row, flush=True)
+            figures = []
+            for figure in figures_of(url):
+                print(figure.row(), flush=True)
+                figures.append(figure)
+            if FULL:
+                RECALL.write(figures)
     print()
 
 
