@@ -18,7 +18,7 @@ class Figure(NamedTuple):
 
     database: str
     what: str
-    first: float  # milliseconds
+    first: float  # milliseconds,
     second: float  # or bytes, and messages
 
     @property
