@@ -38,7 +38,7 @@ def pairing_of(message: BaseMessage) -> Pairing:
     calls = [_call_in(block) for block in blocks if _role(block) == "call" and (block.id or not listed)]
     calls += _not_among(listed, calls)
     if not calls and isinstance(function := _extra(message).get("function_call"), dict):
-        calls = [Call(None, str(function.get("name") or ""), None)]
+        calls = [Call(None, _text(function.get("name")) or "", None)]
     return _paired_inside(calls, _ids(blocks, "server_call"), _ids(blocks, "result"))
 
 
@@ -47,7 +47,7 @@ def _ids(blocks: list[Block], role: str) -> list[str]:
 
 
 def _call_in(block: Block) -> Call:
-    return Call(block.id, str(block.body.get("name") or ""), block.row.answer)
+    return Call(block.id, _text(block.body.get("name")) or "", block.row.answer)
 
 
 def _not_among(listed: list[Call], calls: list[Call]) -> list[Call]:
@@ -119,7 +119,12 @@ def _items(value: object) -> list[Any]:
 def _listed_call(call: dict[str, Any]) -> Call:
     function = call.get("function")
     name = call.get("name") or (function.get("name") if isinstance(function, dict) else None)
-    return Call(call.get("id"), str(name or ""), None)
+    return Call(_text(call.get("id")), _text(name) or "", None)
+
+
+def _text(value: object) -> str | None:
+    """Return a name or an id; what is no text is none."""
+    return value if isinstance(value, str) else None
 
 
 def _extra(message: BaseMessage) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,9 @@ from langchain_core.messages import (
 
 from langchain_tokenbuffer._messages.kinds import kind_of
 from langchain_tokenbuffer.order import Violation, repair, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SYSTEM, ASK, SAY = SystemMessage("Be brief."), HumanMessage("Hi"), AIMessage("Hello")
 
@@ -294,3 +298,35 @@ def test_repair_does_something_exactly_where_there_is_a_violation(
 ) -> None:
     empty = [each for each in validate(messages, strict=True) if each.code == "empty_text"]
     assert bool(repair(messages)[1]) == bool(validate(messages) or empty)
+
+
+def nested(times: int) -> object:
+    found: object = {}
+    for _ in range(times):
+        found = {"a": found}
+    return found
+
+
+NO_TEXTS = {"nothing": None, "a dict": {"a": 1}, "a list": ["a"], "bytes": b"\xff", "a number": 7, "deep": nested(3000)}
+
+
+def listing(value: object) -> AIMessage:
+    message, function = AIMessage(""), {"name": value, "arguments": "{}"}
+    message.additional_kwargs["tool_calls"] = [{"id": value, "type": "function", "function": function}]  # unchecked
+    return message
+
+
+UNNAMED = {
+    "listed": listing,
+    "old-style": lambda value: AIMessage("", additional_kwargs={"function_call": {"name": value, "arguments": "{}"}}),
+    "in content": lambda value: AIMessage([{"type": "tool_use", "id": value, "name": value, "input": {}}]),
+}
+
+
+@pytest.mark.parametrize("value", NO_TEXTS.values(), ids=NO_TEXTS)
+@pytest.mark.parametrize("make", UNNAMED.values(), ids=UNNAMED)
+def test_a_call_whose_name_and_id_are_no_texts_can_be_mended(
+    make: Callable[[object], AIMessage], value: object
+) -> None:
+    mended, _ = repair([ASK, make(value), ASK])
+    assert validate(mended) == []
