@@ -91,4 +91,6 @@ def _lacks_id(call: object) -> bool:
     if not isinstance(call, dict):
         return False
     is_block = "type" in call and call["type"] not in ("function", "tool_call", "invalid_tool_call")
-    return (block_type(call).role == "call" and read_block(call).id is None) if is_block else call.get("id") is None
+    if is_block:
+        return block_type(call).role == "call" and read_block(call).id is None
+    return not isinstance(call.get("id"), str)
