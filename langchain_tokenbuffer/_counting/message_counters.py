@@ -227,13 +227,13 @@ class ChatCounter(MessageCounter):
         return total + is_begun * chat_format.prefill
 
     def _forgotten_tokens(self, messages: Messages) -> int:
-        """What the messages are counted to for thinking of earlier turns; that the model is set to think stays."""
+        """What the messages are counted to for thinking of earlier turns, and for being set to think more than once."""
         if not self._format.forgets:
             return 0
         last = max((n for n, message in enumerate(messages) if ends_turn(message)), default=0)
         forgotten = sum(map(self._thinking_tokens, messages[:last]))
-        is_known = not forgotten or any(map(has_thinking, messages[last:]))
-        return forgotten - (0 if is_known else self._format.thinking)
+        thinking = sum(map(has_thinking, messages[last:]))
+        return forgotten + (thinking - 1) * self._format.thinking if forgotten or thinking else 0
 
     def _thinking_tokens(self, message: BaseMessage) -> int:
         rest = without_thinking(message)

@@ -578,6 +578,11 @@ def test_bedrock_may_pass_on_that_claude_is_set_to_think(name: str) -> None:
 BEHIND: dict[str, list[BaseMessage]] = {
     "in the running turn": [AIMessage("", tool_calls=CALLED), ToolMessage("It.", tool_call_id="1")],
     "in an earlier turn": [HumanMessage("Why?")],
+    "twice in the running turn": [
+        AIMessage(THOUGHT["claude"].content, tool_calls=CALLED),
+        ToolMessage("It.", tool_call_id="1"),
+    ],
+    "in both": [HumanMessage("Why?"), THOUGHT["claude"]],
 }
 
 
